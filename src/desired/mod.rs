@@ -1,0 +1,3 @@
+//! Owns the desired state: what a directory of files asks for.
+
+pub mod spec;

@@ -1,0 +1,142 @@
+//! One installation as its desired file wants it: validated, with nothing left to misread.
+//!
+//! Plain data. Two specs are equal when they ask for the same thing, wherever and however it was
+//! written; where it was written stands in [`Origin`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::key::PublicKey;
+use crate::limits::LimitOverrides;
+use crate::name::{InstallationName, LinkName, PackageName};
+use crate::permission::Grant;
+use crate::quantity::Millis;
+
+/// One installation as its file wants it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// The operator's name.
+    pub name: InstallationName,
+    /// The publisher's name; the manifest must carry the same.
+    pub package: PackageName,
+    /// `false`: installed but stopped.
+    pub enabled: bool,
+    /// Installations that must be ready before this one starts.
+    pub depends_on: BTreeSet<InstallationName>,
+    /// The name this installation had before; identity and state move over.
+    pub moved_from: Option<InstallationName>,
+    /// What the artifact must satisfy beyond the trust policy.
+    pub require: Require,
+    /// Where the artifact comes from.
+    pub source: Source,
+    /// What the operator grants.
+    pub grant: Grant,
+    /// Which installation each link word means; an unbound word means the installation of that name.
+    pub links: BTreeMap<LinkName, InstallationName>,
+    /// Reaches `init` as JSON.
+    pub config: serde_json::Map<String, serde_json::Value>,
+    /// Limits set by the operator.
+    pub limits: LimitOverrides,
+    /// What happens after a crash.
+    pub supervision: Supervision,
+    /// Messages that the host sends by itself.
+    pub triggers: Vec<Trigger>,
+}
+
+/// Conditions on the artifact.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Require {
+    /// Versions accepted. An exact requirement (`=1.3.9`) also allows going back to that version.
+    pub version: Option<semver::VersionReq>,
+    /// The key that must be among the signers.
+    pub signer: Option<PublicKey>,
+}
+
+impl Require {
+    /// Whether the requirement names exactly one version.
+    pub fn is_exact_pin(&self) -> bool {
+        self.version.as_ref().is_some_and(|req| {
+            matches!(req.comparators.as_slice(), [only]
+                if only.op == semver::Op::Exact && only.minor.is_some() && only.patch.is_some())
+        })
+    }
+}
+
+/// Where an artifact comes from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Source {
+    /// A directory on this machine that holds `Component.toml`, its signature and the wasm.
+    File {
+        /// As written: absolute, or relative to the directory of the desired file.
+        path: String,
+    },
+}
+
+/// When a crashed actor is started again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Supervision {
+    /// Which ends lead to a restart.
+    pub restart: RestartPolicy,
+    /// Restarts within `window` before the actor counts as failed.
+    pub max_restarts: u32,
+    /// The time over which restarts are counted.
+    pub window: Millis,
+    /// Wait before the first restart; doubles with each further one.
+    pub backoff: Millis,
+    /// Longest wait before a restart.
+    pub backoff_max: Millis,
+}
+
+/// Which ends of an actor lead to a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RestartPolicy {
+    /// Every crash leads to a restart; after too many, a slow retry goes on.
+    Permanent,
+    /// No crash leads to a restart.
+    Never,
+}
+
+impl Default for Supervision {
+    fn default() -> Self {
+        Self {
+            restart: RestartPolicy::Permanent,
+            max_restarts: 5,
+            window: Millis(60_000),
+            backoff: Millis(100),
+            backoff_max: Millis(60_000),
+        }
+    }
+}
+
+/// A message that the host sends by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trigger {
+    /// The period.
+    pub every: Millis,
+}
+
+/// Where a spec was written: for messages, and to find the file again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The desired file's name in its directory, escaped.
+    pub file: String,
+    /// Lines, from 1, of dotted keys: `grant.send`, `require.version`, `moved-from`.
+    pub lines: BTreeMap<String, u32>,
+}
+
+impl Origin {
+    /// `file:line` of a key, or the file alone when the key is not written.
+    pub fn locate(&self, key: &str) -> String {
+        match self.lines.get(key) {
+            Some(line) => format!("{}:{line}", self.file),
+            None => self.file.clone(),
+        }
+    }
+}

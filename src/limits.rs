@@ -1,0 +1,189 @@
+//! Owns the limits of one component: their names, defaults, ceilings and where they may be set.
+//!
+//! A manifest and a desired file may both set a limit. The desired file decides, up to the ceiling;
+//! without it the manifest's value holds, and without that the default. Whatever this host does not
+//! enforce is refused by name where the file is read, so a limit that is accepted is a limit that holds.
+
+use serde::{Deserialize, Serialize};
+
+use crate::document::{Report, Table, Value};
+use crate::quantity::{ByteSize, Millis};
+
+/// Longest time one call into a guest may take by default, in milliseconds.
+pub const DEFAULT_CALL_MS: u64 = 5_000;
+/// Ceiling of the call deadline, in milliseconds.
+pub const MAX_CALL_MS: u64 = 30_000;
+/// Longest time instantiation and `init` may take together by default, in milliseconds.
+pub const DEFAULT_INIT_MS: u64 = 5_000;
+/// Ceiling of the init deadline, in milliseconds.
+pub const MAX_INIT_MS: u64 = 60_000;
+/// How long a stopping component may work off its mailbox by default, in milliseconds.
+pub const DEFAULT_DRAIN_MS: u64 = 5_000;
+/// How long stopping may take in all by default, in milliseconds.
+pub const DEFAULT_STOP_MS: u64 = 10_000;
+/// Ceiling of both stop times, in milliseconds.
+pub const MAX_STOP_MS: u64 = 30_000;
+/// Memory of one instance, all its memories and tables together, by default, in bytes.
+pub const DEFAULT_MEMORY_BYTES: u64 = 64 << 20;
+/// Ceiling of an instance's memory as far as a file can tell, in bytes; the host's budget may be lower.
+pub const MAX_MEMORY_BYTES: u64 = 4 << 30;
+/// Largest message, in bytes.
+pub const DEFAULT_MESSAGE_BYTES: u64 = 1 << 20;
+/// Messages a mailbox holds by default.
+pub const DEFAULT_MAILBOX_MESSAGES: u64 = 1_024;
+/// Ceiling of a mailbox's messages.
+pub const MAX_MAILBOX_MESSAGES: u64 = 65_536;
+/// Bytes of payload a mailbox holds by default.
+pub const DEFAULT_MAILBOX_BYTES: u64 = 8 << 20;
+/// Ceiling of a mailbox's bytes.
+pub const MAX_MAILBOX_BYTES: u64 = 256 << 20;
+/// Messages one handler call may send by default.
+pub const DEFAULT_SENDS: u64 = 256;
+/// Ceiling of the sends of a handler call.
+pub const MAX_SENDS: u64 = 4_096;
+
+/// What a file says about limits; absent means "not said here".
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub struct LimitOverrides {
+    /// Longest time of one call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<Millis>,
+    /// Longest time of instantiation and `init`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<Millis>,
+    /// How long a stopping component may work off its mailbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Millis>,
+    /// How long stopping may take in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<Millis>,
+    /// Memory of one instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<ByteSize>,
+    /// Largest message taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<ByteSize>,
+    /// Messages the mailbox holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mailbox: Option<u64>,
+    /// Bytes of payload the mailbox holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mailbox_bytes: Option<ByteSize>,
+    /// Messages one handler call may send.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sends: Option<u64>,
+}
+
+/// The limits a component runs under, all of them enforced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub struct Limits {
+    /// Longest time of one call.
+    pub call: Millis,
+    /// Longest time of instantiation and `init`.
+    pub init: Millis,
+    /// How long a stopping component may work off its mailbox.
+    pub drain: Millis,
+    /// How long stopping may take in all.
+    pub stop: Millis,
+    /// Memory of one instance, all memories and tables summed.
+    pub memory: ByteSize,
+    /// Largest message taken.
+    pub message: ByteSize,
+    /// Messages the mailbox holds.
+    pub mailbox: u64,
+    /// Bytes of payload the mailbox holds.
+    pub mailbox_bytes: ByteSize,
+    /// Messages one handler call may send.
+    pub sends: u64,
+}
+
+impl Limits {
+    /// The desired file's word, else the manifest's, else the default.
+    pub fn resolve(desired: &LimitOverrides, manifest: &LimitOverrides) -> Self {
+        Self {
+            call: desired.call.or(manifest.call).unwrap_or(Millis(DEFAULT_CALL_MS)),
+            init: desired.init.or(manifest.init).unwrap_or(Millis(DEFAULT_INIT_MS)),
+            drain: desired.drain.or(manifest.drain).unwrap_or(Millis(DEFAULT_DRAIN_MS)),
+            stop: desired.stop.or(manifest.stop).unwrap_or(Millis(DEFAULT_STOP_MS)),
+            memory: desired.memory.or(manifest.memory).unwrap_or(ByteSize(DEFAULT_MEMORY_BYTES)),
+            message: desired.message.or(manifest.message).unwrap_or(ByteSize(DEFAULT_MESSAGE_BYTES)),
+            mailbox: desired.mailbox.or(manifest.mailbox).unwrap_or(DEFAULT_MAILBOX_MESSAGES),
+            mailbox_bytes: desired.mailbox_bytes.or(manifest.mailbox_bytes).unwrap_or(ByteSize(DEFAULT_MAILBOX_BYTES)),
+            sends: desired.sends.or(manifest.sends).unwrap_or(DEFAULT_SENDS),
+        }
+    }
+}
+
+/// Names of limits that later versions enforce and this one refuses.
+const NOT_ENFORCED: [&str; 14] = [
+    "stack",
+    "health",
+    "hops",
+    "requests",
+    "send-rate",
+    "storage",
+    "storage-keys",
+    "key",
+    "value",
+    "scan-page",
+    "log-rate",
+    "log-line",
+    "max-cpu-percent",
+    "instances",
+];
+
+impl LimitOverrides {
+    /// Reads a `[limits]` table, in a manifest or in a desired file.
+    pub fn read<'t>(mut table: Table<'_, 't>, report: &mut Report<'t>) -> Self {
+        let limits = Self {
+            call: time(table.take("call"), MAX_CALL_MS, report),
+            init: time(table.take("init"), MAX_INIT_MS, report),
+            drain: time(table.take("drain"), MAX_STOP_MS, report),
+            stop: time(table.take("stop"), MAX_STOP_MS, report),
+            memory: size(table.take("memory"), MAX_MEMORY_BYTES, report),
+            message: size(table.take("message"), DEFAULT_MESSAGE_BYTES, report),
+            mailbox: count(table.take("mailbox"), MAX_MAILBOX_MESSAGES, report),
+            mailbox_bytes: size(table.take("mailbox-bytes"), MAX_MAILBOX_BYTES, report),
+            sends: count(table.take("sends"), MAX_SENDS, report),
+        };
+        for name in NOT_ENFORCED {
+            table.refuse(name, "remove the line; a limit that does nothing would be worse than none", report);
+        }
+        table.finish(report);
+        limits
+    }
+}
+
+fn time<'t>(value: Option<Value<'_, 't>>, ceiling_ms: u64, report: &mut Report<'t>) -> Option<Millis> {
+    let value = value?;
+    let time: Millis = value.parsed(report)?;
+    within(time, Millis(1), Millis(ceiling_ms), &value, report)
+}
+
+fn size<'t>(value: Option<Value<'_, 't>>, ceiling_bytes: u64, report: &mut Report<'t>) -> Option<ByteSize> {
+    let value = value?;
+    let size: ByteSize = value.parsed(report)?;
+    within(size, ByteSize(1), ByteSize(ceiling_bytes), &value, report)
+}
+
+fn count<'t>(value: Option<Value<'_, 't>>, ceiling: u64, report: &mut Report<'t>) -> Option<u64> {
+    let value = value?;
+    let count = value.integer(report)?;
+    within(count, 1, ceiling, &value, report)
+}
+
+fn within<'t, T: PartialOrd + std::fmt::Display>(
+    it: T,
+    lowest: T,
+    highest: T,
+    value: &Value<'_, 't>,
+    report: &mut Report<'t>,
+) -> Option<T> {
+    if it >= lowest && it <= highest {
+        return Some(it);
+    }
+    report.error(value.span.clone(), format!("`{}` must be from {lowest} to {highest}", value.path));
+    None
+}
