@@ -16,3 +16,5 @@ pub mod permission;
 pub mod quantity;
 pub mod record;
 pub mod resolution;
+#[cfg(test)]
+pub(crate) mod test_scale;
