@@ -1,0 +1,113 @@
+//! Carries out actions: prepare, commit one generation, switch.
+//!
+//! Chooses nothing: what to do stands in the actions, and what fails leaves what was there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::actor::{Standby, Switch};
+use crate::digest::Digest;
+use crate::generation::{Generation, Slot};
+use crate::name::InstallationName;
+use crate::observed::HeldTarget;
+use crate::plan::action::{Action, Commit, Effect, Instance, Storage};
+use crate::record::Record;
+use crate::resolution::Refusal;
+
+/// An action that was tried and left things as they were.
+#[derive(Debug, Clone)]
+pub struct FailedAction {
+    /// The action.
+    pub action: Action,
+    /// Why.
+    pub why: Refusal,
+}
+
+/// What came of carrying out actions.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// Carried out, with the time from the start of the pass to their switch.
+    pub done: Vec<(Action, Duration)>,
+    /// Tried without success.
+    pub failed: Vec<FailedAction>,
+}
+
+/// The generation that follows `current` when `actions` are carried out. Pure.
+pub fn next_generation(
+    current: &Generation,
+    actions: &[&Action],
+    records: &BTreeMap<InstallationName, Digest>,
+    failed: &[FailedAction],
+) -> Generation {
+    let mut next = current.successor();
+    // A name that moves away may be taken by another action of the same pass: out first, then in.
+    for action in actions {
+        match &action.effect {
+            Some(Effect::Commit(Commit { moved_from: Some(old), .. })) => drop(next.entries.remove(old)),
+            Some(Effect::Uninstall { .. }) => drop(next.entries.remove(&action.name)),
+            _ => {}
+        }
+    }
+    for action in actions {
+        let Some(Effect::Commit(commit)) = &action.effect else { continue };
+        let storage_id = match commit.storage {
+            Storage::Keep(id) => id,
+            Storage::New => next.take_storage_id(),
+        };
+        next.entries.insert(action.name.clone(), Slot { record: records[&action.name], storage_id });
+        next.holds.remove(&action.name);
+    }
+    for FailedAction { action, why } in failed {
+        // A first install is tried again by itself; what replaces something that runs is held.
+        if let (Some(Effect::Commit(commit)), true) = (&action.effect, action.before.is_some()) {
+            let held = HeldTarget { target: commit.target, reason: why.message.clone() };
+            next.holds.insert(action.name.clone(), held);
+        }
+    }
+    next.holds.retain(|name, _| next.entries.contains_key(name));
+    next
+}
+
+/// The record that an action makes run, when it makes a fresh instance.
+pub fn fresh_record(action: &Action) -> Option<&Arc<Record>> {
+    match &action.effect {
+        Some(Effect::Commit(commit)) if commit.instance == Instance::Fresh => Some(&commit.record),
+        Some(Effect::Restart { record }) => Some(record),
+        _ => None,
+    }
+}
+
+/// What the actors do once the generation is committed.
+pub fn switches(actions: &[&Action], mut standbys: BTreeMap<InstallationName, Standby>) -> Vec<Switch> {
+    let mut switches = Vec::new();
+    for action in actions {
+        let name = action.name.clone();
+        match &action.effect {
+            Some(Effect::Commit(commit)) => {
+                if let Some(old) = &commit.moved_from {
+                    switches.push(Switch::Rename { from: old.clone(), to: name.clone() });
+                }
+                match commit.instance {
+                    Instance::Fresh => switches.extend(standbys.remove(&name).map(Switch::Activate)),
+                    Instance::Stop => switches.push(Switch::Disable(name)),
+                    Instance::Keep => {}
+                }
+            }
+            Some(Effect::Restart { .. }) => switches.extend(standbys.remove(&name).map(Switch::Activate)),
+            Some(Effect::Uninstall { .. }) => switches.push(Switch::Remove(name)),
+            None => {}
+        }
+    }
+    switches
+}
+
+/// Digests of wasm that a set of records names.
+pub fn wasm_in_use<'a>(records: impl Iterator<Item = &'a Arc<Record>>) -> BTreeSet<Digest> {
+    records.map(|record| record.artifact.wasm).collect()
+}
+
+/// Time since `start`, for notices.
+pub fn since(start: Instant) -> Duration {
+    start.elapsed()
+}
