@@ -2,6 +2,7 @@
 #![warn(missing_docs)]
 //! airssys-wasm: a declarative reconciling runtime for signed WebAssembly components.
 
+pub mod backoff;
 pub mod desired;
 pub mod diagnostic;
 pub mod digest;
