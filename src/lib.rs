@@ -13,6 +13,7 @@ pub mod key;
 pub mod limits;
 pub mod manifest;
 pub mod name;
+pub mod observed;
 pub mod permission;
 pub mod quantity;
 pub mod record;
