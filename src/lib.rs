@@ -8,6 +8,8 @@ pub mod diagnostic;
 pub mod digest;
 pub mod document;
 pub mod escape;
+pub mod floors;
+pub mod generation;
 pub mod hex;
 pub mod key;
 pub mod limits;
@@ -18,5 +20,6 @@ pub mod permission;
 pub mod quantity;
 pub mod record;
 pub mod resolution;
+pub mod sealed;
 #[cfg(test)]
 pub(crate) mod test_scale;
