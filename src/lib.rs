@@ -10,6 +10,8 @@ pub mod document;
 pub mod escape;
 pub mod floors;
 pub mod generation;
+#[cfg(test)]
+pub(crate) mod golden;
 pub mod hex;
 pub mod key;
 pub mod limits;
