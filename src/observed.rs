@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+pub use crate::generation::HeldTarget;
 use crate::name::InstallationName;
 use crate::record::Record;
 
@@ -59,16 +60,6 @@ pub enum Phase {
     Stopped,
     /// No host is running, so nothing is. A plan leaves it alone: a host starts its set by itself.
     NotRunning,
-}
-
-/// A target that failed or was rolled back, and must not be tried again on its own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HeldTarget {
-    /// [`Record::target_digest`] of what is not tried again.
-    pub target: Digest,
-    /// Why, one sentence without a full stop, escaped.
-    pub reason: String,
 }
 
 /// What happened to the set in the last ten minutes, for the guard against mass deletes.
