@@ -75,7 +75,9 @@ pub mod plan;
 pub mod quantity;
 pub mod record;
 pub mod resolution;
+pub mod sealed;
 pub mod status;
+pub mod timestamp;
 pub mod trust;
 
 #[cfg(feature = "runtime")]
@@ -97,11 +99,15 @@ pub mod reconcile;
 #[cfg(feature = "runtime")]
 pub mod runtime;
 #[cfg(feature = "runtime")]
+pub mod safe_open;
+#[cfg(feature = "runtime")]
 pub mod source;
 #[cfg(feature = "runtime")]
 pub mod state;
 #[cfg(feature = "runtime")]
 pub mod watch;
 
+#[cfg(test)]
+pub(crate) mod golden;
 #[cfg(test)]
 pub(crate) mod test_scale;
