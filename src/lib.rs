@@ -20,3 +20,5 @@ pub mod record;
 pub mod resolution;
 #[cfg(test)]
 pub(crate) mod test_scale;
+pub mod timestamp;
+pub mod trust;
