@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
 use super::key::verifies;
 use super::key_file::SigningKey;
@@ -13,7 +13,8 @@ use super::signature::{MAX_SIGNATURES, SignatureFile, SignatureFileError, signed
 use super::wasm_kind::WasmKind;
 use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
-use crate::manifest::{MAX_WASM_BYTES, Manifest};
+use crate::document::{self, Report};
+use crate::manifest::{MAX_MANIFEST_BYTES, MAX_WASM_BYTES, Manifest, text_within};
 
 /// What signing leaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,8 +67,11 @@ pub fn sign_manifest(
         return Err(SignError::NotAComponent(kind));
     }
     let (digest, size) = (Digest::of(wasm), wasm.len() as u64);
+    text_within("Component.toml", manifest.as_bytes(), MAX_MANIFEST_BYTES)
+        .map_err(|problem| SignError::Manifest(vec![problem]))?;
     let text = fill_in(manifest, &digest, size);
     let parsed = Manifest::parse("Component.toml", text.as_bytes()).map_err(SignError::Manifest)?;
+    // A signature over other values than those of the wasm at hand must never be made.
     assert!(parsed.wasm.digest == digest && parsed.wasm.size == size, "the edit put other values in place");
 
     let message = signed_bytes(text.as_bytes());
@@ -85,7 +89,7 @@ pub fn sign_manifest(
 
 /// The text with both values in `[wasm]`. A text that is no manifest comes back as it is, for its own problems to be told.
 fn fill_in(text: &str, digest: &Digest, size: u64) -> String {
-    let (document, _) = DeTable::parse_recoverable(text);
+    let document = document::parse(text, &mut Report::new("", text));
     let Some(wasm) = document.get_ref().get("wasm") else { return text.to_owned() };
     let DeValue::Table(entries) = wasm.get_ref() else { return text.to_owned() };
     let values = [("sha256", format!("\"{}\"", digest.hex())), ("size", size.to_string())];

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use expect_test::expect;
+use proptest::prelude::*;
 
 use super::fixture::*;
 use super::*;
@@ -9,6 +10,7 @@ use crate::limits::Limits;
 use crate::permission::{Grant, Permissions};
 use crate::record::Record;
 use crate::resolution::Refusal;
+use crate::test_scale::cases;
 
 fn told(refusal: &Refusal) -> String {
     format!("[{}] {}\n{}", refusal.code, refusal.message, refusal.hint.as_deref().unwrap_or(""))
@@ -461,6 +463,61 @@ fn nothing_is_signed_that_would_not_be_read() {
     assert!(matches!(sign_manifest("wasm = 1", &wasm(1), None, &key(1)), Err(SignError::Manifest(_))));
     assert!(matches!(sign_manifest("[[wasm]]\nfile = 1", &wasm(1), None, &key(1)), Err(SignError::Manifest(_))));
     assert!(matches!(sign_manifest("[wasm\nfile=", &wasm(1), None, &key(1)), Err(SignError::Manifest(_))));
+}
+
+/// Small damage of every sort at a place that the numbers choose.
+fn damaged(text: &str, at: usize, what: usize) -> String {
+    const PIECES: [&str; 14] =
+        ["", "\"", "\n", "[", "]", "{", "}", "=", "wasm", "file", "\"\"\"", "'", "# ", "\nsha256 = \"x\"\n"];
+    let mut chars: Vec<char> = text.chars().collect();
+    let at = at % chars.len();
+    match what % (PIECES.len() + 2) {
+        0 => drop(chars.drain(at..(at + 7).min(chars.len()))),
+        1 => chars.truncate(at),
+        piece => drop(chars.splice(at..at, PIECES[piece - 2].chars())),
+    }
+    chars.into_iter().collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases(300)))]
+
+    #[test]
+    fn a_damaged_manifest_is_signed_as_it_reads_or_not_at_all(damages in prop::collection::vec((0..900usize, 0..64usize), 1..4)) {
+        let mut text = sign_manifest(&draft("acme:notifier", 1), &wasm(1), None, &key(1)).unwrap().manifest;
+        for (at, what) in damages {
+            text = damaged(&format!("{text}\n"), at, what);
+        }
+        // Signing looks for the place itself, so it must agree with the reader about what stands there.
+        if let Ok(signed) = sign_manifest(&text, &wasm(2), None, &key(1)) {
+            let release = Release { manifest: signed.manifest.into(), signature: signed.signature.into(), wasm: wasm(2) };
+            let parsed = crate::manifest::Manifest::parse("Component.toml", &release.manifest).unwrap();
+            prop_assert_eq!(parsed.wasm.digest, crate::digest::Digest::of(&wasm(2)));
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_a_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), text in "\\PC{0,120}") {
+        for bytes in [bytes.as_slice(), text.as_bytes(), format!("airssys-sig 1\n{text}\n").as_bytes()] {
+            let _ = SignatureFile::parse(bytes);
+            let _ = TrustPolicy::parse("trust.toml", bytes);
+            let _ = crate::manifest::Manifest::parse("Component.toml", bytes);
+            let _ = SigningKey::decode(bytes);
+            let _ = WasmKind::of(bytes);
+        }
+        let _ = text.parse::<VersionRange>();
+        let _ = text.parse::<NamePattern>();
+    }
+
+    #[test]
+    fn a_signature_file_survives_a_round_trip(lines in prop::collection::vec((any::<[u8; 32]>(), any::<[u8; 32]>()), 1..=16)) {
+        let line = |(key, half): ([u8; 32], [u8; 32])| {
+            let signature = [half, key].concat().try_into().unwrap();
+            SignatureLine { key: crate::key::PublicKey::from_bytes(key), signature }
+        };
+        let file = SignatureFile { lines: lines.into_iter().map(line).collect() };
+        prop_assert_eq!(SignatureFile::parse(file.encode().as_bytes()), Ok(file));
+    }
 }
 
 #[test]
