@@ -111,3 +111,5 @@ pub mod watch;
 pub(crate) mod golden;
 #[cfg(test)]
 pub(crate) mod test_scale;
+pub mod timestamp;
+pub mod trust;
