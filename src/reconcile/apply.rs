@@ -4,13 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::actor::{Standby, Switch};
 use crate::digest::Digest;
-use crate::generation::{Generation, Slot};
+use crate::generation::{Generation, HeldTarget, Slot};
 use crate::name::InstallationName;
-use crate::observed::HeldTarget;
 use crate::plan::action::{Action, Commit, Effect, Instance, Storage};
 use crate::record::Record;
 use crate::resolution::Refusal;
@@ -33,14 +32,25 @@ pub struct Applied {
     pub failed: Vec<FailedAction>,
 }
 
-/// The generation that follows `current` when `actions` are carried out. Pure.
+/// What a commit holds besides the actions that it commits.
+#[derive(Debug, Default)]
+pub struct Holds {
+    /// Targets that must not be tried again on their own.
+    pub add: BTreeMap<InstallationName, HeldTarget>,
+    /// Names whose held target is no longer wanted.
+    pub drop: Vec<InstallationName>,
+}
+
+/// Makes `next`, a copy of the current generation, the one in which `actions` are carried out. Pure.
 pub fn next_generation(
-    current: &Generation,
+    mut next: Generation,
     actions: &[&Action],
     records: &BTreeMap<InstallationName, Digest>,
     failed: &[FailedAction],
+    holds: Holds,
 ) -> Generation {
-    let mut next = current.successor();
+    let storage_before: BTreeMap<InstallationName, u64> =
+        next.entries.iter().map(|(name, slot)| (name.clone(), slot.storage_id)).collect();
     // A name that moves away may be taken by another action of the same pass: out first, then in.
     for action in actions {
         match &action.effect {
@@ -53,7 +63,14 @@ pub fn next_generation(
         let Some(Effect::Commit(commit)) = &action.effect else { continue };
         let storage_id = match commit.storage {
             Storage::Keep(id) => id,
-            Storage::New => next.take_storage_id(),
+            // A record that was damaged is planned as if nothing were installed; its storage is still its own.
+            Storage::New if action.before.is_none() && storage_before.contains_key(&action.name) => {
+                storage_before[&action.name]
+            }
+            Storage::New => {
+                next.next_storage_id += 1;
+                next.next_storage_id - 1
+            }
         };
         next.entries.insert(action.name.clone(), Slot { record: records[&action.name], storage_id });
         next.holds.remove(&action.name);
@@ -65,7 +82,10 @@ pub fn next_generation(
             next.holds.insert(action.name.clone(), held);
         }
     }
-    next.holds.retain(|name, _| next.entries.contains_key(name));
+    holds.drop.iter().for_each(|name| drop(next.holds.remove(name)));
+    next.holds.extend(holds.add);
+    let entries = &next.entries;
+    next.holds.retain(|name, _| entries.contains_key(name));
     next
 }
 
@@ -105,9 +125,4 @@ pub fn switches(actions: &[&Action], mut standbys: BTreeMap<InstallationName, St
 /// Digests of wasm that a set of records names.
 pub fn wasm_in_use<'a>(records: impl Iterator<Item = &'a Arc<Record>>) -> BTreeSet<Digest> {
     records.map(|record| record.artifact.wasm).collect()
-}
-
-/// Time since `start`, for notices.
-pub fn since(start: Instant) -> Duration {
-    start.elapsed()
 }

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::digest::Digest;
+use crate::floors::Floors;
 use crate::generation::Generation;
 use crate::name::InstallationName;
 use crate::observed::{Installed, Observed, Phase};
 use crate::record::Record;
+use crate::state::Snapshot;
 
 /// A record with its target digest, so that the digest is computed once.
 #[derive(Debug, Clone)]
@@ -23,13 +25,39 @@ pub struct Targeted {
 pub struct Committed {
     /// The generation.
     pub generation: Generation,
-    /// Its digest; none before the first one.
+    /// Its digest; none before any host used the home.
     pub digest: Option<Digest>,
-    /// The record of every entry.
+    /// The number that the next generation gets.
+    pub next_number: u64,
+    /// The sequences accepted so far.
+    pub floors: Floors,
+    /// The record of every entry that has an intact one.
     pub records: BTreeMap<InstallationName, Targeted>,
 }
 
+impl From<Snapshot> for Committed {
+    fn from(snapshot: Snapshot) -> Self {
+        let records = snapshot.records.into_iter().map(|(name, record)| {
+            let target = record.target_digest();
+            (name, Targeted { record, target })
+        });
+        Self {
+            records: records.collect(),
+            generation: snapshot.generation,
+            digest: snapshot.digest,
+            next_number: snapshot.next_number,
+            floors: snapshot.floors,
+        }
+    }
+}
+
 impl Committed {
+    /// A copy of the generation to make changes in, which follows it.
+    pub fn successor(&self, now_unix_s: u64) -> Generation {
+        let digest = self.digest.unwrap_or(Digest::from_bytes([0; 32]));
+        self.generation.successor(digest, self.next_number, now_unix_s)
+    }
+
     /// As the planner takes it, with what every actor does.
     pub fn observe(&self, phase: impl Fn(&InstallationName) -> Phase) -> Observed {
         let installed = self.records.iter().filter_map(|(name, targeted)| {

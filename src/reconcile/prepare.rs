@@ -10,10 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::actor::{Standby, StandbyRequest, System};
 use crate::digest::Digest;
 use crate::engine::{CompiledComponent, Engine};
+use crate::manifest::MAX_WASM_BYTES;
 use crate::name::InstallationName;
 use crate::record::Record;
 use crate::resolution::Refusal;
-use crate::state::Store;
+use crate::state::{self, CacheKey, CacheLookup, Store};
 use crate::trust::VerifiedArtifact;
 
 use super::Tell;
@@ -96,8 +97,10 @@ impl Preparer<'_> {
         parallel: usize,
         progress: &Progress,
     ) -> Prepared {
-        // One marker a component, so that a death of the host in here leaves the names behind.
-        self.store.mark_starting(names);
+        // One marker a component, so that a death of the host in here leaves the names behind. A disk that
+        // takes no marker must not keep components from starting: only that finding is lost.
+        let alone = if names.len() == 1 && parallel == 1 { state::Start::Alone } else { state::Start::Together };
+        let _ = self.store.mark_starting(names.to_vec(), alone).wait();
         let next = AtomicUsize::new(0);
         let results = Mutex::new(Prepared::new());
         let work = || {
@@ -113,7 +116,9 @@ impl Preparer<'_> {
         });
         let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
         let failed: Vec<_> = results.iter().filter(|(_, r)| r.is_err()).map(|(name, _)| name.clone()).collect();
-        self.store.clear_starting(&failed);
+        if !failed.is_empty() {
+            let _ = self.store.clear_starting(failed).wait();
+        }
         results
     }
 
@@ -131,27 +136,43 @@ impl Preparer<'_> {
         if let Some(code) = self.code.get(&wasm) {
             return Ok(code);
         }
-        let cached = self.store.cached_code(&wasm, &self.engine.code_hash());
-        let loaded = cached.and_then(|checked| self.engine.load(&start.artifact, checked).ok());
+        let key = CacheKey { wasm, engine: self.engine.code_hash() };
+        let loaded = match self.store.cache().get(&key) {
+            CacheLookup::Hit(checked) => self.engine.load(&start.artifact, checked).ok(),
+            CacheLookup::Miss => None,
+            CacheLookup::Refused(why) => {
+                let text = format!("the cached code of {name} is not what this host wrote ({why}); it is compiled again");
+                (self.tell)(&Notice::Info { text });
+                None
+            }
+        };
         let code = match loaded {
             Some(code) => code,
-            None => self.compile(name, start, progress)?,
+            None => self.compile(name, start, &key, progress)?,
         };
         self.code.put(wasm, code.clone());
         Ok(code)
     }
 
-    fn compile(&self, name: &InstallationName, start: &Start, progress: &Progress) -> Result<CompiledComponent, Refusal> {
+    fn compile(
+        &self,
+        name: &InstallationName,
+        start: &Start,
+        key: &CacheKey,
+        progress: &Progress,
+    ) -> Result<CompiledComponent, Refusal> {
         let step = (progress.done.load(Ordering::Relaxed) + 1, progress.of);
         (self.tell)(&Notice::Working { what: "compiling", name: name.clone(), step });
-        let wasm = self.store.object(&start.record.artifact.wasm).map_err(|error| {
-            Refusal::new("object-missing", format!("the wasm can't be read from the content store: {error}"))
+        let missing = |why: String| {
+            Refusal::new("object-missing", format!("the wasm can't be read from the content store: {why}"))
                 .hint("the next pass fetches it again from its source")
-        })?;
+        };
+        let stored = self.store.objects().get_object(&key.wasm, MAX_WASM_BYTES);
+        let wasm = stored.map_err(|error| missing(error.to_string()))?.ok_or_else(|| missing("it is not there".into()))?;
         let code = self.engine.compile(&start.artifact, &wasm).map_err(|error| error.refusal())?;
         let bytes = code.serialize().map_err(|error| error.refusal())?;
         // A cache that can't be written costs time at the next start and nothing else.
-        if let Err(error) = self.store.cache_code(&start.record.artifact.wasm, &self.engine.code_hash(), &bytes) {
+        if let Err(error) = self.store.cache().put(key, bytes).wait() {
             let text = format!("the compiled code of {name} could not be cached: {error}");
             (self.tell)(&Notice::Info { text });
         }

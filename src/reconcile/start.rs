@@ -3,7 +3,7 @@
 //! What was running when a host died runs again, whatever has become of sources and files. Trust is
 //! asked anew: what the policy no longer admits does not start.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::actor::Switch;
@@ -14,7 +14,7 @@ use crate::trust::{self, VerifiedArtifact};
 
 use super::notice::Notice;
 use super::pass::{Reconciler, unix_now_s};
-use super::prepare::{Preparer, Start, parallelism};
+use super::prepare::{Start, parallelism};
 
 impl Reconciler {
     /// Starts every enabled installation of the current generation; gives how many run.
@@ -22,7 +22,7 @@ impl Reconciler {
     /// Those whose start a dead host left unfinished come last and one at a time, so that a component
     /// that takes the host down with it is found out, and the others are up before it is tried.
     pub fn start_committed(&mut self) -> usize {
-        let suspects: BTreeSet<InstallationName> = self.parts.store.unfinished_starts().into_iter().collect();
+        let suspects = std::mem::take(&mut self.suspects);
         let mut starts = BTreeMap::new();
         for (name, targeted) in self.committed.records.iter().filter(|(_, t)| t.record.spec.enabled) {
             match self.admit(&targeted.record) {
@@ -30,28 +30,21 @@ impl Reconciler {
                 Err(why) => self.tell_failed_start(name, why),
             }
         }
-        let last: Vec<_> = starts.iter().filter(|(name, _)| suspects.contains(*name)).map(|(n, s)| (n.clone(), s.clone())).collect();
-        starts.retain(|name, _| !suspects.contains(name));
+        let last: Vec<_> = starts.extract_if(.., |name, _| suspects.contains_key(name)).collect();
         let mut running = self.start(&starts, parallelism());
         for (name, start) in last {
             running += self.start(&BTreeMap::from([(name, start)]), 1);
         }
-        self.parts.store.forget_unknown_starts(self.committed.records.keys());
+        // What was suspected and does not start now, because it is switched off or refused, is none any more.
+        self.no_longer_starting(suspects.into_keys().collect());
         self.resume_probations();
         running
     }
 
     fn start(&self, starts: &BTreeMap<InstallationName, Start>, parallel: usize) -> usize {
-        let preparer = Preparer {
-            engine: &self.parts.engine,
-            store: &self.parts.store,
-            actors: &self.parts.actors,
-            code: &self.code,
-            tell: &self.parts.tell,
-        };
         let mut switches = Vec::new();
         let mut names = Vec::new();
-        for (name, result) in preparer.all(starts, parallel) {
+        for (name, result) in self.preparer().all(starts, parallel) {
             match result {
                 Ok(standby) => {
                     switches.push(Switch::Activate(standby));
@@ -61,8 +54,9 @@ impl Reconciler {
             }
         }
         self.parts.actors.switch(switches);
-        self.parts.store.clear_starting(&names);
-        names.len()
+        let running = names.len();
+        self.no_longer_starting(names);
+        running
     }
 
     fn tell_failed_start(&self, name: &InstallationName, why: Refusal) {
@@ -72,9 +66,9 @@ impl Reconciler {
     /// The proof that a record's artifact may run: from this process's resolver, or the policy's
     /// judgement of what the committed record says.
     pub(super) fn admit(&self, record: &Arc<Record>) -> Result<Arc<VerifiedArtifact>, Refusal> {
-        match self.proof(&record.artifact.manifest) {
+        match self.resolver.proof(&record.artifact.manifest) {
             Some(proof) => Ok(proof),
-            None => trust::readmit(self.policy(), record, unix_now_s()).map(Arc::new),
+            None => trust::readmit(&self.policy, record, unix_now_s()).map(Arc::new),
         }
     }
 }

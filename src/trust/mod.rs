@@ -63,5 +63,7 @@ pub use sign::{SignError, Signed, sign_manifest};
 pub use signature::{
     MAX_SIGNATURE_FILE_BYTES, MAX_SIGNATURES, SignatureFile, SignatureFileError, SignatureLine, signed_bytes,
 };
-pub use verify::{Expectation, StoredWasm, VerifiedArtifact, VerifiedManifest, readmit, verify_manifest};
+#[cfg(feature = "runtime")]
+pub(crate) use verify::readmit;
+pub use verify::{Expectation, StoredWasm, VerifiedArtifact, VerifiedManifest, verify_manifest};
 pub use wasm_kind::WasmKind;
