@@ -19,6 +19,7 @@ pub mod manifest;
 pub mod name;
 pub mod observed;
 pub mod permission;
+pub mod plan;
 pub mod quantity;
 pub mod record;
 pub mod resolution;
