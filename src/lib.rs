@@ -109,6 +109,8 @@ pub mod watch;
 
 #[cfg(test)]
 pub(crate) mod golden;
+#[cfg(all(test, feature = "runtime"))]
+pub(crate) mod test_guest;
 #[cfg(test)]
 pub(crate) mod test_scale;
 pub mod timestamp;

@@ -1,0 +1,250 @@
+//! Owns what all actors of a host share: the registry of names, the threads, the numbers.
+//!
+//! Plumbing without decisions; what happens to an actor is decided in `cell`.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use super::cell::ActorCell;
+use super::instance::Instance;
+use super::scheduler::Scheduler;
+use super::status::{ActorEvent, EventSink};
+use super::timer::Timer;
+use super::trigger::Ticking;
+use crate::engine::Engine;
+use crate::logs::{ComponentLog, Level, Source};
+use crate::name::InstallationName;
+
+/// Message numbers that a sender takes at a time, so that senders do not fight over one counter.
+const ID_BLOCK: u64 = 64;
+
+/// What a worker does.
+pub(super) enum Job {
+    /// Lets an actor work off its mailbox.
+    Actor(Arc<ActorCell>),
+    /// Ends an instance that another one replaced.
+    Retire(Box<Retired>),
+}
+
+/// An instance on its way out.
+pub(super) struct Retired {
+    pub(super) instance: Instance,
+    pub(super) time: Duration,
+    pub(super) log: ComponentLog,
+}
+
+/// What the timer waits for.
+pub(super) enum Due {
+    /// The next tick of a trigger.
+    Tick(Ticking),
+    /// The end of a backoff.
+    Restart {
+        cell: std::sync::Weak<ActorCell>,
+        /// The start for which the wait was; another one makes it void.
+        incarnation: u64,
+    },
+}
+
+/// The shared parts.
+pub(super) struct Core {
+    pub(super) engine: Engine,
+    pub(super) registry: Registry,
+    pub(super) max_hops: u32,
+    scheduler: OnceLock<Scheduler<Job>>,
+    timer: Mutex<Option<Timer<Due>>>,
+    events: Option<EventSink>,
+    epoch: Instant,
+    ids: AtomicU64,
+    instances: AtomicU64,
+    random: AtomicU64,
+}
+
+impl Core {
+    pub(super) fn new(engine: Engine, max_hops: u32, events: Option<EventSink>) -> Self {
+        use std::hash::BuildHasher as _;
+        Self {
+            engine,
+            registry: Registry::default(),
+            max_hops,
+            scheduler: OnceLock::new(),
+            timer: Mutex::new(None),
+            events,
+            epoch: Instant::now(),
+            ids: AtomicU64::new(1),
+            instances: AtomicU64::new(1),
+            random: AtomicU64::new(std::collections::hash_map::RandomState::new().hash_one(0)),
+        }
+    }
+
+    pub(super) fn start(self: &Arc<Self>, workers: std::num::NonZeroUsize) -> std::io::Result<()> {
+        let core = Arc::clone(self);
+        let scheduler = Scheduler::start(workers, move |job| match job {
+            Job::Actor(cell) => cell.run(&core),
+            Job::Retire(retired) => retired.end(),
+        })?;
+        let core = Arc::clone(self);
+        let timer = Timer::start(move |due: &Due, at| core.fire(due, at))?;
+        *locked(&self.timer) = Some(timer);
+        // A second start would be a bug of `System`; its threads would end at once.
+        let _ = self.scheduler.set(scheduler);
+        Ok(())
+    }
+
+    /// Ends all threads, and with them the circle of references between actors and this.
+    pub(super) fn stop(&self) {
+        drop(locked(&self.timer).take());
+        self.scheduler().stop(|| self.engine.expire_running_calls());
+        for cell in self.registry.take_all() {
+            cell.vacate();
+        }
+    }
+
+    pub(super) fn scheduler(&self) -> &Scheduler<Job> {
+        self.scheduler.get().expect("set before the first actor can exist")
+    }
+
+    pub(super) fn schedule(&self, cell: Arc<ActorCell>) {
+        self.scheduler().submit(Job::Actor(cell));
+    }
+
+    pub(super) fn set_timer(&self, at: Instant, due: Due) {
+        if let Some(timer) = &*locked(&self.timer) {
+            timer.set(at, due);
+        }
+    }
+
+    fn fire(self: &Arc<Self>, due: &Due, at: Instant) -> Option<Instant> {
+        match due {
+            Due::Tick(ticking) => ticking.fire(self, at, Instant::now()),
+            Due::Restart { cell, incarnation } => {
+                let cell = cell.upgrade()?;
+                cell.start_again(self, *incarnation);
+                None
+            }
+        }
+    }
+
+    pub(super) fn tell(&self, event: &ActorEvent) {
+        if let Some(events) = &self.events {
+            events(event);
+        }
+    }
+
+    /// Monotonic time for the supervisor.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+
+    pub(super) fn next_instance(&self) -> u64 {
+        self.instances.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Any number, for jitter: splitmix64 over a counter.
+    pub(super) fn random(&self) -> u32 {
+        let mut z = self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        // The upper half is as random as the whole.
+        (z >> 32) as u32
+    }
+}
+
+impl Retired {
+    fn end(self) {
+        let Self { instance, time, log } = self;
+        let number = instance.number;
+        if let Err(crash) = instance.shut_down(time) {
+            log.for_instance(number).write(Level::Warn, Source::Host, &format!("shutdown: {crash}"));
+        }
+    }
+}
+
+/// A run of message numbers of one sender.
+#[derive(Default)]
+pub(super) struct IdBlock {
+    next: u64,
+    end: u64,
+}
+
+impl IdBlock {
+    pub(super) fn next(&mut self, core: &Core) -> u64 {
+        if self.next == self.end {
+            self.next = core.ids.fetch_add(ID_BLOCK, Ordering::Relaxed);
+            self.end = self.next + ID_BLOCK;
+        }
+        self.next += 1;
+        self.next - 1
+    }
+}
+
+/// Which actor has which name.
+#[derive(Default)]
+pub(super) struct Registry {
+    cells: RwLock<BTreeMap<InstallationName, Arc<ActorCell>>>,
+    /// Changes whenever an answer about a name might, so that senders can remember answers.
+    changes: AtomicU64,
+}
+
+impl Registry {
+    pub(super) fn get(&self, name: &InstallationName) -> Option<Arc<ActorCell>> {
+        self.cells.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// Never zero.
+    pub(super) fn state(&self) -> u64 {
+        self.changes.load(Ordering::Acquire) + 1
+    }
+
+    pub(super) fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+
+    pub(super) fn insert(&self, name: InstallationName, cell: Arc<ActorCell>) {
+        self.cells.write().unwrap_or_else(PoisonError::into_inner).insert(name, cell);
+        self.changed();
+    }
+
+    /// Takes the name away if it still belongs to `cell`.
+    pub(super) fn remove(&self, name: &InstallationName, cell: &Arc<ActorCell>) {
+        let mut cells = self.cells.write().unwrap_or_else(PoisonError::into_inner);
+        if cells.get(name).is_some_and(|current| Arc::ptr_eq(current, cell)) {
+            cells.remove(name);
+        }
+        drop(cells);
+        self.changed();
+    }
+
+    /// Gives the actor of one name another. False when there is no such actor, or the other name is taken.
+    pub(super) fn rename(&self, from: &InstallationName, to: &InstallationName) -> bool {
+        let mut cells = self.cells.write().unwrap_or_else(PoisonError::into_inner);
+        if cells.contains_key(to) {
+            return false;
+        }
+        let Some(cell) = cells.remove(from) else { return false };
+        cells.insert(to.clone(), cell);
+        drop(cells);
+        self.changed();
+        true
+    }
+
+    pub(super) fn all(&self) -> Vec<(InstallationName, Arc<ActorCell>)> {
+        let cells = self.cells.read().unwrap_or_else(PoisonError::into_inner);
+        cells.iter().map(|(name, cell)| (name.clone(), Arc::clone(cell))).collect()
+    }
+
+    fn take_all(&self) -> Vec<Arc<ActorCell>> {
+        let cells = std::mem::take(&mut *self.cells.write().unwrap_or_else(PoisonError::into_inner));
+        self.changed();
+        cells.into_values().collect()
+    }
+}
+
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,241 @@
+//! Owns one running instance: its store, what is called of it, and how a call may end.
+//!
+//! Does not decide what follows from a crash. A call that does not return leaves the instance unusable;
+//! whoever gets [`Ended::Crashed`] drops it.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::Store;
+use wasmtime::component::TypedFunc;
+
+use super::core::Core;
+use super::outbox::ActorOutbox;
+use super::scheduler::during_call;
+use super::version::Version;
+use crate::engine::{InstanceLimiter, MAX_WASM_STACK_BYTES, MemoryRefusal, ticks};
+use crate::escape::escape;
+use crate::host::contract::{HandleParams, HandleResults, InitParams, InitResults, Message};
+use crate::host::{Guest, HOSTCALL_BYTES, MAX_HANDLES, WouldWait};
+use crate::quantity::Millis;
+
+/// Longest text of a guest that an error repeats, in bytes.
+const MAX_QUOTED_BYTES: usize = 1024;
+/// Frames of a guest's stack that an error names.
+const MAX_FRAMES: usize = 4;
+
+/// How a call ended without a result.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The guest answered with an error; its words, escaped. The instance goes on.
+    Refused(String),
+    /// The instance is unusable.
+    Crashed(Crash),
+}
+
+/// What broke an instance.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct Crash {
+    /// What kind of end it was.
+    pub kind: CrashKind,
+    /// What happened, escaped.
+    pub text: String,
+}
+
+/// What kind of end a crash was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CrashKind {
+    /// The guest broke a rule of WebAssembly or gave up by itself.
+    Trap,
+    /// The call took longer than it may.
+    Deadline,
+    /// The guest ended itself with an exit code.
+    Exit,
+    /// The guest tried to wait for something.
+    Wait,
+    /// The host failed in a call of the guest.
+    Host,
+}
+
+/// One instance of a version.
+pub(super) struct Instance {
+    store: Store<Guest>,
+    handle: Option<TypedFunc<HandleParams, HandleResults>>,
+    shutdown: Option<TypedFunc<(), ()>>,
+    pub(super) number: u64,
+}
+
+impl Instance {
+    /// Makes an instance and lets it start up, all within the init time. It takes part in nothing yet.
+    pub(super) fn start(version: &Arc<Version>, core: &Arc<Core>) -> Result<Self, Ended> {
+        let number = core.next_instance();
+        let limits = &version.record.limits;
+        let limiter = InstanceLimiter::new(core.engine.memory_budget().clone(), limits.memory.0);
+        let outbox = ActorOutbox::new(Arc::clone(core), Arc::clone(version));
+        let log = version.log.for_instance(number);
+        let guest = Guest::new(limiter, log, Arc::clone(&version.config), Box::new(outbox));
+        let mut store = Store::new(version.linked.pre.engine(), guest);
+        store.limiter(|guest| &mut guest.limiter);
+        store.set_hostcall_fuel(HOSTCALL_BYTES);
+        store.set_max_component_handles(MAX_HANDLES);
+        store.set_epoch_deadline(ticks(limits.init.duration()));
+
+        let exports = &version.linked.exports;
+        let called = guarded(|| -> wasmtime::Result<_> {
+            let instance = version.linked.pre.instantiate(&mut store)?;
+            let init = match &exports.init {
+                Some(index) => Some(instance.get_typed_func::<InitParams, InitResults>(&mut store, index)?),
+                None => None,
+            };
+            let shutdown = match &exports.shutdown {
+                Some(index) => Some(instance.get_typed_func(&mut store, index)?),
+                None => None,
+            };
+            let handle = match &exports.handle {
+                Some(index) => Some(instance.get_typed_func(&mut store, index)?),
+                None => None,
+            };
+            let answer = match init {
+                Some(init) => init.call(&mut store, (Arc::clone(&version.config_text),))?.0,
+                None => Ok(()),
+            };
+            Ok((handle, shutdown, answer))
+        });
+        match called {
+            Ok((handle, shutdown, Ok(()))) => Ok(Self { store, handle, shutdown, number }),
+            Ok((_, _, Err(text))) => Err(Ended::Refused(quote(&text))),
+            Err(failure) => Err(Ended::Crashed(failure.describe(&store, limits.init))),
+        }
+    }
+
+    /// Lets the guest handle a message. What it sent leaves if it says ok, and is forgotten otherwise.
+    pub(super) fn handle(&mut self, message: Message, call: &Call) -> Result<Option<Vec<u8>>, Ended> {
+        let Some(handle) = self.handle else {
+            return Err(Ended::Refused("it exports no message handler".to_owned()));
+        };
+        self.store.data_mut().outbox.begin(call.hops, call.sends);
+        self.store.set_epoch_deadline(ticks(call.time));
+        match guarded(|| handle.call(&mut self.store, (message,))) {
+            Ok((Ok(reply),)) => {
+                self.store.data_mut().outbox.commit();
+                Ok(reply)
+            }
+            Ok((Err(text),)) => {
+                self.store.data_mut().outbox.abort();
+                Err(Ended::Refused(quote(&text)))
+            }
+            Err(failure) => Err(Ended::Crashed(failure.describe(&self.store, millis(call.time)))),
+        }
+    }
+
+    /// Tells the guest that it ends, within `time`, and drops it.
+    pub(super) fn shut_down(mut self, time: Duration) -> Result<(), Crash> {
+        let Some(shutdown) = self.shutdown else { return Ok(()) };
+        self.store.data_mut().outbox.begin(0, 0);
+        self.store.set_epoch_deadline(ticks(time));
+        guarded(|| shutdown.call(&mut self.store, ())).map_err(|failure| failure.describe(&self.store, millis(time)))
+    }
+
+    /// Whether messages can be delivered to it.
+    pub(super) fn takes_messages(&self) -> bool {
+        self.handle.is_some()
+    }
+
+    /// Memory that the instance holds, in bytes.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        self.store.data().limiter.used_bytes()
+    }
+}
+
+/// The terms of one call.
+pub(super) struct Call {
+    /// How long it may take.
+    pub(super) time: Duration,
+    /// Messages that led to the one it handles.
+    pub(super) hops: u32,
+    /// Messages it may send.
+    pub(super) sends: u64,
+}
+
+/// Why a guest call did not return.
+enum Failure {
+    Wasm(wasmtime::Error),
+    Panic(Box<dyn Any + Send>),
+}
+
+/// Calls into a guest. A panic of a host function ends this call and no more: the store is not used again.
+fn guarded<T>(call: impl FnOnce() -> wasmtime::Result<T>) -> Result<T, Failure> {
+    match catch_unwind(AssertUnwindSafe(|| during_call(call))) {
+        Ok(result) => result.map_err(Failure::Wasm),
+        Err(panic) => Err(Failure::Panic(panic)),
+    }
+}
+
+impl Failure {
+    fn describe(self, store: &Store<Guest>, time: Millis) -> Crash {
+        let (kind, mut text) = match self {
+            Self::Wasm(error) => describe_error(&error, time),
+            Self::Panic(panic) => {
+                let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+                (CrashKind::Host, format!("the host failed in a call: {}", quote(text.unwrap_or("no reason given"))))
+            }
+        };
+        if let Some(refusal) = store.data().limiter.refusal() {
+            text.push_str(&refused_before(&refusal));
+        }
+        Crash { kind, text }
+    }
+}
+
+fn refused_before(refusal: &MemoryRefusal) -> String {
+    format!("; before that it was refused memory: {refusal}")
+}
+
+fn describe_error(error: &wasmtime::Error, time: Millis) -> (CrashKind, String) {
+    if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
+        return (CrashKind::Exit, format!("it ended itself with exit code {}", exit.0));
+    }
+    if let Some(wait) = error.downcast_ref::<WouldWait>() {
+        return (CrashKind::Wait, format!("{wait}{}", frames(error)));
+    }
+    match error.downcast_ref::<wasmtime::Trap>() {
+        Some(wasmtime::Trap::Interrupt) => {
+            (CrashKind::Deadline, format!("it took longer than the {time} it may{}", frames(error)))
+        }
+        Some(wasmtime::Trap::StackOverflow) => {
+            let kib = MAX_WASM_STACK_BYTES / 1024;
+            (CrashKind::Trap, format!("it used up its stack of {kib} KiB{}", frames(error)))
+        }
+        Some(trap) => {
+            let text = trap.to_string();
+            let text = text.strip_prefix("wasm trap: ").unwrap_or(&text);
+            (CrashKind::Trap, format!("trap: {text}{}", frames(error)))
+        }
+        None => (CrashKind::Trap, format!("{}{}", quote(&error.root_cause().to_string()), frames(error))),
+    }
+}
+
+/// The innermost functions of the guest, by names that the guest chose.
+fn frames(error: &wasmtime::Error) -> String {
+    let Some(trace) = error.downcast_ref::<wasmtime::WasmBacktrace>() else { return String::new() };
+    let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
+        Some(name) => quote(name),
+        None => format!("function {}", frame.func_index()),
+    };
+    let names: Vec<String> = trace.frames().iter().take(MAX_FRAMES).map(name).collect();
+    if names.is_empty() { String::new() } else { format!(", in {}", names.join(", called by ")) }
+}
+
+/// Foreign text, cut and escaped.
+fn quote(text: &str) -> String {
+    let kept = &text[..text.floor_char_boundary(MAX_QUOTED_BYTES)];
+    let cut = if kept.len() < text.len() { " [cut]" } else { "" };
+    format!("{}{cut}", escape(kept))
+}
+
+fn millis(time: Duration) -> Millis {
+    Millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}

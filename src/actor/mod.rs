@@ -1,0 +1,35 @@
+//! Owns running components: each is an actor with a mailbox, handled one message at a time.
+//!
+//! Does not decide which components run, in which version or with which rights; it is handed records and
+//! compiled code, and does as it is told. The rules that guests can rely on:
+//!
+//! * Messages from one sender to one receiver arrive in the order of the calls. A handler's call is a
+//!   transaction over the messages it sends.
+//! * Every accepted message is handled once, or ends as a dead one with a reason; never both.
+//! * A crash takes the instance and the message in hand, and nothing else: the mailbox stays.
+//! * An update replaces the instance between two messages.
+
+mod cell;
+mod core;
+mod instance;
+mod mailbox;
+mod outbox;
+mod reply;
+mod scheduler;
+mod status;
+mod supervisor;
+mod system;
+#[cfg(test)]
+mod tests;
+mod timer;
+mod trigger;
+mod version;
+
+pub use instance::{Crash, CrashKind};
+pub use reply::{CallError, PendingReply, Reply};
+pub use scheduler::MAX_STUCK_THREADS;
+pub use status::{ActorChange, ActorEvent, ActorPhase, ActorStatus, Counts, DeadReason, EventSink};
+pub use supervisor::{HEALTHY_RUN, SLOW_RETRY};
+pub use system::{
+    DEFAULT_MAX_HOPS, PrepareError, Standby, StandbyRequest, StartError, Switch, Switched, System, SystemConfig,
+};

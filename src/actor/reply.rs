@@ -1,0 +1,143 @@
+//! Owns the answer to one message of the host: a place that is filled once and waited for by one.
+//!
+//! Needs no runtime: the answer can be waited for on a thread or polled as a future.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// Why a call has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// There is no such installation, or it takes no messages now.
+    #[error("it is not running, or takes no messages now")]
+    NoSuchTarget,
+    /// Its mailbox is full.
+    #[error("its mailbox is full")]
+    MailboxFull,
+    /// The message is larger than it takes; its limit in bytes.
+    #[error("the message is larger than the {0} bytes that it takes")]
+    TooLarge(u64),
+    /// The component answered with an error; its words, escaped.
+    #[error("it answered with an error: {0}")]
+    Failed(String),
+    /// The component crashed with this message in hand.
+    #[error("it crashed: {0}")]
+    Crashed(String),
+    /// The message was not handled because the actor stopped.
+    #[error("it was stopped before it came to this message")]
+    Stopped,
+    /// The time is over. The message is not handled any more unless it is in hand already.
+    #[error("it did not answer in time")]
+    TimedOut,
+}
+
+/// The answer: bytes, or none when the component gave none.
+pub type Reply = Result<Option<Vec<u8>>, CallError>;
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    came: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    reply: Option<Reply>,
+    waker: Option<Waker>,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fill(&self, reply: Reply) {
+        let mut state = self.state();
+        if state.reply.is_none() {
+            state.reply = Some(reply);
+        }
+        let waker = state.waker.take();
+        drop(state);
+        self.came.notify_one();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// The side that answers. Dropped without an answer, it says that the actor stopped.
+#[derive(Debug)]
+pub(super) struct ReplySlot(Option<Arc<Shared>>);
+
+impl ReplySlot {
+    pub(super) fn answer(mut self, reply: Reply) {
+        if let Some(shared) = self.0.take() {
+            shared.fill(reply);
+        }
+    }
+}
+
+impl Drop for ReplySlot {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.take() {
+            shared.fill(Err(CallError::Stopped));
+        }
+    }
+}
+
+/// An answer that may come: wait for it with [`PendingReply::wait`], or await it.
+///
+/// As a future it has no time limit of its own, but the message expires, and then the answer says so.
+#[derive(Debug)]
+pub struct PendingReply {
+    shared: Arc<Shared>,
+    until: Instant,
+}
+
+pub(super) fn slot(timeout: Duration) -> (ReplySlot, PendingReply) {
+    let shared = Arc::new(Shared::default());
+    // A time too far away to be written down is cut to a day, which no call lives.
+    let now = Instant::now();
+    let until = now.checked_add(timeout).unwrap_or(now + Duration::from_secs(24 * 60 * 60));
+    (ReplySlot(Some(Arc::clone(&shared))), PendingReply { shared, until })
+}
+
+impl PendingReply {
+    /// When the message expires.
+    pub(super) fn until(&self) -> Instant {
+        self.until
+    }
+
+    /// Waits for the answer, at most until the time given with the call is over.
+    pub fn wait(self) -> Reply {
+        let mut state = self.shared.state();
+        loop {
+            if let Some(reply) = state.reply.take() {
+                return reply;
+            }
+            let left = self.until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(CallError::TimedOut);
+            }
+            state = self.shared.came.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl Future for PendingReply {
+    type Output = Reply;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Reply> {
+        let mut state = self.shared.state();
+        match state.reply.take() {
+            Some(reply) => Poll::Ready(reply),
+            None => {
+                state.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Owns what others may know about an actor: its phase, its numbers, its events.
+//!
+//! Values only. What they lead to is decided in `supervisor`, and further up by the reconciler.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use crate::name::InstallationName;
+use crate::record::Record;
+
+/// What an actor is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActorPhase {
+    /// An instance is there and takes messages.
+    Running,
+    /// Crashed, and a new instance is starting.
+    Starting,
+    /// Crashed, and waits for its restart. Messages wait in the mailbox.
+    Backoff,
+    /// Crashed too often. Tried again slowly, unless its file says never; then it takes no messages.
+    Failed,
+    /// Works off its mailbox and takes no messages.
+    Stopping,
+    /// Gone; only seen by whoever held on to it.
+    Stopped,
+}
+
+/// Why an accepted message was not handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DeadReason {
+    /// The component answered with an error or crashed with it in hand.
+    Failed,
+    /// Its time was over before it was taken in hand.
+    Expired,
+    /// The actor stopped first.
+    Stopped,
+}
+
+/// An actor as it is now.
+#[derive(Debug, Clone)]
+pub struct ActorStatus {
+    /// Its name.
+    pub name: InstallationName,
+    /// What it is doing.
+    pub phase: ActorPhase,
+    /// Since when it does that.
+    pub since: Instant,
+    /// What it runs.
+    pub record: Arc<Record>,
+    /// When this version became active.
+    pub activated: Instant,
+    /// Since when an instance runs without a crash; none while there is no instance.
+    pub healthy_since: Option<Instant>,
+    /// When the next start is due, after a crash.
+    pub next_start: Option<Instant>,
+    /// The number of the running instance, as in its log.
+    pub instance: Option<u64>,
+    /// Restarts of this version.
+    pub restarts: u64,
+    /// Crashes of this version, failed starts included.
+    pub crashes: u64,
+    /// The last crash or the last error that the component answered with, escaped.
+    pub last_error: Option<String>,
+    /// Messages that wait, or have a place promised.
+    pub mailbox_messages: u64,
+    /// Their payload, in bytes.
+    pub mailbox_bytes: u64,
+    /// Numbers since the actor came up first; updates and restarts keep them.
+    pub counts: Counts,
+    /// Ticks of this version's triggers that were skipped.
+    pub ticks_skipped: u64,
+    /// Memory of the instance after its last message, in bytes.
+    pub memory_bytes: u64,
+    /// Log lines that were dropped.
+    pub log_lines_lost: u64,
+}
+
+/// What became of an actor's messages. `accepted` is the sum of `handled`, the dead ones and those that wait.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Taken into the mailbox.
+    pub accepted: u64,
+    /// Not taken: the mailbox was full or closed, or the message too large.
+    pub rejected: u64,
+    /// Handled well.
+    pub handled: u64,
+    /// Ended by an error or a crash.
+    pub failed: u64,
+    /// Ended by time.
+    pub expired: u64,
+    /// Not handled because the actor stopped.
+    pub stopped: u64,
+}
+
+impl Counts {
+    /// Messages that were accepted and not handled.
+    pub fn dead(&self) -> u64 {
+        self.failed + self.expired + self.stopped
+    }
+}
+
+/// Something that happened to an actor by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActorEvent {
+    /// To which.
+    pub name: InstallationName,
+    /// What.
+    pub what: ActorChange,
+}
+
+/// What happened to an actor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ActorChange {
+    /// It crashed, and will be started again.
+    Crashed(String),
+    /// It crashed too often.
+    Failed(String),
+    /// A new instance is up after a crash.
+    Recovered,
+}
+
+/// Takes events, on a worker's thread: returns at once and asks nothing of the system that waits.
+pub type EventSink = Arc<dyn Fn(&ActorEvent) + Send + Sync>;
+
+/// The counters of one actor.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    rejected: AtomicU64,
+    handled: AtomicU64,
+    failed: AtomicU64,
+    expired: AtomicU64,
+    stopped: AtomicU64,
+    memory: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn rejected(&self) {
+        self.rejected.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn handled(&self) {
+        self.handled.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn dead(&self, reason: DeadReason) {
+        let counter = match reason {
+            DeadReason::Failed => &self.failed,
+            DeadReason::Expired => &self.expired,
+            DeadReason::Stopped => &self.stopped,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_memory(&self, bytes: u64) {
+        self.memory.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn memory(&self) -> u64 {
+        self.memory.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn counts(&self, accepted: u64) -> Counts {
+        Counts {
+            accepted,
+            rejected: self.rejected.load(Ordering::Relaxed),
+            handled: self.handled.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            expired: self.expired.load(Ordering::Relaxed),
+            stopped: self.stopped.load(Ordering::Relaxed),
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! Owns the actors of a host: the one door through which they are started, replaced, stopped and spoken to.
+//!
+//! Does not decide which actors there are; the reconciler does. What it is told to do, it does in the order
+//! in which it is told.
+
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::cell::{Activation, ActorCell, Control, StopOrder, not_started};
+use super::core::{Core, locked};
+use super::instance::{Crash, Ended, Instance};
+use super::mailbox::{Envelope, NoRoom, SentBy};
+use super::reply::{self, CallError, PendingReply, Reply};
+use super::status::{ActorPhase, ActorStatus, EventSink};
+use super::version::Version;
+use crate::engine::{CompiledComponent, Engine, LinkError};
+use crate::limits::{MAX_CALL_MS, MAX_STOP_MS};
+use crate::logs::Logs;
+use crate::name::InstallationName;
+use crate::record::Record;
+
+/// Longest chain of messages, each sent while the one before was handled.
+pub const DEFAULT_MAX_HOPS: u32 = 16;
+/// Longest time that a switch waits for actors in the middle of a call or of their end, in milliseconds.
+const MAX_SWITCH_MS: u64 = MAX_CALL_MS + MAX_STOP_MS + 5_000;
+/// How often a wait looks whether it should be given up.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// How an actor system is set up.
+pub struct SystemConfig {
+    /// Compiles and links what is to run.
+    pub engine: Engine,
+    /// Takes what components write.
+    pub logs: Logs,
+    /// Threads that run guests; none means one for each core.
+    pub workers: Option<NonZeroUsize>,
+    /// Longest chain of messages, each sent while the one before was handled.
+    pub max_hops: u32,
+    /// Is told of crashes and recoveries.
+    pub events: Option<EventSink>,
+}
+
+impl SystemConfig {
+    /// The defaults.
+    pub fn new(engine: Engine, logs: Logs) -> Self {
+        Self { engine, logs, workers: None, max_hops: DEFAULT_MAX_HOPS, events: None }
+    }
+}
+
+/// What a standby is made of.
+#[derive(Debug, Clone)]
+pub struct StandbyRequest {
+    /// What is to be committed: names, links, permissions, limits, config.
+    pub record: Arc<Record>,
+    /// The artifact that the record names, as code.
+    pub compiled: CompiledComponent,
+}
+
+/// An instance that is up and takes part in nothing. Dropped, it was never there.
+pub struct Standby {
+    version: Arc<Version>,
+    instance: Instance,
+}
+
+impl Standby {
+    /// The installation that it is for.
+    pub fn name(&self) -> &InstallationName {
+        &self.version.record.spec.name
+    }
+}
+
+impl std::fmt::Debug for Standby {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Standby").field("name", self.name()).finish_non_exhaustive()
+    }
+}
+
+/// Why there is no standby.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PrepareError {
+    /// The code is that of another artifact than the record's.
+    #[error("the compiled code is not that of the record's artifact")]
+    OtherArtifact,
+    /// It does not fit this host.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// Its file has triggers and it takes no messages.
+    #[error("its file has a [[trigger]], and the component exports no `airssys:component/message-handler`")]
+    NobodyToTrigger,
+    /// Its `init` said no; its words, escaped.
+    #[error("init answered with an error: {0}")]
+    Refused(String),
+    /// It did not come up.
+    #[error("it did not start: {0}")]
+    Crashed(Crash),
+}
+
+/// One step of a switch.
+#[derive(Debug)]
+pub enum Switch {
+    /// The standby takes over its installation's mailbox, or becomes a new actor.
+    Activate {
+        /// What becomes active.
+        standby: Standby,
+        /// The name that the actor has now, if it is another.
+        moved_from: Option<InstallationName>,
+    },
+    /// The actor works off its mailbox within its limits, and ends.
+    Stop(InstallationName),
+}
+
+/// How a step of a switch ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Switched {
+    /// It is done.
+    Done,
+    /// There is no actor of this name; for a stop, that is as good as done.
+    NotThere,
+    /// The actor is still in a call that began before. It follows as soon as the call ends.
+    Late,
+}
+
+/// The actors of a host. Dropped, all of them end at once, without a goodbye.
+pub struct System {
+    core: Arc<Core>,
+    logs: Logs,
+    /// One switch at a time, so that two cannot overtake one another on one actor.
+    switching: Mutex<()>,
+    stopping: AtomicBool,
+    hurry: AtomicBool,
+}
+
+/// The threads could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("could not start the threads that run components: {0}")]
+pub struct StartError(#[from] std::io::Error);
+
+impl System {
+    /// Starts the threads. There are no actors yet.
+    pub fn start(config: SystemConfig) -> Result<Self, StartError> {
+        let SystemConfig { engine, logs, workers, max_hops, events } = config;
+        let core = Arc::new(Core::new(engine, max_hops, events));
+        let one = NonZeroUsize::MIN;
+        core.start(workers.unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(one)))?;
+        let (stopping, hurry) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Self { core, logs, switching: Mutex::new(()), stopping, hurry })
+    }
+
+    /// Makes an instance and lets it start up, within its init time. Blocks for that long.
+    ///
+    /// Nothing of it is visible: it takes no messages, and whatever it tries to send is refused.
+    pub fn prepare(&self, request: StandbyRequest) -> Result<Standby, PrepareError> {
+        let StandbyRequest { record, compiled } = request;
+        if compiled.wasm() != record.artifact.wasm {
+            return Err(PrepareError::OtherArtifact);
+        }
+        let linked = self.core.engine.link(&compiled)?;
+        if !linked.takes_messages() && !record.spec.triggers.is_empty() {
+            return Err(PrepareError::NobodyToTrigger);
+        }
+        let log = self.logs.component(&record.spec.name);
+        let version = Arc::new(Version::new(record, linked, log));
+        match Instance::start(&version, &self.core) {
+            Ok(instance) => Ok(Standby { version, instance }),
+            Err(Ended::Refused(text)) => Err(PrepareError::Refused(text)),
+            Err(ended) => Err(PrepareError::Crashed(not_started(ended))),
+        }
+    }
+
+    /// Does the steps, and returns when all are done, in the same order.
+    ///
+    /// Each actor switches between two messages: what waits in its mailbox stays there, in order. Blocks
+    /// while an actor is in the middle of a call, for as long as that call may take.
+    pub fn switch(&self, steps: Vec<Switch>) -> Vec<Switched> {
+        let _one = locked(&self.switching);
+        let until = Instant::now() + Duration::from_millis(MAX_SWITCH_MS);
+        let begun: Vec<Begun> = steps.into_iter().map(|step| self.begin(step)).collect();
+        begun.into_iter().map(|begun| self.finish(begun, until)).collect()
+    }
+
+    fn begin(&self, step: Switch) -> Begun {
+        match step {
+            Switch::Activate { standby, moved_from } => self.begin_activation(standby, moved_from.as_ref()),
+            Switch::Stop(name) => {
+                let Some(cell) = self.core.registry.get(&name) else { return Begun::NotThere };
+                let Some(version) = cell.version() else { return Begun::NotThere };
+                let limits = &version.record.limits;
+                self.order_stop(&cell, limits.drain.duration(), limits.stop.duration())
+            }
+        }
+    }
+
+    fn begin_activation(&self, standby: Standby, moved_from: Option<&InstallationName>) -> Begun {
+        let name = standby.name().clone();
+        if let Some(from) = moved_from {
+            self.core.registry.rename(from, &name);
+        }
+        let Standby { version, instance } = standby;
+        let limits = version.record.limits;
+        match self.core.registry.get(&name).filter(|cell| !is_ending(cell)) {
+            Some(cell) => {
+                let (done, wait) = mpsc::channel();
+                let activation = Activation { version, instance, done: Some(done) };
+                cell.order(&self.core, Control::Activate(Box::new(activation)));
+                Begun::Waits(wait)
+            }
+            None => {
+                let cell = ActorCell::new(&limits);
+                cell.activate_first(&self.core, Activation { version, instance, done: None });
+                self.core.registry.insert(name, cell);
+                Begun::Done
+            }
+        }
+    }
+
+    fn order_stop(&self, cell: &Arc<ActorCell>, drain: Duration, stop: Duration) -> Begun {
+        let (done, wait) = mpsc::channel();
+        cell.order_stop(&self.core, StopOrder { drain, stop, done: Some(done) });
+        self.core.registry.changed();
+        Begun::Waits(wait)
+    }
+
+    fn finish(&self, begun: Begun, until: Instant) -> Switched {
+        match begun {
+            Begun::Done => Switched::Done,
+            Begun::NotThere => Switched::NotThere,
+            Begun::Waits(wait) => self.wait(&wait, until),
+        }
+    }
+
+    /// Waits until the other side drops its end, time is over, or a second stop is asked for.
+    fn wait(&self, wait: &Receiver<()>, until: Instant) -> Switched {
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.hurry.load(Ordering::Relaxed) {
+                return Switched::Late;
+            }
+            match wait.recv_timeout(left.min(LOOK_EVERY)) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => return Switched::Done,
+            }
+        }
+    }
+
+    /// Sends a message in the host's name. Returns the message's number.
+    pub fn send_from_host(&self, name: &InstallationName, payload: Vec<u8>) -> Result<u64, CallError> {
+        self.put(name, payload, None)
+    }
+
+    /// Sends a message and waits for the answer, at most `timeout`.
+    pub fn request_from_host(&self, name: &InstallationName, payload: Vec<u8>, timeout: Duration) -> Reply {
+        self.begin_request(name, payload, timeout)?.wait()
+    }
+
+    /// Sends a message; the answer can be waited for or awaited. The message expires after `timeout`.
+    pub fn begin_request(
+        &self,
+        name: &InstallationName,
+        payload: Vec<u8>,
+        timeout: Duration,
+    ) -> Result<PendingReply, CallError> {
+        let (slot, pending) = reply::slot(timeout);
+        self.put(name, payload, Some((slot, pending.until())))?;
+        Ok(pending)
+    }
+
+    fn put(
+        &self,
+        name: &InstallationName,
+        payload: Vec<u8>,
+        reply: Option<(reply::ReplySlot, Instant)>,
+    ) -> Result<u64, CallError> {
+        let cell = self.core.registry.get(name).ok_or(CallError::NoSuchTarget)?;
+        cell.mailbox.take_room(payload.len(), None).map_err(|no| {
+            cell.counters.rejected();
+            match no {
+                NoRoom::Closed => CallError::NoSuchTarget,
+                NoRoom::Full => CallError::MailboxFull,
+                NoRoom::TooLarge(limit) => CallError::TooLarge(limit),
+            }
+        })?;
+        let id = self.core.next_id();
+        let (reply, expires) = reply.unzip();
+        cell.accept(&self.core, Envelope { id, sent_by: SentBy::Host, payload, hops: 0, expires, reply });
+        Ok(id)
+    }
+
+    /// The actor of this name as it is now.
+    pub fn status(&self, name: &InstallationName) -> Option<ActorStatus> {
+        self.core.registry.get(name)?.status(name.clone())
+    }
+
+    /// All actors and what they are doing, in the order of their names.
+    pub fn phases(&self) -> Vec<(InstallationName, ActorPhase)> {
+        self.core.registry.all().into_iter().map(|(name, cell)| (name, cell.phase())).collect()
+    }
+
+    /// All actors as they are now, in the order of their names.
+    pub fn statuses(&self) -> Vec<ActorStatus> {
+        self.core.registry.all().into_iter().filter_map(|(name, cell)| cell.status(name)).collect()
+    }
+
+    /// Threads that are stuck in a guest's call and were replaced, now and ever.
+    pub fn stuck_threads(&self) -> (usize, u64) {
+        self.core.scheduler().stuck()
+    }
+
+    /// Ends all actors within `within`: no new messages, what waits is worked off, then shut down.
+    ///
+    /// Returns whether all ended in time; those that did not are cut off when the system is dropped. When
+    /// it is asked for a second time, neither waits any longer.
+    pub fn stop_all(&self, within: Duration) -> bool {
+        if self.stopping.swap(true, Ordering::SeqCst) {
+            self.hurry.store(true, Ordering::SeqCst);
+            self.core.engine.expire_running_calls();
+            return self.core.registry.all().is_empty();
+        }
+        let _one = locked(&self.switching);
+        let until = Instant::now() + within;
+        let actors = self.core.registry.all();
+        let begun: Vec<Begun> = actors
+            .iter()
+            .filter_map(|(_, cell)| {
+                let version = cell.version()?;
+                let limits = &version.record.limits;
+                let (drain, stop) = (limits.drain.duration().min(within), limits.stop.duration().min(within));
+                Some(self.order_stop(cell, drain, stop))
+            })
+            .collect();
+        begun.into_iter().all(|begun| self.finish(begun, until) == Switched::Done)
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        self.core.stop();
+    }
+}
+
+/// A step that was begun.
+enum Begun {
+    Done,
+    NotThere,
+    Waits(Receiver<()>),
+}
+
+fn is_ending(cell: &ActorCell) -> bool {
+    matches!(cell.phase(), ActorPhase::Stopping | ActorPhase::Stopped)
+}

@@ -1,0 +1,209 @@
+//! Tests of whole actors: real components on real threads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use super::core::locked;
+use super::*;
+use crate::desired::spec::{Origin, Require, Source, Spec, Supervision, Trigger};
+use crate::digest::Digest;
+use crate::engine::{CompiledComponent, Engine, EngineConfig};
+use crate::limits::{LimitOverrides, Limits};
+use crate::logs::{Follow, LogLine, Logs};
+use crate::name::InstallationName;
+use crate::permission::{Grant, Permissions};
+use crate::quantity::{ByteSize, Millis};
+use crate::record::{ArtifactIdentity, Record};
+use crate::test_guest::TestGuest;
+
+mod basics;
+
+/// Longest time that a test waits for something that must happen.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn name(text: &str) -> InstallationName {
+    text.parse().unwrap()
+}
+
+/// A host with a directory for its logs.
+struct Host {
+    system: System,
+    engine: Engine,
+    logs: Logs,
+    events: Arc<Events>,
+    _directory: tempfile::TempDir,
+}
+
+/// What happened, for tests that wait for it.
+#[derive(Default)]
+struct Events {
+    seen: Mutex<Vec<ActorEvent>>,
+    came: Condvar,
+}
+
+impl Events {
+    fn wait(&self, wanted: impl Fn(&ActorEvent) -> bool) -> ActorEvent {
+        let mut seen = locked(&self.seen);
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(at) = seen.iter().position(&wanted) {
+                return seen.remove(at);
+            }
+            assert!(Instant::now() < until, "the event did not come: {seen:?}");
+            seen = self.came.wait_timeout(seen, Duration::from_millis(100)).unwrap().0;
+        }
+    }
+}
+
+impl Host {
+    fn new() -> Self {
+        Self::with(|_| ())
+    }
+
+    fn with(change: impl FnOnce(&mut SystemConfig)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = Engine::new(&EngineConfig::default()).unwrap();
+        let logs = Logs::open(directory.path()).unwrap();
+        let events = Arc::new(Events::default());
+        let sink = Arc::clone(&events);
+        let mut config = SystemConfig::new(engine.clone(), logs.clone());
+        config.events = Some(Arc::new(move |event| {
+            locked(&sink.seen).push(event.clone());
+            sink.came.notify_all();
+        }));
+        change(&mut config);
+        let system = System::start(config).unwrap();
+        Self { system, engine, logs, events, _directory: directory }
+    }
+
+    fn compile(&self, guest: &TestGuest) -> CompiledComponent {
+        self.engine.compile_for_test(&guest.wasm()).unwrap()
+    }
+
+    fn prepare(&self, actor: &Actor, guest: &TestGuest) -> Result<Standby, PrepareError> {
+        self.prepare_compiled(actor, &self.compile(guest))
+    }
+
+    fn prepare_compiled(&self, actor: &Actor, compiled: &CompiledComponent) -> Result<Standby, PrepareError> {
+        let record = Arc::new(actor.record(compiled.wasm()));
+        self.system.prepare(StandbyRequest { record, compiled: compiled.clone() })
+    }
+
+    fn run(&self, actor: &Actor, guest: &TestGuest) {
+        let standby = self.prepare(actor, guest).unwrap();
+        assert_eq!(self.activate(standby), Switched::Done);
+    }
+
+    fn activate(&self, standby: Standby) -> Switched {
+        self.system.switch(vec![Switch::Activate { standby, moved_from: None }])[0]
+    }
+
+    fn stop(&self, actor: &str) -> Switched {
+        self.system.switch(vec![Switch::Stop(name(actor))])[0]
+    }
+
+    fn ask(&self, actor: &str, payload: &[u8]) -> Reply {
+        self.system.request_from_host(&name(actor), payload.to_vec(), PATIENCE)
+    }
+
+    fn status(&self, actor: &str) -> ActorStatus {
+        self.system.status(&name(actor)).unwrap()
+    }
+
+    fn log(&self, actor: &str) -> Vec<LogLine> {
+        self.logs.flush();
+        Follow::open(self.logs.directory(), &name(actor), 100_000, None).unwrap().0
+    }
+
+    fn log_text(&self, actor: &str) -> String {
+        self.log(actor).iter().map(|line| format!("{:?} {}\n", line.source, line.message)).collect()
+    }
+
+    /// Waits until `check` holds, looking again and again.
+    fn until(&self, what: &str, check: impl Fn() -> bool) {
+        let until = Instant::now() + PATIENCE;
+        while !check() {
+            assert!(Instant::now() < until, "waited in vain: {what}");
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// What a test says about an installation.
+#[derive(Clone)]
+struct Actor {
+    name: &'static str,
+    limits: Limits,
+    supervision: Supervision,
+    triggers: Vec<Trigger>,
+    send: Vec<&'static str>,
+    receive: Vec<&'static str>,
+    links: Vec<(&'static str, &'static str)>,
+    config: serde_json::Value,
+}
+
+impl Actor {
+    fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            limits: Limits::resolve(&LimitOverrides::default(), &LimitOverrides::default()),
+            supervision: Supervision::default(),
+            triggers: Vec::new(),
+            send: vec!["*"],
+            receive: vec!["*"],
+            links: Vec::new(),
+            config: serde_json::json!({}),
+        }
+    }
+
+    fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
+        change(&mut self.limits);
+        self
+    }
+
+    fn every(mut self, ms: u64) -> Self {
+        self.triggers.push(Trigger { every: Millis(ms) });
+        self
+    }
+
+    fn record(&self, wasm: Digest) -> Record {
+        let effective = serde_json::json!({ "send": self.send, "receive": self.receive });
+        let effective: Permissions = serde_json::from_value(effective).unwrap();
+        let serde_json::Value::Object(config) = self.config.clone() else { panic!("a table is meant") };
+        let spec = Spec {
+            name: name(self.name),
+            package: "test:guest".parse().unwrap(),
+            enabled: true,
+            depends_on: BTreeSet::new(),
+            moved_from: None,
+            require: Require::default(),
+            source: Source::File { path: "guest".to_owned() },
+            grant: Grant::default(),
+            links: self.links.iter().map(|(word, to)| (word.parse().unwrap(), name(to))).collect(),
+            config,
+            limits: LimitOverrides::default(),
+            supervision: self.supervision.clone(),
+            triggers: self.triggers.clone(),
+        };
+        let artifact = ArtifactIdentity {
+            package: "test:guest".parse().unwrap(),
+            version: "1.0.0".parse().unwrap(),
+            sequence: 1,
+            manifest: Digest::of(b"manifest"),
+            signature: Digest::of(b"signature"),
+            wasm,
+            wasm_size: 0,
+            publisher: "test".to_owned(),
+            signers: BTreeSet::new(),
+            ask: effective.clone(),
+        };
+        let origin = Origin { file: format!("{}.toml", self.name), lines: BTreeMap::new() };
+        Record { spec, origin, artifact, effective, limits: self.limits }
+    }
+}
+
+/// Answers with what it gets.
+fn echo() -> TestGuest {
+    TestGuest::new().handle("(call $ok_some (local.get $ptr) (local.get $len))")
+}

@@ -1,0 +1,61 @@
+//! Owns what an actor runs: one record with everything that starting an instance of it needs.
+//!
+//! Immutable while it is in use; an update brings another version.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::cell::ActorCell;
+use super::mailbox::Share;
+use crate::engine::Linked;
+use crate::logs::ComponentLog;
+use crate::name::{InstallationName, LinkName};
+use crate::record::Record;
+
+/// Targets of which a sender's share is remembered; beyond this, shares that nobody uses are forgotten.
+const MAX_SHARES: usize = 1_024;
+
+/// One version of an actor.
+pub(super) struct Version {
+    pub(super) record: Arc<Record>,
+    pub(super) linked: Linked,
+    pub(super) config: Arc<serde_json::Map<String, serde_json::Value>>,
+    pub(super) config_text: Arc<str>,
+    pub(super) log: ComponentLog,
+    /// The name as receivers see it.
+    pub(super) sender: Arc<str>,
+    /// Kept here and not with the instance: a sender that crashes gets no new share by it.
+    shares: Mutex<BTreeMap<InstallationName, Arc<Share>>>,
+}
+
+impl Version {
+    pub(super) fn new(record: Arc<Record>, linked: Linked, log: ComponentLog) -> Self {
+        let config = Arc::new(record.spec.config.clone());
+        let config_text = serde_json::Value::Object(record.spec.config.clone()).to_string().into();
+        let sender = record.spec.name.as_str().into();
+        Self { record, linked, config, config_text, log, sender, shares: Mutex::default() }
+    }
+
+    /// The installation that `link` means, if a message may go there.
+    pub(super) fn target(&self, link: &str) -> Option<InstallationName> {
+        let link: LinkName = link.parse().ok()?;
+        if !self.record.effective.may_send(&link) {
+            return None;
+        }
+        Some(self.record.spec.links.get(&link).cloned().unwrap_or_else(|| InstallationName::from(&link)))
+    }
+
+    /// Whether messages of the installation `sender` are taken.
+    pub(super) fn receives_from(&self, sender: &InstallationName) -> bool {
+        self.record.effective.may_receive_from(sender)
+    }
+
+    /// This sender's share of the mailbox of `target`.
+    pub(super) fn share(&self, name: &InstallationName, target: &ActorCell) -> Arc<Share> {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        if shares.len() >= MAX_SHARES {
+            shares.retain(|_, share| Arc::strong_count(share) > 1);
+        }
+        Arc::clone(shares.entry(name.clone()).or_insert_with(|| Arc::new(target.mailbox.share())))
+    }
+}

@@ -1,0 +1,214 @@
+//! Decides what a component may import from this host and what this host calls of it.
+//!
+//! There is one linker, the quiet one: no import waits for anything. What the imports do stands in
+//! `host`; who may be sent to is the actor system's decision.
+
+use std::collections::BTreeSet;
+
+use wasmtime::component::types::{ComponentFunc, ComponentItem};
+use wasmtime::component::{ComponentExportIndex, ComponentNamedList, InstancePre, Lift, Linker, Lower};
+
+use super::{CompiledComponent, Engine};
+use crate::escape::escape;
+use crate::host::{self, Guest, contract};
+
+/// Longest list of names that an error shows.
+const MAX_LISTED: usize = 32;
+
+/// Why a compiled component cannot be started on this host.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// It imports what this host does not have.
+    #[error("the component imports what this host does not offer: {}; offered are: {}", list(missing), list(offered))]
+    MissingImports {
+        /// Interfaces and functions, escaped.
+        missing: Vec<String>,
+        /// What there is.
+        offered: Vec<String>,
+    },
+    /// It imports something under a known name but of another type.
+    #[error("the component's imports do not fit this host: {0}")]
+    OtherImportType(String),
+    /// It exports nothing that this host calls.
+    #[error(
+        "the component exports nothing that this host calls; it exports: {}; this host calls: {}",
+        list(exported),
+        list(known)
+    )]
+    NothingToCall {
+        /// What it exports, escaped.
+        exported: Vec<String>,
+        /// What this host knows.
+        known: Vec<String>,
+    },
+    /// It exports a known interface with another content.
+    #[error("the component exports `{interface}`, and its `{function}` is not as this host calls it: {problem}")]
+    OtherExportType {
+        /// The interface.
+        interface: &'static str,
+        /// The function.
+        function: &'static str,
+        /// What differs, escaped.
+        problem: String,
+    },
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() {
+        return "nothing".to_owned();
+    }
+    let mut text = names.iter().take(MAX_LISTED).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    if names.len() > MAX_LISTED {
+        text.push_str(&format!(" and {} more", names.len() - MAX_LISTED));
+    }
+    text
+}
+
+/// A component whose imports are bound and whose exports are found. Cheap to clone.
+#[derive(Clone)]
+pub struct Linked {
+    pub(crate) pre: InstancePre<Guest>,
+    pub(crate) exports: Exports,
+}
+
+/// Where to find what this host calls.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Exports {
+    pub(crate) init: Option<ComponentExportIndex>,
+    pub(crate) shutdown: Option<ComponentExportIndex>,
+    pub(crate) handle: Option<ComponentExportIndex>,
+}
+
+impl Linked {
+    /// Whether messages can be delivered to it.
+    pub fn takes_messages(&self) -> bool {
+        self.exports.handle.is_some()
+    }
+}
+
+pub(super) fn quiet_linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
+    let mut linker = Linker::new(engine);
+    host::add_to_linker(&mut linker)?;
+    Ok(linker)
+}
+
+impl Engine {
+    /// The imports of a component that this host cannot satisfy, in the order of their names, escaped.
+    pub fn missing_imports(&self, compiled: &CompiledComponent) -> Vec<String> {
+        let ty = compiled.component.component_type();
+        let missing: BTreeSet<String> = ty
+            .imports(&self.wasmtime)
+            .filter(|(name, _)| !host::OFFERED.iter().any(|offered| satisfies(offered, name)))
+            // A world may import an interface for its types alone; an instance without functions asks for nothing.
+            .filter(|(_, import)| !is_only_types(&self.wasmtime, &import.ty))
+            .map(|(name, _)| escape(name))
+            .collect();
+        missing.into_iter().collect()
+    }
+
+    /// Binds the imports and finds the exports. The answer is kept with the component.
+    pub fn link(&self, compiled: &CompiledComponent) -> Result<Linked, LinkError> {
+        compiled.linked.get_or_init(|| self.link_now(compiled)).clone()
+    }
+
+    fn link_now(&self, compiled: &CompiledComponent) -> Result<Linked, LinkError> {
+        let missing = self.missing_imports(compiled);
+        if !missing.is_empty() {
+            let offered = host::OFFERED.iter().map(|name| (*name).to_owned()).collect();
+            return Err(LinkError::MissingImports { missing, offered });
+        }
+        let pre = self
+            .linker
+            .instantiate_pre(&compiled.component)
+            .map_err(|e| LinkError::OtherImportType(escape(&format!("{e:#}"))))?;
+        let exports = find_exports(&pre)?;
+        if exports.init.is_none() && exports.handle.is_none() {
+            let ty = compiled.component.component_type();
+            let exported = ty.exports(&self.wasmtime).map(|(name, _)| escape(name)).collect();
+            let known = vec![contract::LIFECYCLE.to_owned(), contract::MESSAGE_HANDLER.to_owned()];
+            return Err(LinkError::NothingToCall { exported, known });
+        }
+        Ok(Linked { pre, exports })
+    }
+}
+
+fn is_only_types(engine: &wasmtime::Engine, item: &ComponentItem) -> bool {
+    match item {
+        ComponentItem::ComponentInstance(instance) => {
+            instance.exports(engine).all(|(_, export)| matches!(export.ty, ComponentItem::Type(_)))
+        }
+        ComponentItem::Type(_) => true,
+        _ => false,
+    }
+}
+
+/// Whether the interface `offered` stands for an import of `wanted`: the same one, in the same line of versions.
+fn satisfies(offered: &str, wanted: &str) -> bool {
+    if offered == wanted {
+        return true;
+    }
+    match (offered.split_once('@'), wanted.split_once('@')) {
+        (Some((offered_name, offered_version)), Some((wanted_name, wanted_version))) => {
+            offered_name == wanted_name && version_line(offered_version) == version_line(wanted_version)
+        }
+        _ => false,
+    }
+}
+
+/// `1` of 1.2.3, `0.2` of 0.2.3: within a line, names resolve to one another. None of anything else.
+fn version_line(version: &str) -> Option<(u64, Option<u64>)> {
+    let version = semver::Version::parse(version).ok()?;
+    if !version.pre.is_empty() {
+        return None;
+    }
+    match (version.major, version.minor) {
+        (0, 0) => None,
+        (0, minor) => Some((0, Some(minor))),
+        (major, _) => Some((major, None)),
+    }
+}
+
+fn find_exports(pre: &InstancePre<Guest>) -> Result<Exports, LinkError> {
+    let find = |interface: &'static str| pre.component().get_export_index(None, interface);
+    let mut exports = Exports::default();
+    if let Some(lifecycle) = find(contract::LIFECYCLE) {
+        exports.init = Some(function::<contract::InitParams, contract::InitResults>(
+            pre,
+            (&lifecycle, contract::LIFECYCLE),
+            "init",
+        )?);
+        exports.shutdown = Some(function::<(), ()>(pre, (&lifecycle, contract::LIFECYCLE), "shutdown")?);
+    }
+    if let Some(handler) = find(contract::MESSAGE_HANDLER) {
+        exports.handle = Some(function::<contract::HandleParams, contract::HandleResults>(
+            pre,
+            (&handler, contract::MESSAGE_HANDLER),
+            "handle",
+        )?);
+    }
+    Ok(exports)
+}
+
+fn function<Params, Results>(
+    pre: &InstancePre<Guest>,
+    (instance, interface): (&ComponentExportIndex, &'static str),
+    function: &'static str,
+) -> Result<ComponentExportIndex, LinkError>
+where
+    Params: ComponentNamedList + Lower,
+    Results: ComponentNamedList + Lift,
+{
+    let other = |problem: &str| LinkError::OtherExportType { interface, function, problem: escape(problem) };
+    let (item, index) = pre.component().get_export(Some(instance), function).ok_or_else(|| other("there is none"))?;
+    let ComponentItem::ComponentFunc(ty) = item else { return Err(other("it is no function")) };
+    check_type::<Params, Results>(&ty, pre).map_err(|e| other(&format!("{e:#}")))?;
+    Ok(index)
+}
+
+fn check_type<Params, Results>(ty: &ComponentFunc, pre: &InstancePre<Guest>) -> wasmtime::Result<()>
+where
+    Params: ComponentNamedList + Lower,
+    Results: ComponentNamedList + Lift,
+{
+    ty.typecheck::<Params, Results>(&pre.instance_type())
+}

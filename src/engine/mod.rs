@@ -1,0 +1,105 @@
+//! Owns the compiler and everything that turns verified wasm into something that can run.
+//!
+//! Does not decide what may run: it takes a [`VerifiedArtifact`], and only `trust` makes those.
+//! Nothing here knows about actors, messages or mailboxes.
+
+mod code;
+mod compile;
+mod config;
+mod inspect;
+mod limits;
+mod link;
+#[cfg(test)]
+mod tests;
+
+use std::hash::{Hash, Hasher};
+
+pub use code::LoadError;
+pub use compile::{CompileError, CompiledComponent};
+pub use config::{EPOCH_TICK, MAX_WASM_STACK_BYTES, ticks};
+pub use limits::{
+    InstanceLimiter, MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLE_ELEMENTS, MAX_TABLES, MemoryBudget, MemoryRefusal,
+};
+pub use link::{LinkError, Linked};
+use wasmtime::component::Linker;
+
+use crate::digest::{Digest, Digester};
+use crate::host::Guest;
+#[cfg(doc)]
+use crate::trust::VerifiedArtifact;
+
+/// How an engine is set up.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// Memory that all instances of this host may hold together, in bytes.
+    pub memory_budget_bytes: u64,
+    /// Whether one compilation may use all cores.
+    pub parallel_compilation: bool,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self { memory_budget_bytes: limits::half_of_ram_bytes(), parallel_compilation: true }
+    }
+}
+
+/// A compiler with one set of settings, the clock of its guests and what they may import.
+///
+/// Cheap to clone; all clones are the same engine.
+#[derive(Clone)]
+pub struct Engine {
+    wasmtime: wasmtime::Engine,
+    linker: std::sync::Arc<Linker<Guest>>,
+    budget: MemoryBudget,
+}
+
+/// The engine could not be set up on this machine.
+#[derive(Debug, thiserror::Error)]
+#[error("could not set up the wasm engine: {0}")]
+pub struct EngineError(String);
+
+impl Engine {
+    /// Sets up an engine and starts its clock, which stops when the last clone is gone.
+    pub fn new(config: &EngineConfig) -> Result<Self, EngineError> {
+        let wasmtime =
+            wasmtime::Engine::new(&config::wasmtime_config(config)).map_err(|e| EngineError(format!("{e:#}")))?;
+        let linker = link::quiet_linker(&wasmtime).map_err(|e| EngineError(format!("{e:#}")))?;
+        config::start_clock(&wasmtime).map_err(|e| EngineError(format!("no thread for its clock: {e}")))?;
+        Ok(Self {
+            wasmtime,
+            linker: std::sync::Arc::new(linker),
+            budget: MemoryBudget::new(config.memory_budget_bytes),
+        })
+    }
+
+    /// Names everything that compiled code depends on besides the wasm: versions, settings, processor.
+    ///
+    /// Code of another engine hash is useless here; it is not loaded, and need not be kept.
+    pub fn code_hash(&self) -> Digest {
+        struct Feed(Digester);
+        impl Hasher for Feed {
+            fn write(&mut self, bytes: &[u8]) {
+                self.0.update(&(bytes.len() as u64).to_le_bytes());
+                self.0.update(bytes);
+            }
+            fn finish(&self) -> u64 {
+                0
+            }
+        }
+        let mut feed = Feed(Digester::default());
+        self.wasmtime.precompile_compatibility_hash().hash(&mut feed);
+        feed.0.finish()
+    }
+
+    /// The memory that all instances of this engine draw from.
+    pub fn memory_budget(&self) -> &MemoryBudget {
+        &self.budget
+    }
+
+    /// Ends every guest call that is running now at its next check, as if its time were over.
+    ///
+    /// For a host that must stop at once. Calls that start afterwards have their full time.
+    pub fn expire_running_calls(&self) {
+        config::expire_running_calls(&self.wasmtime);
+    }
+}

@@ -1,0 +1,58 @@
+//! Owns `airssys:component/config`: a guest reads its desired file's `[config]`.
+//!
+//! Read-only, and only its own.
+
+use serde_json::{Map, Value};
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, WasmStr};
+
+use super::Guest;
+
+pub(super) const INTERFACE: &str = "airssys:component/config@0.1.0";
+/// Longest key that is looked up, in bytes; no key of a desired file is longer.
+const MAX_KEY_BYTES: usize = 1024;
+
+pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    linker.instance(INTERFACE)?.func_wrap("get", |store: StoreContextMut<'_, Guest>, (key,): (WasmStr,)| {
+        let key = key.to_str(&store)?;
+        let found = (key.len() <= MAX_KEY_BYTES).then(|| look_up(&store.data().config, &key)).flatten();
+        Ok((found.map(Value::to_string),))
+    })
+}
+
+/// The value at a dotted key. A key that was written with dots in quotes is found too.
+fn look_up<'v>(table: &'v Map<String, Value>, key: &str) -> Option<&'v Value> {
+    if let Some(value) = table.get(key) {
+        return Some(value);
+    }
+    let dots = key.match_indices('.');
+    dots.filter_map(|(at, _)| Some((table.get(&key[..at])?.as_object()?, &key[at + 1..])))
+        .find_map(|(inner, rest)| look_up(inner, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(config: &str, key: &str) -> Option<String> {
+        let Value::Object(table) = serde_json::from_str(config).unwrap() else { panic!("a table is meant") };
+        look_up(&table, key).map(Value::to_string)
+    }
+
+    #[test]
+    fn dotted_keys_walk_into_tables() {
+        let config = r#"{"limits":{"high":30,"names":["a"]},"a.b":{"c":true},"a":{"b":{"d":null}}}"#;
+        assert_eq!(found(config, "limits.high").as_deref(), Some("30"));
+        assert_eq!(found(config, "limits.names").as_deref(), Some(r#"["a"]"#));
+        assert_eq!(found(config, "limits").as_deref(), Some(r#"{"high":30,"names":["a"]}"#));
+        assert_eq!(found(config, "a.b.c").as_deref(), Some("true"));
+        assert_eq!(found(config, "a.b.d").as_deref(), Some("null"));
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_found() {
+        for key in ["", ".", "limits.", ".limits", "limits.high.x", "limits.low", "..", "limits..high"] {
+            assert_eq!(found(r#"{"limits":{"high":30}}"#, key), None, "{key:?}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Owns what a guest can reach: one file for each interface that it may import, and the types of
+//! those that it exports.
+//!
+//! Does not call guests and does not know actors; whoever owns the instance hands in an [`Outbox`].
+
+mod config;
+pub mod contract;
+mod log;
+mod messaging;
+mod wasi;
+
+use std::sync::Arc;
+
+pub use messaging::{Outbox, SendError};
+pub(crate) use wasi::WouldWait;
+use wasmtime::component::Linker;
+
+use crate::engine::InstanceLimiter;
+use crate::logs::ComponentLog;
+
+/// Bytes that one host call may bring from the guest into host memory, and one result of the guest likewise.
+pub const HOSTCALL_BYTES: usize = 2 << 20;
+/// Handles that a guest may hold at a time.
+pub const MAX_HANDLES: usize = 8_192;
+/// Host objects that a guest may hold at a time.
+pub const MAX_RESOURCES: usize = 4_096;
+/// Random bytes that one call may ask for.
+pub const MAX_RANDOM_BYTES: u64 = 64 * 1024;
+
+/// Every interface that a guest may import, in the version that is offered.
+pub const OFFERED: &[&str] = &[
+    config::INTERFACE,
+    log::INTERFACE,
+    messaging::INTERFACE,
+    contract::TYPES,
+    "wasi:cli/environment@0.2.12",
+    "wasi:cli/exit@0.2.12",
+    "wasi:cli/stderr@0.2.12",
+    "wasi:cli/stdin@0.2.12",
+    "wasi:cli/stdout@0.2.12",
+    "wasi:cli/terminal-input@0.2.12",
+    "wasi:cli/terminal-output@0.2.12",
+    "wasi:cli/terminal-stderr@0.2.12",
+    "wasi:cli/terminal-stdin@0.2.12",
+    "wasi:cli/terminal-stdout@0.2.12",
+    "wasi:clocks/monotonic-clock@0.2.12",
+    "wasi:clocks/wall-clock@0.2.12",
+    "wasi:filesystem/preopens@0.2.12",
+    "wasi:filesystem/types@0.2.12",
+    "wasi:io/error@0.2.12",
+    "wasi:io/poll@0.2.12",
+    "wasi:io/streams@0.2.12",
+    "wasi:random/insecure-seed@0.2.12",
+    "wasi:random/insecure@0.2.12",
+    "wasi:random/random@0.2.12",
+];
+
+/// What the host keeps for one instance: the data of its store.
+pub struct Guest {
+    pub(crate) limiter: InstanceLimiter,
+    pub(crate) outbox: Box<dyn Outbox>,
+    log: ComponentLog,
+    config: Arc<serde_json::Map<String, serde_json::Value>>,
+    wasi: Option<Box<wasi::Wasi>>,
+}
+
+impl Guest {
+    /// Nothing used yet. What costs memory is made when the guest first asks for it.
+    pub fn new(
+        limiter: InstanceLimiter,
+        log: ComponentLog,
+        config: Arc<serde_json::Map<String, serde_json::Value>>,
+        outbox: Box<dyn Outbox>,
+    ) -> Self {
+        Self { limiter, outbox, log, config, wasi: None }
+    }
+}
+
+/// Binds every interface of [`OFFERED`].
+pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    config::add_to_linker(linker)?;
+    log::add_to_linker(linker)?;
+    messaging::add_to_linker(linker)?;
+    wasi::add_to_linker(linker)
+}

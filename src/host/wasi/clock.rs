@@ -1,0 +1,74 @@
+//! Owns `wasi:clocks/monotonic-clock` for guests that must not wait.
+//!
+//! A deadline can be made and asked whether it has passed; only waiting for it is refused, in `io`.
+
+use std::time::{Duration, Instant};
+
+use wasmtime::component::{HasData, Resource, ResourceTable};
+use wasmtime_wasi::p2::bindings::clocks::monotonic_clock;
+use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
+use wasmtime_wasi::{WasiView as _, async_trait};
+
+use super::super::Guest;
+
+/// Offers the clock of this module.
+pub(super) struct Quiet;
+
+impl HasData for Quiet {
+    type Data<'a> = QuietClock<'a>;
+}
+
+/// The clock with the table into which its deadlines go.
+pub(super) struct QuietClock<'a>(&'a mut ResourceTable);
+
+pub(super) fn view(guest: &mut Guest) -> QuietClock<'_> {
+    QuietClock(guest.ctx().table)
+}
+
+/// The instant that guests see as zero: the first time that any guest of this process asked.
+fn zero() -> Instant {
+    static ZERO: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    *ZERO.get_or_init(Instant::now)
+}
+
+fn now_ns() -> u64 {
+    u64::try_from(zero().elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Nothing when the time is too far away to be written down, which is as good as never.
+struct Deadline(Option<Instant>);
+
+#[async_trait]
+impl Pollable for Deadline {
+    async fn ready(&mut self) {
+        if !self.0.is_some_and(|at| at <= Instant::now()) {
+            // Nobody waits for this future; it is looked at once.
+            std::future::pending().await
+        }
+    }
+}
+
+impl QuietClock<'_> {
+    fn deadline(&mut self, wait: Duration) -> wasmtime::Result<Resource<DynPollable>> {
+        let deadline = self.0.push(Deadline(Instant::now().checked_add(wait)))?;
+        subscribe(self.0, deadline)
+    }
+}
+
+impl monotonic_clock::Host for QuietClock<'_> {
+    fn now(&mut self) -> wasmtime::Result<u64> {
+        Ok(now_ns())
+    }
+
+    fn resolution(&mut self) -> wasmtime::Result<u64> {
+        Ok(1)
+    }
+
+    fn subscribe_instant(&mut self, when: u64) -> wasmtime::Result<Resource<DynPollable>> {
+        self.deadline(Duration::from_nanos(when.saturating_sub(now_ns())))
+    }
+
+    fn subscribe_duration(&mut self, duration: u64) -> wasmtime::Result<Resource<DynPollable>> {
+        self.deadline(Duration::from_nanos(duration))
+    }
+}

@@ -1,0 +1,3 @@
+//! Tests of logs: from a written line to a read one.
+
+use super::*;

@@ -1,0 +1,260 @@
+//! Owns the components that tests run: small ones, written in the text format and made on the spot.
+//!
+//! A test gives the bodies of the functions that matter to it; everything else does nothing, well.
+
+use std::fmt::Write as _;
+
+/// Where texts of a guest begin in its memory.
+const TEXTS_AT: usize = 1024;
+/// Where the memory begins that calls use and give back.
+pub(crate) const HEAP_AT: usize = 64 * 1024;
+
+/// A component in the making. Bodies are core WebAssembly text; `@"text"` in them stands for a text's place and length.
+#[derive(Debug, Clone)]
+pub(crate) struct TestGuest {
+    init: Option<String>,
+    handle: Option<String>,
+    shutdown: String,
+    functions: String,
+    start: Option<String>,
+    imports: String,
+    core_extra: String,
+    exports: String,
+}
+
+impl TestGuest {
+    /// Exports everything; each function says ok.
+    pub(crate) fn new() -> Self {
+        Self {
+            init: Some("(call $init_ok)".to_owned()),
+            handle: Some("(call $ok_none)".to_owned()),
+            shutdown: String::new(),
+            functions: String::new(),
+            start: None,
+            imports: String::new(),
+            core_extra: String::new(),
+            exports: String::new(),
+        }
+    }
+
+    /// `init(config_ptr, config_len) -> i32`.
+    pub(crate) fn init(mut self, body: &str) -> Self {
+        self.init = Some(body.to_owned());
+        self
+    }
+
+    pub(crate) fn without_lifecycle(mut self) -> Self {
+        self.init = None;
+        self
+    }
+
+    /// `handle(id: i64, sender_kind, sender_a, sender_b, ptr, len) -> i32`; locals `$i` and `$j` are free.
+    pub(crate) fn handle(mut self, body: &str) -> Self {
+        self.handle = Some(body.to_owned());
+        self
+    }
+
+    pub(crate) fn without_handler(mut self) -> Self {
+        self.handle = None;
+        self
+    }
+
+    pub(crate) fn shutdown(mut self, body: &str) -> Self {
+        self.shutdown = body.to_owned();
+        self
+    }
+
+    /// More functions of the core module.
+    pub(crate) fn functions(mut self, text: &str) -> Self {
+        self.functions = text.to_owned();
+        self
+    }
+
+    /// Runs when the core module is instantiated.
+    pub(crate) fn start(mut self, body: &str) -> Self {
+        self.start = Some(body.to_owned());
+        self
+    }
+
+    /// More imports of the component.
+    pub(crate) fn imports(mut self, text: &str) -> Self {
+        self.imports = text.to_owned();
+        self
+    }
+
+    /// More core modules and instances.
+    pub(crate) fn core_extra(mut self, text: &str) -> Self {
+        self.core_extra = text.to_owned();
+        self
+    }
+
+    /// More exports of the component.
+    pub(crate) fn exports(mut self, text: &str) -> Self {
+        self.exports = text.to_owned();
+        self
+    }
+
+    /// The component's bytes.
+    pub(crate) fn wasm(&self) -> Vec<u8> {
+        let text = self.text();
+        wat::parse_str(&text).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    fn text(&self) -> String {
+        let mut texts = Texts::default();
+        let init = texts.place(self.init.as_deref().unwrap_or("(call $init_ok)"));
+        let handle = texts.place(self.handle.as_deref().unwrap_or("(call $ok_none)"));
+        let shutdown = texts.place(&self.shutdown);
+        let functions = texts.place(&self.functions);
+        let start = self
+            .start
+            .as_deref()
+            .map_or(String::new(), |body| format!("(func $start {})\n(start $start)", texts.place(body)));
+        let mut out = String::from("(component\n");
+        out.push_str(IMPORTS);
+        out.push_str(&self.imports);
+        out.push_str(LIBC);
+        out.push_str(&self.core_extra);
+        let _ = write!(
+            out,
+            r#"
+(core module $main_code
+  {MAIN_START}
+  (data (i32.const {TEXTS_AT}) "{texts}")
+  {functions}
+  (func (export "init") (param $ptr i32) (param $len i32) (result i32) {init})
+  (func (export "shutdown") {shutdown})
+  (func (export "handle")
+    (param $id i64) (param $kind i32) (param $a i32) (param $b i32) (param $ptr i32) (param $len i32)
+    (result i32) (local $i i32) (local $j i32)
+    {handle})
+  {start})
+"#,
+            texts = texts.data
+        );
+        out.push_str(MAIN);
+        if self.init.is_some() {
+            out.push_str(LIFECYCLE);
+        }
+        if self.handle.is_some() {
+            out.push_str(HANDLER);
+        }
+        out.push_str(&self.exports);
+        out.push(')');
+        out
+    }
+}
+
+#[derive(Default)]
+struct Texts {
+    data: String,
+    bytes: usize,
+}
+
+impl Texts {
+    fn place(&mut self, body: &str) -> String {
+        let mut out = String::new();
+        let mut rest = body;
+        while let Some((before, after)) = rest.split_once("@\"") {
+            let (text, after) = after.split_once('"').expect("a text ends");
+            let _ = write!(out, "{before}(i32.const {}) (i32.const {})", TEXTS_AT + self.bytes, text.len());
+            self.data.push_str(text);
+            self.bytes += text.len();
+            rest = after;
+        }
+        out.push_str(rest);
+        out
+    }
+}
+
+const IMPORTS: &str = r#"
+(import "airssys:component/types@0.1.0" (instance $types
+  (type $s (variant (case "installation" string) (case "trigger" u32) (case "host")))
+  (export "sender" (type $sender (eq $s)))
+  (type $m (record (field "id" u64) (field "sender" $sender) (field "payload" (list u8))))
+  (export "message" (type (eq $m)))))
+(alias export $types "message" (type $message))
+(import "airssys:component/messaging@0.1.0" (instance $messaging
+  (type $e (variant (case "not-permitted") (case "no-such-target") (case "refused-by-target")
+    (case "mailbox-full") (case "too-large" u64) (case "too-many-sends" u64) (case "too-many-hops" u32)))
+  (export "send-error" (type $send_error (eq $e)))
+  (export "send" (func (param "link" string) (param "payload" (list u8)) (result (result (error $send_error)))))))
+(import "airssys:component/log@0.1.0" (instance $log
+  (type $l (enum "trace" "debug" "info" "warn" "error"))
+  (export "level" (type $level (eq $l)))
+  (export "log" (func (param "level" $level) (param "message" string)))))
+(import "airssys:component/config@0.1.0" (instance $config
+  (export "get" (func (param "key" string) (result (option string))))))
+"#;
+
+/// A memory, and an allocator that forgets everything after each call.
+const LIBC: &str = r#"
+(core module $libc_code
+  (memory (export "memory") 2)
+  (global $at (mut i32) (i32.const 65536))
+  (func (export "realloc") (param i32 i32) (param $align i32) (param $size i32) (result i32) (local $it i32)
+    (local.set $it (i32.and (i32.add (global.get $at) (i32.const 15)) (i32.const -16)))
+    (global.set $at (i32.add (local.get $it) (local.get $size)))
+    (block $fits
+      (br_if $fits (i32.le_u (global.get $at) (i32.mul (memory.size) (i32.const 65536))))
+      (br_if $fits (i32.ne (i32.const -1) (memory.grow (i32.add (i32.const 1)
+        (i32.shr_u (i32.sub (global.get $at) (i32.mul (memory.size) (i32.const 65536))) (i32.const 16))))))
+      unreachable)
+    (local.get $it))
+  (func (export "forget") (param i32) (global.set $at (i32.const 65536))))
+(core instance $libc (instantiate $libc_code))
+(core func $send (canon lower (func $messaging "send") (memory (core memory $libc "memory"))))
+(core func $log (canon lower (func $log "log") (memory (core memory $libc "memory"))))
+(core func $get (canon lower (func $config "get") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
+"#;
+
+/// Results are written at 16, what the host answers at 64.
+const MAIN_START: &str = r#"
+  (import "libc" "memory" (memory 1))
+  (import "host" "send" (func $host_send (param i32 i32 i32 i32 i32)))
+  (import "host" "log" (func $host_log (param i32 i32 i32)))
+  (import "host" "get" (func $host_get (param i32 i32 i32)))
+  (func $init_ok (result i32) (i32.store8 (i32.const 16) (i32.const 0)) (i32.const 16))
+  (func $init_error (param $ptr i32) (param $len i32) (result i32)
+    (i32.store8 (i32.const 16) (i32.const 1))
+    (i32.store (i32.const 20) (local.get $ptr)) (i32.store (i32.const 24) (local.get $len)) (i32.const 16))
+  (func $ok_none (result i32)
+    (i32.store8 (i32.const 16) (i32.const 0)) (i32.store8 (i32.const 20) (i32.const 0)) (i32.const 16))
+  (func $ok_some (param $ptr i32) (param $len i32) (result i32)
+    (i32.store8 (i32.const 16) (i32.const 0)) (i32.store8 (i32.const 20) (i32.const 1))
+    (i32.store (i32.const 24) (local.get $ptr)) (i32.store (i32.const 28) (local.get $len)) (i32.const 16))
+  (func $error (param $ptr i32) (param $len i32) (result i32)
+    (i32.store8 (i32.const 16) (i32.const 1))
+    (i32.store (i32.const 20) (local.get $ptr)) (i32.store (i32.const 24) (local.get $len)) (i32.const 16))
+  (func $log (param $ptr i32) (param $len i32) (call $host_log (i32.const 2) (local.get $ptr) (local.get $len)))
+  (func $send (param $link i32) (param $link_len i32) (param $ptr i32) (param $len i32) (result i32)
+    (call $host_send (local.get $link) (local.get $link_len) (local.get $ptr) (local.get $len) (i32.const 64))
+    (if (result i32) (i32.load8_u (i32.const 64))
+      (then (i32.add (i32.const 1) (i32.load8_u (i32.const 72)))) (else (i32.const 0))))
+  (func $byte (param $value i32) (result i32)
+    (i32.store8 (i32.const 128) (local.get $value)) (call $ok_some (i32.const 128) (i32.const 1)))
+"#;
+
+const MAIN: &str = r#"
+(core instance $main (instantiate $main_code
+  (with "libc" (instance $libc))
+  (with "host" (instance
+    (export "send" (func $send)) (export "log" (func $log)) (export "get" (func $get))))))
+"#;
+
+const LIFECYCLE: &str = r#"
+(func $init (param "config" string) (result (result (error string)))
+  (canon lift (core func $main "init") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))
+    (post-return (core func $libc "forget"))))
+(func $shutdown (canon lift (core func $main "shutdown")))
+(instance $lifecycle (export "init" (func $init)) (export "shutdown" (func $shutdown)))
+(export "airssys:component/lifecycle@0.1.0" (instance $lifecycle))
+"#;
+
+const HANDLER: &str = r#"
+(func $handle (param "message" $message) (result (result (option (list u8)) (error string)))
+  (canon lift (core func $main "handle") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))
+    (post-return (core func $libc "forget"))))
+(instance $handler (export "message" (type $message)) (export "handle" (func $handle)))
+(export "airssys:component/message-handler@0.1.0" (instance $handler))
+"#;
