@@ -113,5 +113,3 @@ pub(crate) mod golden;
 pub(crate) mod test_guest;
 #[cfg(test)]
 pub(crate) mod test_scale;
-pub mod timestamp;
-pub mod trust;

@@ -8,12 +8,13 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use super::Global;
 use super::exit::{Exit, Failure};
 use super::output;
 use crate::escape::Escaped;
-use crate::trust::keyfile::{self, SigningKey};
+use crate::trust::SigningKey;
 
 /// Options of `keygen`.
 #[derive(Args)]
@@ -35,12 +36,12 @@ struct Made {
 /// Makes a key from the system's randomness and writes it to a file that nobody else can read.
 pub(crate) fn keygen(global: &Global, args: KeygenArgs) -> Result<ExitCode, Failure> {
     if args.out.is_none() {
-        global.open_home()?;
+        global.home()?.create_for_plan().map_err(|error| Failure::new(Exit::Configuration, error))?;
     }
     let path = global.keypair(args.out)?;
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|error| Failure::message(Exit::General, format!("no randomness: {error}")))?;
-    let key = SigningKey::from_seed(seed);
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *seed).map_err(|error| Failure::message(Exit::General, format!("no randomness: {error}")))?;
+    let key = SigningKey::from_seed(&seed);
     let shown = Escaped(&path.to_string_lossy()).to_string();
     // Created exclusively: an existing key is never overwritten, and no link is followed.
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(|error| {
@@ -50,7 +51,7 @@ pub(crate) fn keygen(global: &Global, args: KeygenArgs) -> Result<ExitCode, Fail
             _ => failure,
         }
     })?;
-    file.write_all(keyfile::encode(&key).as_bytes())?;
+    file.write_all(key.encode().as_bytes())?;
     file.sync_all()?;
     let made =
         Made { document: "airssys-wasm/key/v1", path: shown.clone(), public_key: key.public().to_string() };

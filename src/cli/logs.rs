@@ -40,9 +40,9 @@ pub(crate) fn logs(global: &Global, args: LogsArgs) -> Result<ExitCode, Failure>
         Failure::message(Exit::CommandLine, format!("{} is no installation's name: {error}", Escaped(&args.name)))
     })?;
     let least = args.level.as_deref().map_or(Ok(Level::Trace), level)?;
-    let home = global.open_home()?;
+    let home = global.home()?;
     let known = crate::reconcile::offline::status(&home)?.components.iter().any(|c| c.name == name.as_str());
-    let (lines, mut follow) = Follow::open(&home.logs(), &name, args.tail, None)?;
+    let (lines, mut follow) = Follow::open(&home.logs_dir(), &name, args.tail, None)?;
     if lines.is_empty() && !known && !args.follow {
         let message = format!("there is no installation named {name}, and no log of one");
         return Err(Failure::message(Exit::General, message).hint("`airssys-wasm list` shows the names"));

@@ -39,8 +39,8 @@ struct Cli {
 /// Options that every command takes.
 #[derive(Args, Clone)]
 pub(crate) struct Global {
-    /// Directory of the per-user files: state, logs, keys, control socket
-    #[arg(long, global = true, value_name = "DIR", env = "AIRSSYS_HOME")]
+    /// Directory of the per-user files (state, logs, keys, control socket); default $AIRSSYS_HOME, else ~/.airssys
+    #[arg(long, global = true, value_name = "DIR")]
     home: Option<PathBuf>,
     /// How data is printed
     #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]

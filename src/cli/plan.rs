@@ -28,11 +28,12 @@ pub struct PlanArgs {
 
 /// Makes a plan and prints it. Writes only below `objects/` and `scratch/`.
 pub(crate) fn plan(global: &Global, args: PlanArgs) -> Result<ExitCode, Failure> {
-    let home = global.open_home()?;
+    let home = global.home()?;
     let desired = global.desired_directory(args.dir)?;
     let trust = global.trust_location(args.trust)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let running = runtime.block_on(crate::control::client::status(&home.socket())).ok();
+    let sockets = crate::runtime::socket_candidates(&home).map_err(anyhow::Error::from)?;
+    let running = runtime.block_on(crate::control::client::status(&sockets)).ok();
     let made = offline::plan(&home, &desired, &trust, running.as_ref())
         .map_err(|error| Failure::new(Exit::Configuration, error))?;
     let paint = Paint::new(global, Stream::Stderr);

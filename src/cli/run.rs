@@ -31,7 +31,7 @@ pub struct RunArgs {
 /// Starts the host and runs it until a signal.
 pub(crate) fn run(global: &Global, args: RunArgs) -> Result<ExitCode, Failure> {
     let config = HostConfig {
-        home: global.open_home()?,
+        home: global.home()?,
         desired: global.desired_directory(args.dir)?,
         trust: global.trust_location(args.trust)?,
     };

@@ -9,6 +9,7 @@ use super::exit::{Exit, Failure};
 use super::output;
 use crate::control::client::{self, AskError};
 use crate::escape::Escaped;
+use crate::runtime::socket_candidates;
 use crate::status::{HostStatus, text};
 
 /// Options of `status`.
@@ -34,9 +35,9 @@ pub(crate) fn status(global: &Global, args: StatusArgs) -> Result<ExitCode, Fail
 
 /// Asks the running host; without one, reads what is committed.
 pub(crate) fn gather(global: &Global) -> Result<HostStatus, Failure> {
-    let home = global.open_home()?;
+    let home = global.home()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    match runtime.block_on(client::status(&home.socket())) {
+    match runtime.block_on(client::status(&socket_candidates(&home).map_err(anyhow::Error::from)?)) {
         Ok(status) => Ok(status),
         Err(AskError::NoHost) => crate::reconcile::offline::status(&home).map_err(Failure::from),
         Err(error) => Err(Failure::new(Exit::Network, error)),

@@ -32,7 +32,13 @@ struct Report {
 /// Reads every desired file and reports every problem in every one of them.
 pub(crate) fn validate(global: &Global, args: ValidateArgs) -> Result<ExitCode, Failure> {
     let directory = global.desired_directory(args.dir)?;
-    let desired = crate::reconcile::read::once(&directory).map_err(|error| Failure::new(Exit::Configuration, error))?;
+    let desired = crate::reconcile::read::once(&directory).map_err(|problem| {
+        let failure = Failure::message(Exit::Configuration, problem.message);
+        match problem.hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    })?;
     let mut report = Report { document: "airssys-wasm/validate/v1", valid: Vec::new(), problems: Vec::new() };
     for (name, entry) in &desired.entries {
         match entry {
@@ -50,21 +56,22 @@ pub(crate) fn validate(global: &Global, args: ValidateArgs) -> Result<ExitCode, 
     if report.problems.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
+    print_problems(global, &report.problems);
     let paint = Paint::new(global, Stream::Stderr);
-    for problem in &report.problems {
-        eprintln!("{}", paint_diagnostic(paint, problem));
-    }
     let count = report.problems.len();
     let what = if count == 1 { "problem" } else { "problems" };
     eprintln!("{} {count} {what} in {}", paint.red("error:"), crate::escape::Escaped(&directory.display().to_string()));
     Ok(Exit::Validation.into())
 }
 
-/// A diagnostic with its first word in red.
-pub(crate) fn paint_diagnostic(paint: Paint, problem: &Diagnostic) -> String {
-    let text = problem.to_string();
-    match text.strip_prefix("error:") {
-        Some(rest) => format!("{}{rest}", paint.red("error:")),
-        None => text,
+/// Prints diagnostics to standard error, the first word in red.
+pub(crate) fn print_problems(global: &Global, problems: &[Diagnostic]) {
+    let paint = Paint::new(global, Stream::Stderr);
+    for problem in problems {
+        let text = problem.to_string();
+        match text.strip_prefix("error:") {
+            Some(rest) => eprintln!("{}{rest}", paint.red("error:")),
+            None => eprintln!("{text}"),
+        }
     }
 }

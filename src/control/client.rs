@@ -1,7 +1,7 @@
 //! Asks a running host over its control socket.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Empty, Limited};
@@ -34,10 +34,16 @@ impl AskError {
     }
 }
 
-/// The status document of the host that listens on `socket`.
-pub async fn status(socket: &Path) -> Result<HostStatus, AskError> {
-    let body = get(socket, "/v1/status").await?;
-    serde_json::from_slice(&body).map_err(AskError::broken)
+/// The status document of the host that listens on the first of `sockets` that answers.
+pub async fn status(sockets: &[PathBuf]) -> Result<HostStatus, AskError> {
+    let mut answer = Err(AskError::NoHost);
+    for socket in sockets {
+        answer = get(socket, "/v1/status").await;
+        if !matches!(answer, Err(AskError::NoHost)) {
+            break;
+        }
+    }
+    serde_json::from_slice(&answer?).map_err(AskError::broken)
 }
 
 async fn get(socket: &Path, path: &str) -> Result<Bytes, AskError> {

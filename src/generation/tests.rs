@@ -185,7 +185,7 @@ proptest! {
             + &digest("f").to_string() + "\nnext-storage-id 9\nentries 1\nbase\n";
         let text = sealed::seal("airssys-generation 1", &(head + &lines.concat())).text;
         if let Ok(decoded) = GenerationFile::decode(text.as_bytes()).and_then(|file| file.apply(None)) {
-            prop_assert_eq!(decoded.generation.encode(None).0.text, text);
+            prop_assert_eq!(decoded.generation.clone().encode(None).0.text, text);
         }
     }
 }

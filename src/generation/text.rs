@@ -81,11 +81,11 @@ pub enum GenerationError {
 impl Generation {
     /// The file of this generation: whole when there is no parent, when [`REBASE_EVERY`] is reached or when a delta
     /// would be no shorter; else what changed against `parent`.
-    pub fn encode(&self, parent: Option<&Decoded>) -> (Sealed, Decoded) {
-        let base = || self.file(Body::of_base(self));
+    pub fn encode(self, parent: Option<&Decoded>) -> (Sealed, Decoded) {
+        let base = || self.file(Body::of_base(&self));
         let (file, deltas) = match parent {
             Some(parent) if parent.deltas + 1 < REBASE_EVERY => {
-                let body = Body::between(&parent.generation, self);
+                let body = Body::between(&parent.generation, &self);
                 if body.lines() < self.entries.len() + self.holds.len() + self.notes.len() {
                     (self.file(body), parent.deltas + 1)
                 } else {
@@ -95,7 +95,7 @@ impl Generation {
             _ => (base(), 0),
         };
         let sealed = sealed::seal(FIRST_LINE, &file.body_text());
-        let decoded = Decoded { generation: self.clone(), digest: sealed.digest, deltas };
+        let decoded = Decoded { generation: self, digest: sealed.digest, deltas };
         (sealed, decoded)
     }
 

@@ -176,6 +176,7 @@ impl Summary {
             publisher,
             signers,
             ask,
+            expires: _,
         } = artifact;
         Self {
             package: package.clone(),

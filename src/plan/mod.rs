@@ -14,6 +14,7 @@ pub mod json;
 mod moved;
 mod order;
 mod related;
+pub mod revert;
 mod rows;
 #[cfg(test)]
 mod tests;

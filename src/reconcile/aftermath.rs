@@ -6,15 +6,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::actor::ActorPhase;
 use crate::backoff::{Backoff, Jitter, Retries};
 use crate::digest::Digest;
+use crate::generation::HeldTarget;
 use crate::name::InstallationName;
 use crate::plan::action::{Action, Effect, Instance};
 use crate::plan::revert::revert;
 use crate::record::Record;
 use crate::resolution::Refusal;
 
-use super::apply::FailedAction;
+use super::apply::{FailedAction, Holds};
 use super::pass::Reconciler;
 use super::probation::{Probation, Verdict};
 
@@ -101,8 +103,7 @@ impl Reconciler {
     }
 
     pub(super) fn put_on_probation(&mut self, name: &InstallationName, target: Digest, previous: Option<Arc<Record>>) {
-        let crashes_before = self.parts.actors.status(name).map_or(0, |status| status.crashes);
-        let probation = Probation { target, previous, since: self.now(), crashes_before };
+        let probation = Probation { target, previous, since: self.now() };
         self.aftermath.watch(name.clone(), probation);
     }
 
@@ -122,7 +123,7 @@ impl Reconciler {
                 judged.push(name.clone());
                 continue;
             }
-            let is_running = status.phase == crate::observed::Phase::Running;
+            let is_running = status.phase == ActorPhase::Running;
             let why = match probation.judge(now, status.crashes, is_running) {
                 Verdict::Watch => continue,
                 Verdict::Proved => None,
@@ -137,20 +138,30 @@ impl Reconciler {
         }
         judged.iter().for_each(|name| drop(self.aftermath.probations.remove(name)));
         let observed = self.observe();
-        let actions: Vec<Action> = reverts
-            .iter()
-            .filter_map(|(name, previous, why)| revert(observed.installed.get(name)?, previous.clone(), why))
-            .collect();
-        self.carry_out(&actions, begun)?;
-        if self.aftermath.probations.is_empty() {
-            self.parts.store.mark_good(self.committed.generation.number)?;
+        let mut holds = Holds::default();
+        let mut actions = Vec::new();
+        for (name, previous, why) in reverts {
+            let Some(installed) = observed.installed.get(&name) else { continue };
+            actions.extend(revert(installed, previous, &why));
+            holds.add.insert(name, HeldTarget { target: installed.target, reason: why });
+        }
+        self.carry_out(&actions, holds, begun)?;
+        self.mark_good()
+    }
+
+    /// Notes on disk that the generation runs well, once nothing in it is under watch.
+    fn mark_good(&mut self) -> anyhow::Result<()> {
+        let number = self.committed.generation.number;
+        if self.aftermath.probations.is_empty() && self.good != Some(number) && number > 0 {
+            self.parts.store.mark_good(number).wait()?;
+            self.good = Some(number);
         }
         Ok(())
     }
 
     /// After a start: what the last good generation did not hold is under watch again.
     pub(super) fn resume_probations(&mut self) {
-        let good = self.parts.store.last_good_records();
+        let good = self.last_good_records();
         let changed: Vec<_> = self
             .committed
             .records
@@ -163,6 +174,16 @@ impl Reconciler {
         for (name, target, previous) in changed {
             self.put_on_probation(&name, target, previous);
         }
+    }
+}
+
+impl Reconciler {
+    /// The records of the last generation that ran well; none when it is not kept any more.
+    fn last_good_records(&self) -> BTreeMap<InstallationName, Record> {
+        let reader = self.parts.store.reader();
+        let Some(Ok(Some(good))) = self.good.map(|number| reader.generation(number)) else { return BTreeMap::new() };
+        let entries = good.generation.entries.iter();
+        entries.filter_map(|(name, slot)| Some((name.clone(), reader.record(&slot.record).ok()??))).collect()
     }
 }
 

@@ -102,20 +102,24 @@ pub fn fresh_record(action: &Action) -> Option<&Arc<Record>> {
 pub fn switches(actions: &[&Action], mut standbys: BTreeMap<InstallationName, Standby>) -> Vec<Switch> {
     let mut switches = Vec::new();
     for action in actions {
-        let name = action.name.clone();
+        let name = &action.name;
         match &action.effect {
             Some(Effect::Commit(commit)) => {
-                if let Some(old) = &commit.moved_from {
-                    switches.push(Switch::Rename { from: old.clone(), to: name.clone() });
-                }
+                let moved_from = commit.moved_from.clone();
                 match commit.instance {
-                    Instance::Fresh => switches.extend(standbys.remove(&name).map(Switch::Activate)),
-                    Instance::Stop => switches.push(Switch::Disable(name)),
+                    Instance::Fresh => {
+                        let standby = standbys.remove(name);
+                        switches.extend(standby.map(|standby| Switch::Activate { standby, moved_from }));
+                    }
+                    Instance::Stop => switches.push(Switch::Stop(moved_from.unwrap_or_else(|| name.clone()))),
                     Instance::Keep => {}
                 }
             }
-            Some(Effect::Restart { .. }) => switches.extend(standbys.remove(&name).map(Switch::Activate)),
-            Some(Effect::Uninstall { .. }) => switches.push(Switch::Remove(name)),
+            Some(Effect::Restart { .. }) => {
+                let standby = standbys.remove(name);
+                switches.extend(standby.map(|standby| Switch::Activate { standby, moved_from: None }));
+            }
+            Some(Effect::Uninstall { .. }) => switches.push(Switch::Stop(name.clone())),
             None => {}
         }
     }

@@ -38,7 +38,7 @@ pub enum Notice {
     },
     /// A wish is not carried out.
     Held {
-        /// `hold` or `blocked`.
+        /// `held`, `blocked` or `needs an approval`.
         kind: &'static str,
         /// Which.
         name: InstallationName,
@@ -86,8 +86,6 @@ pub enum Notice {
     Recovered {
         /// Which.
         name: InstallationName,
-        /// How often it was started again.
-        restarts: u64,
     },
     /// A pass left nothing to do.
     Converged {
@@ -153,8 +151,7 @@ impl fmt::Display for Notice {
                 refusal(f, why)
             }
             Self::Held { kind, name, location, why, keeps_running } => {
-                let what = if *kind == "blocked" { "blocked" } else { "held" };
-                write!(f, "!  {name}  {what}: ")?;
+                write!(f, "!  {name}  {kind}: ")?;
                 if let Some(location) = location {
                     write!(f, "{location}: ")?;
                 }
@@ -170,7 +167,7 @@ impl fmt::Display for Notice {
             Self::Solved { code } => write!(f, "=  solved: {code}"),
             Self::Working { what, name, step: (at, of) } => write!(f, ".. {name}  {what} ({at} of {of})"),
             Self::Crashed { name, error, next } => write!(f, "!  {name}  crashed: {error}; {next}"),
-            Self::Recovered { name, restarts } => write!(f, "=  {name}  running again (restart {restarts})"),
+            Self::Recovered { name } => write!(f, "=  {name}  running again"),
             Self::Converged { running, installed, generation, took: time } => write!(
                 f,
                 "=  converged: {running} of {installed} running, generation {generation}  {}",

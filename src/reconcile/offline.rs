@@ -9,7 +9,7 @@ use crate::observed::{Phase, RecentSet};
 use crate::plan::{Plan, PlanInput};
 use crate::resolution::Refusal;
 use crate::source::trust_file::{self, TrustLocation};
-use crate::state;
+use crate::state::{ObjectStore, Options, Reader as StateReader};
 use crate::status::{ComponentState, ComponentStatus, HostStatus, InstalledStatus, STATUS_TYPE};
 
 use super::observe::{Committed, Targeted};
@@ -30,19 +30,20 @@ pub fn plan(home: &Home, desired: &Path, trust: &TrustLocation, running: Option<
     let mut problems = Vec::new();
     let loaded = trust_file::load(trust).map_err(|error| anyhow::anyhow!("{error}\n{}", error.hint()))?;
     problems.extend(loaded.warning.map(|text| Refusal::new("trust-group-writable", text)));
-    let reader = state::Reader::open(home)?;
-    let committed = Committed::read(&reader)?;
-    let read = Reader::new(desired).settled(&committed.last_good());
-    problems.extend(read.problem);
+    let committed = Committed::from(StateReader::new(home).snapshot()?);
+    let store = ObjectStore::open(home, Options::at(unix_now_s().unsigned_abs()))?;
+    let mut reader = Reader::new(desired);
+    let (state, problem) = reader.read_settled(committed.generation.number, &committed.last_good());
+    problems.extend(problem);
     let mut resolver = Resolver::new(desired);
-    let resolutions = resolver.resolve(&read.state, &loaded.policy, reader.objects(), unix_now_s());
+    let resolutions = resolver.resolve(state, &loaded.policy, store.objects(), unix_now_s());
     let observed = committed.observe(|name| phase(running, name));
     let input = PlanInput {
-        desired: &read.state,
+        desired: state,
         resolutions,
         observed: &observed,
         recent: RecentSet::unchanged(observed.installed.len()),
-        floors: reader.floors(),
+        floors: &committed.floors,
         approvals: &std::collections::BTreeSet::new(),
     };
     Ok(Made { plan: crate::plan::plan(&input), problems })
@@ -55,15 +56,14 @@ fn phase(running: Option<&HostStatus>, name: &InstallationName) -> Phase {
         Some(ComponentState::Starting) => Phase::Starting,
         Some(ComponentState::Backoff) => Phase::Backoff,
         Some(ComponentState::Failed) => Phase::Failed,
-        Some(ComponentState::Stopped | ComponentState::Missing) => Phase::Stopped,
+        Some(ComponentState::Stopping | ComponentState::Stopped | ComponentState::Missing) => Phase::Stopped,
         Some(ComponentState::Down) | None => Phase::NotRunning,
     }
 }
 
 /// The status document from what is on disk, while no host runs.
 pub fn status(home: &Home) -> anyhow::Result<HostStatus> {
-    let reader = state::Reader::open(home)?;
-    let committed = Committed::read(&reader)?;
+    let committed = Committed::from(StateReader::new(home).snapshot()?);
     let components = committed.records.iter().map(|(name, targeted)| ComponentStatus {
         name: name.to_string(),
         state: if targeted.record.spec.enabled { ComponentState::Down } else { ComponentState::Stopped },

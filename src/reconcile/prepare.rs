@@ -7,9 +7,9 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::actor::{Standby, StandbyRequest, System};
+use crate::actor::{PrepareError, Standby, StandbyRequest, System};
 use crate::digest::Digest;
-use crate::engine::{CompiledComponent, Engine};
+use crate::engine::{CompileError, CompiledComponent, Engine};
 use crate::manifest::MAX_WASM_BYTES;
 use crate::name::InstallationName;
 use crate::record::Record;
@@ -125,7 +125,7 @@ impl Preparer<'_> {
     fn one(&self, name: &InstallationName, start: &Start, progress: &Progress) -> Result<Standby, Refusal> {
         let compiled = self.code_for(name, start, progress)?;
         let request = StandbyRequest { record: start.record.clone(), compiled };
-        let standby = self.actors.prepare(request).map_err(|error| error.refusal());
+        let standby = self.actors.prepare(request).map_err(|error| not_prepared(&error));
         progress.done.fetch_add(1, Ordering::Relaxed);
         standby
     }
@@ -138,7 +138,7 @@ impl Preparer<'_> {
         }
         let key = CacheKey { wasm, engine: self.engine.code_hash() };
         let loaded = match self.store.cache().get(&key) {
-            CacheLookup::Hit(checked) => self.engine.load(&start.artifact, checked).ok(),
+            CacheLookup::Hit(checked) => self.engine.load(&start.artifact, &checked).ok(),
             CacheLookup::Miss => None,
             CacheLookup::Refused(why) => {
                 let text = format!("the cached code of {name} is not what this host wrote ({why}); it is compiled again");
@@ -169,8 +169,8 @@ impl Preparer<'_> {
         };
         let stored = self.store.objects().get_object(&key.wasm, MAX_WASM_BYTES);
         let wasm = stored.map_err(|error| missing(error.to_string()))?.ok_or_else(|| missing("it is not there".into()))?;
-        let code = self.engine.compile(&start.artifact, &wasm).map_err(|error| error.refusal())?;
-        let bytes = code.serialize().map_err(|error| error.refusal())?;
+        let code = self.engine.compile(&start.artifact, &wasm).map_err(|error| not_compiled(&error))?;
+        let bytes = code.serialize().map_err(|error| not_compiled(&error))?;
         // A cache that can't be written costs time at the next start and nothing else.
         if let Err(error) = self.store.cache().put(key, bytes).wait() {
             let text = format!("the compiled code of {name} could not be cached: {error}");
@@ -183,6 +183,21 @@ impl Preparer<'_> {
 struct Progress {
     done: AtomicUsize,
     of: usize,
+}
+
+fn not_compiled(error: &CompileError) -> Refusal {
+    Refusal::new("not-compiled", error.to_string()).hint("the publisher must release a component that compiles")
+}
+
+fn not_prepared(error: &PrepareError) -> Refusal {
+    let (code, hint) = match error {
+        PrepareError::OtherArtifact => ("other-artifact", "report this: the host mixed up two artifacts"),
+        PrepareError::Link(_) => ("not-linkable", "the component was built for another host or version of the world"),
+        PrepareError::NobodyToTrigger => ("nobody-to-trigger", "remove the trigger, or use a release that handles messages"),
+        PrepareError::Refused(_) => ("init-refused", "`[config]` of the desired file reaches init; see also the component's log"),
+        PrepareError::Crashed(_) => ("init-crashed", "see the component's log; limits are in [limits]"),
+    };
+    Refusal::new(code, error.to_string()).hint(hint)
 }
 
 /// How many components are made ready at a time on this machine.

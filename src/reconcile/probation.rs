@@ -24,8 +24,6 @@ pub struct Probation {
     pub previous: Option<Arc<Record>>,
     /// When the switch was, since the host started.
     pub since: Duration,
-    /// Crashes that the actor counted at the switch.
-    pub crashes_before: u64,
 }
 
 /// What to do with a version under watch.
@@ -42,9 +40,8 @@ pub enum Verdict {
 }
 
 impl Probation {
-    /// Judges at `now`, with the actor's crashes and whether it runs.
-    pub fn judge(&self, now: Duration, crashes: u64, running: bool) -> Verdict {
-        let exits = crashes.saturating_sub(self.crashes_before);
+    /// Judges at `now`, with the exits of this version and whether it runs.
+    pub fn judge(&self, now: Duration, exits: u64, running: bool) -> Verdict {
         let age = now.saturating_sub(self.since);
         if exits >= MAX_EXITS {
             Verdict::Revert(exits)
@@ -71,23 +68,23 @@ mod tests {
     use super::*;
 
     fn probation() -> Probation {
-        Probation { target: Digest::of(b"new"), previous: None, since: Duration::from_secs(10), crashes_before: 2 }
+        Probation { target: Digest::of(b"new"), previous: None, since: Duration::from_secs(10) }
     }
 
     #[test]
     fn three_exits_within_two_minutes_send_a_version_back() {
-        let at = |seconds, crashes| probation().judge(Duration::from_secs(seconds), crashes, true);
-        assert_eq!(at(11, 2), Verdict::Watch);
-        assert_eq!(at(60, 4), Verdict::Watch);
-        assert_eq!(at(60, 5), Verdict::Revert(3));
-        assert_eq!(at(130, 4), Verdict::Proved);
+        let at = |seconds, exits| probation().judge(Duration::from_secs(seconds), exits, true);
+        assert_eq!(at(11, 0), Verdict::Watch);
+        assert_eq!(at(60, 2), Verdict::Watch);
+        assert_eq!(at(60, 3), Verdict::Revert(3));
+        assert_eq!(at(130, 2), Verdict::Proved);
     }
 
     #[test]
     fn a_version_that_never_becomes_healthy_goes_back_after_a_minute() {
-        let at = |seconds, crashes| probation().judge(Duration::from_secs(seconds), crashes, false);
-        assert_eq!(at(69, 2), Verdict::Watch);
-        assert_eq!(at(70, 2), Verdict::NeverHealthy);
-        assert_eq!(at(200, 3), Verdict::Watch, "it is in its backoff: neither proved nor past its exits");
+        let at = |seconds, exits| probation().judge(Duration::from_secs(seconds), exits, false);
+        assert_eq!(at(69, 0), Verdict::Watch);
+        assert_eq!(at(70, 0), Verdict::NeverHealthy);
+        assert_eq!(at(200, 1), Verdict::Watch, "it is in its backoff: neither proved nor past its exits");
     }
 }

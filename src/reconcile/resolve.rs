@@ -24,6 +24,7 @@ pub struct Resolver {
     resolutions: BTreeMap<InstallationName, Resolution>,
     /// The proofs, by digest of the manifest.
     verified: BTreeMap<Digest, Arc<VerifiedArtifact>>,
+    sources_changed: bool,
 }
 
 /// What one spec resolved to, and what that depended on.
@@ -53,6 +54,7 @@ impl Resolver {
             cache: BTreeMap::new(),
             resolutions: BTreeMap::new(),
             verified: BTreeMap::new(),
+            sources_changed: false,
         }
     }
 
@@ -81,10 +83,12 @@ impl Resolver {
             let attempt = self.attempt(spec, policy, objects, now_unix_s);
             let Attempt { resolution, stamp, wasm_file, until } = attempt;
             let cached = Cached { spec: spec.clone(), policy: policy_digest, stamp, wasm_file, until };
-            self.cache.insert(name.clone(), cached);
+            let before = self.cache.insert(name.clone(), cached);
+            self.sources_changed |= before.is_none_or(|before| before.spec.source != spec.source);
             self.resolutions.insert(name.clone(), resolution);
         }
         if self.cache.len() > desired.entries.len() {
+            self.sources_changed = true;
             self.cache.retain(|name, _| desired.entries.contains_key(name));
             self.resolutions.retain(|name, _| desired.entries.contains_key(name));
         }
@@ -97,18 +101,21 @@ impl Resolver {
         self.verified.get(manifest).cloned()
     }
 
-    /// Makes the next pass resolve everything again that is not ready: an object was found missing.
+    /// Makes the next pass resolve a name afresh: an object of its artifact was found missing.
     pub fn forget(&mut self, name: &InstallationName) {
         self.cache.remove(name);
     }
 
-    /// The directories of all sources, to be watched.
-    pub fn directories(&self) -> BTreeSet<PathBuf> {
+    /// The directories of all sources, to be watched; none when they are those of the last time.
+    pub fn changed_directories(&mut self) -> Option<BTreeSet<PathBuf>> {
+        if !std::mem::take(&mut self.sources_changed) {
+            return None;
+        }
         let path = |spec: &Spec| {
             let Source::File { path } = &spec.source;
             file::directory(&self.desired, path)
         };
-        self.cache.values().map(|cached| path(&cached.spec)).collect()
+        Some(self.cache.values().map(|cached| path(&cached.spec)).collect())
     }
 
     fn still_holds(&mut self, name: &InstallationName, spec: &Arc<Spec>, policy: &Digest, now_unix_s: i64) -> bool {
@@ -141,8 +148,11 @@ impl Resolver {
         let verified =
             match trust::verify_manifest(policy, &expectation, fetched.manifest(), fetched.signature(), now_unix_s) {
                 Ok(verified) => verified,
-                // A date may be all that stands in the way: look again with every pass.
-                Err(refusal) => return Attempt { until: Some(now_unix_s), ..failed(Resolution::Refused(refusal)) },
+                Err(refusal) => {
+                    // A date that is all that stands in the way is looked at with every pass.
+                    let until = (refusal.code == "not-yet-valid").then_some(now_unix_s);
+                    return Attempt { until, ..failed(Resolution::Refused(refusal)) };
+                }
             };
         let wasm_reference = verified.manifest().wasm.clone();
         let wasm_file = Some(wasm_reference.file.clone());
@@ -154,22 +164,20 @@ impl Resolver {
             wasm_file: wasm_file.clone(),
             until,
         };
-        let mut sink = match objects.sink() {
-            Ok(sink) => sink,
-            Err(error) => return failed(Resolution::Unavailable(not_stored(&error.to_string()))),
-        };
+        let mut sink = objects.sink();
         let wasm = match fetched.copy_wasm(&wasm_reference, &mut sink) {
             Ok(wasm) => wasm,
             Err(error) => return failed(error.into()),
         };
+        let head = sink.head();
         let stored = sink
-            .keep(&wasm.digest)
-            .and_then(|()| objects.put(fetched.manifest().to_vec()))
-            .and_then(|_| objects.put(fetched.signature().to_vec()));
+            .keep()
+            .and_then(|_| objects.put_object(fetched.manifest()))
+            .and_then(|_| objects.put_object(fetched.signature()));
         if let Err(error) = stored {
             return failed(Resolution::Unavailable(not_stored(&error.to_string())));
         }
-        match verified.admit(&StoredWasm { digest: wasm.digest, size: wasm.size }) {
+        match verified.admit(&StoredWasm::streamed(wasm.digest, wasm.size, &head)) {
             Ok(artifact) => {
                 let candidate = Candidate {
                     artifact: artifact.identity().clone(),

@@ -47,7 +47,7 @@ impl Reconciler {
         for (name, result) in self.preparer().all(starts, parallel) {
             match result {
                 Ok(standby) => {
-                    switches.push(Switch::Activate(standby));
+                    switches.push(Switch::Activate { standby, moved_from: None });
                     names.push(name);
                 }
                 Err(why) => self.tell_failed_start(&name, why),

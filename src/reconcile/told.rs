@@ -55,7 +55,7 @@ mod tests {
     fn held(name: &str, message: &str) -> (InstallationName, Notice) {
         let name: InstallationName = name.parse().expect("a name");
         let why = Refusal::new("unparsable", message);
-        (name.clone(), Notice::Held { kind: "hold", name, location: None, why, keeps_running: true })
+        (name.clone(), Notice::Held { kind: "held", name, location: None, why, keeps_running: true })
     }
 
     #[test]

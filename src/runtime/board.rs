@@ -5,18 +5,19 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::actor;
+use crate::actor::{self, ActorPhase};
 use crate::engine::Engine;
 use crate::escape::escape;
 use crate::name::InstallationName;
-use crate::observed::Phase;
 use crate::plan::action::{Action, Kind};
 use crate::reconcile::observe::Targeted;
-use crate::reconcile::{Pass, Reconciler, offline};
+use crate::reconcile::{Pass, Reconciler, offline, why_not};
 use crate::resolution::Refusal;
 use crate::status::{
     ActorCounters, ComponentState, ComponentStatus, HostProcess, HostStatus, Note, PassSummary, STATUS_TYPE,
 };
+
+use crate::watch::{POLL_INTERVAL, WatchMode};
 
 use super::{HostConfig, Rounds};
 
@@ -52,7 +53,7 @@ impl Shared {
             ..Board::default()
         };
         Self {
-            actors: reconciler.actors(),
+            actors: reconciler.actors().clone(),
             logs: config.home.logs_dir(),
             engine: reconciler.engine().clone(),
             desired: escape(&config.desired.to_string_lossy()),
@@ -70,7 +71,7 @@ impl Shared {
             board.records.clone_from(&committed.records);
         }
         board.trust = rounds.reconciler.trust_shown().to_owned();
-        board.watch = rounds.watcher.mode().to_string();
+        board.watch = watch_text(rounds.watcher.mode());
         board.notes = pass.plan.actions.iter().filter_map(note).collect();
         board.problems = pass.problems;
         board.last_pass = Some((pass.summary, Instant::now()));
@@ -119,12 +120,13 @@ impl Shared {
     fn component(&self, name: &InstallationName, targeted: &Targeted) -> ComponentStatus {
         let status = self.actors.status(name);
         let state = match status.as_ref().map(|status| status.phase) {
-            Some(Phase::Running) => ComponentState::Running,
-            Some(Phase::Starting) => ComponentState::Starting,
-            Some(Phase::Backoff) => ComponentState::Backoff,
-            Some(Phase::Failed) => ComponentState::Failed,
-            _ if targeted.record.spec.enabled => ComponentState::Down,
-            _ => ComponentState::Stopped,
+            Some(ActorPhase::Running) => ComponentState::Running,
+            Some(ActorPhase::Starting) => ComponentState::Starting,
+            Some(ActorPhase::Backoff) => ComponentState::Backoff,
+            Some(ActorPhase::Failed) => ComponentState::Failed,
+            Some(ActorPhase::Stopping) => ComponentState::Stopping,
+            Some(ActorPhase::Stopped) | None if targeted.record.spec.enabled => ComponentState::Down,
+            Some(ActorPhase::Stopped) | None => ComponentState::Stopped,
         };
         ComponentStatus {
             name: name.to_string(),
@@ -142,11 +144,18 @@ fn counters(status: &actor::ActorStatus) -> ActorCounters {
         restarts: status.restarts,
         next_start_ms: status.next_start.map(|at| millis(at.saturating_duration_since(Instant::now()))),
         last_error: status.last_error.clone(),
-        handled: status.handled,
-        dead: status.dead,
-        waiting: status.waiting,
-        mailbox: status.mailbox_limit,
+        handled: status.counts.handled,
+        dead: status.counts.dead(),
+        waiting: status.mailbox_messages,
+        mailbox: status.record.limits.mailbox,
         memory_bytes: status.memory_bytes,
+    }
+}
+
+fn watch_text(mode: &WatchMode) -> String {
+    match mode {
+        WatchMode::Events => "events, and a full list every minute".to_owned(),
+        WatchMode::Polled { cause } => format!("polled every {} s ({cause})", POLL_INTERVAL.as_secs()),
     }
 }
 
@@ -160,7 +169,7 @@ fn note(action: &Action) -> Option<(InstallationName, Note)> {
         Kind::Blocked => "blocked",
         _ => "needs-approval",
     };
-    let note = Note { kind: kind.to_owned(), location: Some(action.location.to_string()), why: super::why_not(action) };
+    let note = Note { kind: kind.to_owned(), location: Some(action.location.to_string()), why: why_not(action) };
     Some((action.name.clone(), note))
 }
 

@@ -3,23 +3,40 @@
 //! Three steps: describe it ([`HostConfig`]), start it ([`Host::start`]), run it ([`Host::run`]).
 //! A [`HostHandle`] sends messages to components meanwhile.
 
+mod board;
+mod open;
+mod telling;
+
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
-use crate::actor;
+use crate::actor::{self, ActorChange, ActorEvent};
 use crate::control::server::{Server, Shown};
-use crate::home::Home;
+use crate::home::{Home, HomeError};
 use crate::name::InstallationName;
 use crate::reconcile::notice::Notice;
 use crate::reconcile::{Pass, Reconciler, Tell};
-use crate::source::trust_file::TrustLocation;
+use crate::resolution::Refusal;
+use crate::source::trust_file::{TrustFileError, TrustLocation};
+use crate::state::StateError;
 use crate::status::HostStatus;
+use crate::watch::{Wake, Watcher};
+
+use board::Shared;
+use open::Mode;
+use telling::Convergence;
 
 /// Least time between two commits, in milliseconds.
 pub const COMMIT_INTERVAL_MS: u64 = 1_000;
+/// Wait before the next pass when one could not be carried out, in milliseconds.
+const FAILED_PASS_WAIT_MS: u64 = 5_000;
+/// Events of actors that wait for the loop; further ones are only in the actors' status.
+const MAX_WAITING_EVENTS: usize = 1_024;
+/// Longest time that all components together may take to stop, in milliseconds.
+pub const STOP_ALL_MS: u64 = 30_000;
 
 /// What a host needs to know.
 #[derive(Debug, Clone)]
@@ -35,19 +52,22 @@ pub struct HostConfig {
 /// Why a host did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The home can't be used.
+    #[error(transparent)]
+    Home(#[from] HomeError),
     /// The trust policy can't be used.
     #[error(transparent)]
-    Trust(#[from] crate::source::trust_file::TrustFileError),
+    Trust(#[from] TrustFileError),
     /// The state can't be opened: another host runs, or the directory is not fit.
     #[error(transparent)]
-    State(#[from] crate::state::StateError),
+    State(#[from] StateError),
     /// Anything else.
     #[error("{0:#}")]
     Other(#[from] anyhow::Error),
 }
 
 impl StartError {
-    /// Whether home, policy or settings are at fault.
+    /// Whether home, policy or state are at fault.
     pub fn is_configuration(&self) -> bool {
         !matches!(self, Self::Other(_))
     }
@@ -56,7 +76,8 @@ impl StartError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Trust(error) => Some(error.hint()),
-            Self::State(_) | Self::Other(_) => None,
+            Self::State(error) => error.hint().map(str::to_owned),
+            Self::Home(_) | Self::Other(_) => None,
         }
     }
 }
@@ -68,6 +89,8 @@ pub struct StopReport {
     pub stopped: usize,
     /// Messages that were still waiting when their time was over.
     pub undelivered: u64,
+    /// Whether all of them ended by themselves in time.
+    pub in_time: bool,
     /// How long it took.
     pub took: Duration,
 }
@@ -75,7 +98,7 @@ pub struct StopReport {
 /// A host: the loop, the actors and the control socket of one home.
 pub struct Host {
     rounds: Rounds,
-    events: actor::Events,
+    events: mpsc::Receiver<ActorEvent>,
     server: Server,
     shared: Arc<Shared>,
     tell: Tell,
@@ -101,7 +124,7 @@ impl HostHandle {
     }
 
     /// Delivers one message and waits for the component's reply. Blocks.
-    pub fn request(&self, name: &InstallationName, payload: Vec<u8>, timeout: Duration) -> Result<Option<Vec<u8>>, actor::CallError> {
+    pub fn request(&self, name: &InstallationName, payload: Vec<u8>, timeout: Duration) -> actor::Reply {
         self.shared.actors.request_from_host(name, payload, timeout)
     }
 }
@@ -114,13 +137,11 @@ impl Host {
     }
 
     fn start_blocking(config: &HostConfig, tell: Tell) -> Result<Self, StartError> {
-        let opened = open(config, tell.clone(), Mode::Run)?;
+        let opened = open::open(config, tell.clone(), Mode::Run)?;
         let mut reconciler = opened.reconciler;
-        let server = Server::bind(&opened.socket).map_err(|error| {
-            anyhow::Error::new(error).context(format!("the control socket {} can't be bound", opened.socket.display()))
-        })?;
+        let server = bind(&config.home)?;
         let (watcher, wake) = Watcher::open(&config.desired, jitter_permille());
-        tell(&Notice::Info { text: opening_line(config, &reconciler) });
+        tell(&Notice::Info { text: telling::opening_line(config, &reconciler) });
         reconciler.start_committed();
         let shared = Arc::new(Shared::new(config, &reconciler));
         Ok(Self { rounds: Rounds { reconciler, watcher, wake }, events: opened.events, server, shared, tell })
@@ -171,9 +192,15 @@ impl Host {
         }
         let begun = Instant::now();
         let actors = shared.actors.clone();
-        let report = blocking(move || Ok::<_, anyhow::Error>(actors.stop_all())).await?;
+        let (running, in_time, undelivered) = blocking(move || {
+            let running = actors.phases().len();
+            let in_time = actors.stop_all(Duration::from_millis(STOP_ALL_MS));
+            let undelivered = actors.statuses().iter().map(|status| status.mailbox_messages).sum();
+            Ok::<_, anyhow::Error>((running, in_time, undelivered))
+        })
+        .await?;
         let _ = served.await;
-        Ok(StopReport { stopped: report.stopped, undelivered: report.undelivered, took: begun.elapsed() })
+        Ok(StopReport { stopped: running, undelivered, in_time, took: begun.elapsed() })
     }
 }
 
@@ -195,7 +222,7 @@ impl Rounds {
 /// Waits for a reason to look: an event, the interval, an actor that ended, or the stop.
 async fn next_cause(
     wake: &mut Wake,
-    events: &mut actor::Events,
+    events: &mut mpsc::Receiver<ActorEvent>,
     stop: &mut watch::Receiver<bool>,
     tell: &Tell,
 ) -> String {
@@ -203,12 +230,16 @@ async fn next_cause(
         tokio::select! {
             // Cancel-safe: `Wake::next` keeps what it has seen until it returns.
             cause = wake.next() => return cause.to_string(),
-            // Cancel-safe: a channel's `recv`.
-            event = events.next() => {
-                tell(&notice(&event));
-                if event.asks_for_a_pass() {
-                    return format!("{} {}", event.name, event.what());
-                }
+            // Cancel-safe: a channel's `recv`. The sender lives as long as the actors do.
+            Some(event) = events.recv() => {
+                tell(&telling::notice(&event));
+                // Three exits may have sent a new version back; a recovery changes what converged means.
+                let what = match event.what {
+                    ActorChange::Crashed(_) => "crashed",
+                    ActorChange::Failed(_) => "failed",
+                    ActorChange::Recovered => "recovered",
+                };
+                return format!("{} {what}", event.name);
             }
             // Cancel-safe: `watch` keeps the value.
             _ = stop.wait_for(|stop| *stop) => return "stop".to_owned(),
@@ -218,6 +249,42 @@ async fn next_cause(
 
 /// One pass while no host runs: what is new is tried, then committed. The next start runs it.
 pub fn apply_once(config: HostConfig, tell: Tell) -> Result<Pass, StartError> {
-    let mut reconciler = open(&config, tell, Mode::ApplyOnce)?.reconciler;
+    let mut reconciler = open::open(&config, tell, Mode::ApplyOnce)?.reconciler;
     Ok(reconciler.pass_settled()?)
+}
+
+/// Binds the control socket at the first place where it can be.
+fn bind(home: &Home) -> Result<Server, StartError> {
+    let mut last = None;
+    for path in socket_candidates(home)? {
+        let bound = Home::create_socket_dir(&path).map_err(anyhow::Error::from).and_then(|()| Ok(Server::bind(&path)?));
+        match bound {
+            Ok(server) => return Ok(server),
+            Err(error) => last = Some(error.context(format!("the control socket {} can't be bound", path.display()))),
+        }
+    }
+    Err(last.unwrap_or_else(|| anyhow::anyhow!("there is no place for a control socket")).into())
+}
+
+/// Where the control socket of a home may be, for hosts and clients.
+pub fn socket_candidates(home: &Home) -> Result<Vec<PathBuf>, HomeError> {
+    let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    home.socket_candidates(runtime_dir.as_deref(), &std::env::temp_dir())
+}
+
+/// Runs what blocks on a thread that may.
+async fn blocking<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<anyhow::Error> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(anyhow::Error::new(error).context("a part of the host panicked").into()),
+    }
+}
+
+/// Up to ten percent either way, so that hosts of one kind do not look at shared directories in step.
+fn jitter_permille() -> i16 {
+    i16::try_from(getrandom::u32().unwrap_or(0) % 201).unwrap_or(100) - 100
 }

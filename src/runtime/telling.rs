@@ -1,8 +1,8 @@
 //! The lines of a running host that no action tells: what it runs, that it converged, who crashed.
 
-use crate::actor::ActorEvent;
+use crate::actor::{ActorChange, ActorEvent, ActorPhase};
 use crate::escape::Escaped;
-use crate::observed::Phase;
+use crate::resolution::Refusal;
 use crate::reconcile::notice::Notice;
 use crate::reconcile::{Pass, Reconciler, Tell};
 
@@ -24,7 +24,7 @@ impl Convergence {
         let committed = reconciler.committed();
         let enabled = committed.records.iter().filter(|(_, targeted)| targeted.record.spec.enabled);
         let actors = reconciler.actors();
-        let running = enabled.clone().filter(|(name, _)| actors.phase(name) == Phase::Running).count();
+        let running = enabled.clone().filter(|(name, _)| actors.phase(name) == Some(ActorPhase::Running)).count();
         let now = (committed.generation.number, running);
         if self.told == Some(now) {
             return;
@@ -59,5 +59,15 @@ pub(super) fn opening_line(config: &HostConfig, reconciler: &Reconciler) -> Stri
 
 /// An actor's event as a line.
 pub(super) fn notice(event: &ActorEvent) -> Notice {
-    event.notice()
+    let name = event.name.clone();
+    match &event.what {
+        ActorChange::Crashed(error) => {
+            Notice::Crashed { name, error: error.clone(), next: "it starts again after a wait".to_owned() }
+        }
+        ActorChange::Failed(error) => {
+            let why = Refusal::new("crashed-too-often", error.clone());
+            Notice::Failed { verb: "run", name, why: why.hint("it is tried again slowly, unless its file says never") }
+        }
+        ActorChange::Recovered => Notice::Recovered { name },
+    }
 }

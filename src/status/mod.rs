@@ -83,6 +83,8 @@ pub enum ComponentState {
     Backoff,
     /// Crashed too often; a slow retry goes on unless the file says `restart = "never"`.
     Failed,
+    /// Works off its mailbox and takes no messages.
+    Stopping,
     /// Installed and switched off by `enabled = false`.
     Stopped,
     /// Committed, and no host runs it now.
@@ -99,6 +101,7 @@ impl ComponentState {
             Self::Starting => "starting",
             Self::Backoff => "backoff",
             Self::Failed => "failed",
+            Self::Stopping => "stopping",
             Self::Stopped => "stopped",
             Self::Down => "down",
             Self::Missing => "missing",
