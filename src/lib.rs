@@ -16,5 +16,7 @@ pub mod permission;
 pub mod quantity;
 pub mod record;
 pub mod resolution;
+#[cfg(feature = "runtime")]
+pub mod safe_open;
 #[cfg(test)]
 pub(crate) mod test_scale;
