@@ -18,5 +18,7 @@ pub mod record;
 pub mod resolution;
 #[cfg(feature = "runtime")]
 pub mod safe_open;
+#[cfg(feature = "runtime")]
+pub mod source;
 #[cfg(test)]
 pub(crate) mod test_scale;
