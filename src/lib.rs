@@ -22,3 +22,5 @@ pub mod safe_open;
 pub mod source;
 #[cfg(test)]
 pub(crate) mod test_scale;
+#[cfg(feature = "runtime")]
+pub mod watch;
