@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, Stat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, Stat};
 use rustix::io::Errno;
 
+use super::entries;
 use crate::diagnostic::Diagnostic;
 use crate::escape::escape;
 use crate::safe_open::{
@@ -132,15 +133,17 @@ impl Lister {
 
     /// `None`: the directory was exchanged meanwhile.
     fn list_once(&self) -> Result<Option<(Directory, Listing)>, ListError> {
-        let (entries, fd) = self.open()?;
-        self.list_opened(entries, fd)
+        self.list_opened(self.open()?)
     }
 
-    fn list_opened(&self, mut entries: Dir, fd: OwnedFd) -> Result<Option<(Directory, Listing)>, ListError> {
-        let mut walk = Walk { directory: Directory::from_fd(fd, &self.path), rules: self.rules, wall_ns: wall_ns() };
-        let mut listing = walk.through(&mut entries, self.max_entries).map_err(|stop| self.stopped(stop))?;
-        self.confirm_absences(&mut walk, &mut listing);
-        // A directory that was removed while it was read just ends early, and one that was exchanged
+    fn list_opened(&self, fd: OwnedFd) -> Result<Option<(Directory, Listing)>, ListError> {
+        let walk = Walk { directory: Directory::from_fd(fd, &self.path), rules: self.rules, wall_ns: wall_ns() };
+        let mut listing = match walk.through(self.max_entries) {
+            Err(Stop::Errno(Errno::NOENT)) => return Ok(None),
+            listing => listing.map_err(|stop| self.stopped(stop))?,
+        };
+        self.confirm_absences(&walk, &mut listing);
+        // A directory that was removed while it was read may just end early, and one that was exchanged
         // is no longer what the path means. Both look complete without this.
         let read = rustix::fs::fstat(walk.directory.fd()).map_err(|errno| self.stopped(errno.into()))?;
         match rustix::fs::stat(&self.path) {
@@ -152,20 +155,16 @@ impl Lister {
         }
     }
 
-    fn open(&self) -> Result<(Dir, OwnedFd), ListError> {
-        let open = || -> Result<_, Errno> {
-            let fd = rustix::fs::openat(CWD, &self.path, DIRECTORY_FLAGS, Mode::empty())?;
-            Ok((Dir::read_from(&fd)?, fd))
-        };
-        let (entries, fd) = open().map_err(|errno| self.stopped(errno.into()))?;
-        let checked = check_directory(fd.as_fd(), self.rules.own_uid, || self.shown());
-        checked.map_err(ListError::Unusable)?;
-        Ok((entries, fd))
+    fn open(&self) -> Result<OwnedFd, ListError> {
+        let fd = rustix::fs::openat(CWD, &self.path, DIRECTORY_FLAGS, Mode::empty())
+            .map_err(|errno| self.stopped(errno.into()))?;
+        check_directory(fd.as_fd(), self.rules.own_uid, || self.shown()).map_err(ListError::Unusable)?;
+        Ok(fd)
     }
 
     /// Some file systems miss an entry that is renamed during a walk. What was there before and is not
     /// on the list now is asked for by name before it counts as absent.
-    fn confirm_absences(&self, walk: &mut Walk, listing: &mut Listing) {
+    fn confirm_absences(&self, walk: &Walk, listing: &mut Listing) {
         let Some((_, before)) = &self.last else { return };
         let mut found = Vec::new();
         let mut now = listing.entries.iter().map(|entry| &*entry.name).peekable();
@@ -217,35 +216,33 @@ struct Walk {
 }
 
 impl Walk {
-    fn through(&mut self, entries: &mut Dir, max_entries: usize) -> Result<Listing, Stop> {
+    fn through(&self, max_entries: usize) -> Result<Listing, Stop> {
         let mut listing = Listing::default();
         // Escaped names of files that can never be acted on; such a name may equal a real one.
         let mut unnamable: BTreeMap<Box<str>, FileError> = BTreeMap::new();
         let mut count = 0;
-        while let Some(entry) = entries.read() {
-            let entry = entry?;
+        entries::each(self.directory.fd(), |raw_name| {
             count += 1;
             // `.` and `..` are two of them.
             if count > max_entries + 2 {
                 return Err(Stop::TooManyEntries);
             }
-            match entry.file_name().to_str() {
+            match raw_name.to_str() {
                 Ok(name) if is_desired_file_name(name) => {
-                    let stat = rustix::fs::statat(self.directory.fd(), entry.file_name(), AtFlags::SYMLINK_NOFOLLOW);
+                    let stat = rustix::fs::statat(self.directory.fd(), raw_name, AtFlags::SYMLINK_NOFOLLOW);
                     let found = self.judge(name, stat, &mut listing.has_links);
                     listing.entries.push(Listed { name: name.into(), found });
                 }
                 Ok(_) => {}
-                Err(_) => {
-                    let name = entry.file_name().to_bytes();
-                    if is_desired_file_name(&String::from_utf8_lossy(name)) {
-                        let name: Box<str> = name.escape_ascii().to_string().into();
-                        let file = self.directory.show(&name);
-                        unnamable.insert(name, FileError::BadName { file, fault: "it is not UTF-8" });
-                    }
+                Err(_) if is_desired_file_name(&raw_name.to_string_lossy()) => {
+                    let name: Box<str> = raw_name.to_bytes().escape_ascii().to_string().into();
+                    let file = self.directory.show(&name);
+                    unnamable.insert(name, FileError::BadName { file, fault: "it is not UTF-8" });
                 }
+                Err(_) => {}
             }
-        }
+            Ok(())
+        })?;
         listing.entries.retain(|entry| !unnamable.contains_key(&entry.name));
         listing
             .entries
@@ -254,7 +251,7 @@ impl Walk {
         Ok(listing)
     }
 
-    fn look_by_name(&mut self, name: &str, has_links: &mut bool) -> Option<Found> {
+    fn look_by_name(&self, name: &str, has_links: &mut bool) -> Option<Found> {
         match rustix::fs::statat(self.directory.fd(), name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => None,
             stat => Some(self.judge(name, stat, has_links)),
@@ -279,5 +276,5 @@ impl Walk {
 
 /// Whether a name is one of a desired file: editors, backups and mounted configuration leave others.
 pub(crate) fn is_desired_file_name(name: &str) -> bool {
-    name.len() > ".toml".len() && name.ends_with(".toml") && !name.starts_with(['.', '~', '#'])
+    name.len() > ".toml".len() && name.ends_with(".toml") && !name.starts_with('.') && !name.contains(['~', '#'])
 }

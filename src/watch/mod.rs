@@ -10,6 +10,8 @@ pub mod debounce;
 pub mod files;
 pub mod listing;
 
+mod backend;
+mod entries;
 mod filesystem;
 mod inbox;
 mod interest;
@@ -18,4 +20,4 @@ mod watcher;
 
 pub use inbox::{Cause, Touched};
 pub use wake::Wake;
-pub use watcher::{PollCause, WatchMode, Watcher};
+pub use watcher::{FULL_LIST_INTERVAL, POLL_INTERVAL, PollCause, WatchMode, Watcher};

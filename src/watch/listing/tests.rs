@@ -61,6 +61,8 @@ fn only_desired_files_are_listed_and_in_the_order_of_their_names() {
         "~a.toml",
         "#a.toml#",
         "#b.toml",
+        "a#1.toml",
+        "a~b.toml",
         "a.toml~",
         "a.toml.bak",
         "4913",
@@ -221,9 +223,99 @@ fn a_directory_that_is_removed_while_it_is_read_is_missing_and_not_empty() {
     let desired = root.path().join("desired");
     fs::create_dir(&desired).unwrap();
     let lister = lister(&desired);
-    let (entries, fd) = lister.open().unwrap();
+    let fd = lister.open().unwrap();
     fs::remove_dir(&desired).unwrap();
-    assert!(matches!(lister.list_opened(entries, fd), Ok(None)));
+    assert!(matches!(lister.list_opened(fd), Ok(None)));
+}
+
+#[test]
+fn errors_of_the_system_lead_to_an_error_or_an_unreadable_entry_and_never_to_a_missing_one() {
+    const INSIDE: &str = "AIRSSYS_TEST_FAULTY_DIRECTORY";
+    if let Some(path) = std::env::var_os(INSIDE) {
+        // Under strace; what is printed here is compared there.
+        let mut lister = lister(Path::new(&path));
+        let told = match lister.list() {
+            Err(error) => error.to_string(),
+            Ok(listing) => {
+                let tell = |entry: &Listed| match &entry.found {
+                    Found::File { .. } => entry.name.to_string(),
+                    Found::Unreadable(error) => error.to_string(),
+                };
+                let told: Vec<String> = listing.entries.iter().map(tell).collect();
+                let read = lister.read("a.toml").map(|content| content.bytes.len());
+                format!("{told:?}; read {}", read.map_or_else(|error| error.to_string(), |bytes| bytes.to_string()))
+            }
+        };
+        println!("TOLD {}", told.replace(&*path.to_string_lossy(), "D"));
+        return;
+    }
+    let has_strace = std::process::Command::new("strace").arg("-V").output().is_ok();
+    if !has_strace {
+        assert!(std::env::var_os("CI").is_none(), "needs strace");
+        println!("not run: needs strace");
+        return;
+    }
+    let directory = directory();
+    // One file: in which order more come is the file system's choice.
+    write(directory.path(), "a.toml", "aaa");
+    let under = |fault: &str| {
+        let output = std::process::Command::new("strace")
+            .args(["-f", "-o", "/dev/null", "-P"])
+            .arg(directory.path())
+            .args(["-P", directory.path().join("a.toml").to_str().unwrap(), "-e", &format!("inject={fault}")])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "--nocapture", "watch::listing::tests::errors_of_the_system_lead_to_an_error_or_an_unreadable_entry_and_never_to_a_missing_one"])
+            .env(INSIDE, directory.path())
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let told = text.split("TOLD ").nth(1).unwrap_or_else(|| panic!("{fault}: {text}")).lines().next().unwrap();
+        format!("{fault}: {told}")
+    };
+    let faults = [
+        "openat:error=EIO:when=1",
+        "openat:error=EACCES:when=1",
+        "openat:error=ESTALE:when=1",
+        "openat:error=ENOENT:when=1+",
+        "getdents64:error=EIO:when=1",
+        "getdents64:error=EIO:when=2",
+        "getdents64:error=ESTALE:when=2",
+        "getdents64:error=ENOENT:when=1+",
+        "getdents64:error=ENOENT:when=2+",
+        "newfstatat:error=EIO:when=1",
+        "newfstatat:error=EACCES:when=1",
+        "newfstatat:error=ENOENT:when=1",
+        "fstat:error=EIO:when=1",
+        "fstat:error=EIO:when=2",
+        "newfstatat:error=ESTALE:when=2",
+        "newfstatat:error=ENOENT:when=2+2",
+        "read:error=EIO:when=1",
+        "read:error=ESTALE:when=1",
+        "openat:error=EMFILE:when=2",
+        "openat:error=EIO:when=2",
+    ];
+    let told: Vec<String> = faults.iter().map(|fault| under(fault)).collect();
+    expect_test::expect![[r#"
+        openat:error=EIO:when=1: the desired directory cannot be used: cannot list `D`: Input/output error (os error 5)
+        openat:error=EACCES:when=1: the desired directory cannot be used: cannot list `D`: Permission denied (os error 13)
+        openat:error=ESTALE:when=1: the desired directory cannot be used: cannot list `D`: Stale file handle (os error 116)
+        openat:error=ENOENT:when=1+: the desired directory `D` does not exist
+        getdents64:error=EIO:when=1: the desired directory cannot be used: cannot list `D`: Input/output error (os error 5)
+        getdents64:error=EIO:when=2: the desired directory cannot be used: cannot list `D`: Input/output error (os error 5)
+        getdents64:error=ESTALE:when=2: the desired directory cannot be used: cannot list `D`: Stale file handle (os error 116)
+        getdents64:error=ENOENT:when=1+: the desired directory `D` was exchanged while it was read
+        getdents64:error=ENOENT:when=2+: the desired directory `D` was exchanged while it was read
+        newfstatat:error=EIO:when=1: ["cannot look at `D/a.toml`: Input/output error (os error 5)"]; read 3
+        newfstatat:error=EACCES:when=1: ["cannot look at `D/a.toml`: Permission denied (os error 13)"]; read 3
+        newfstatat:error=ENOENT:when=1: ["`D/a.toml` does not exist"]; read 3
+        fstat:error=EIO:when=1: the desired directory cannot be used: cannot look at `D`: Input/output error (os error 5)
+        fstat:error=EIO:when=2: the desired directory cannot be used: cannot list `D`: Input/output error (os error 5)
+        newfstatat:error=ESTALE:when=2: the desired directory cannot be used: cannot list `D`: Stale file handle (os error 116)
+        newfstatat:error=ENOENT:when=2+2: the desired directory `D` was exchanged while it was read
+        read:error=EIO:when=1: ["a.toml"]; read cannot read `D/a.toml`: Input/output error (os error 5)
+        read:error=ESTALE:when=1: ["a.toml"]; read cannot read `D/a.toml`: Stale file handle (os error 116)
+        openat:error=EMFILE:when=2: ["a.toml"]; read cannot open `D/a.toml`: Too many open files (os error 24)
+        openat:error=EIO:when=2: ["a.toml"]; read cannot open `D/a.toml`: Input/output error (os error 5)"#]].assert_eq(&told.join("\n"));
 }
 
 #[test]
@@ -232,11 +324,11 @@ fn a_directory_that_is_exchanged_while_it_is_read_is_read_again() {
     let desired = root.path().join("desired");
     fs::create_dir(&desired).unwrap();
     let mut lister = lister(&desired);
-    let (entries, fd) = lister.open().unwrap();
+    let fd = lister.open().unwrap();
     fs::rename(&desired, root.path().join("old")).unwrap();
     fs::create_dir(&desired).unwrap();
     write(&desired, "new.toml", "");
-    assert!(matches!(lister.list_opened(entries, fd), Ok(None)));
+    assert!(matches!(lister.list_opened(fd), Ok(None)));
     assert_eq!(names(lister.list().unwrap()), ["new.toml"]);
 }
 
@@ -299,10 +391,10 @@ fn an_entry_that_the_walk_missed_is_found_by_its_name() {
     let mut lister = lister(directory.path());
     lister.list().unwrap();
     fs::remove_file(directory.path().join("c.toml")).unwrap();
-    let (_, fd) = lister.open().unwrap();
-    let mut walk = Walk { directory: Directory::from_fd(fd, &lister.path), rules: lister.rules, wall_ns: wall_ns() };
+    let fd = lister.open().unwrap();
+    let walk = Walk { directory: Directory::from_fd(fd, &lister.path), rules: lister.rules, wall_ns: wall_ns() };
     let mut listing = Listing::default();
-    lister.confirm_absences(&mut walk, &mut listing);
+    lister.confirm_absences(&walk, &mut listing);
     assert_eq!(names(&listing), ["a.toml", "b.toml"]);
 }
 
@@ -328,13 +420,13 @@ fn listing_many_files_costs_little_more_than_reading_the_directory_and_a_stat_ea
     }
     let floor = || {
         let fd = rustix::fs::openat(CWD, directory.path(), DIRECTORY_FLAGS, Mode::empty()).unwrap();
-        let mut entries = Dir::read_from(&fd).unwrap();
         let mut seen = 0;
-        while let Some(entry) = entries.read() {
-            let entry = entry.unwrap();
-            let stat = rustix::fs::statat(&fd, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW).unwrap();
+        let each = entries::each(fd.as_fd(), |name| {
+            let stat = rustix::fs::statat(&fd, name, AtFlags::SYMLINK_NOFOLLOW)?;
             seen += usize::from(FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
-        }
+            Ok::<_, Errno>(())
+        });
+        each.unwrap();
         assert_eq!(seen, files);
     };
     let mut lister = lister(directory.path());

@@ -1,14 +1,16 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-use notify::event::{EventKind, Flag};
+use notify::ErrorKind;
+use notify::event::{Event, EventKind, Flag};
 use tempfile::TempDir;
 
 use super::*;
 use crate::safe_open::own_uid;
-use crate::watch::Touched;
+use crate::watch::backend::{Feed, poll_cause};
 use crate::watch::files::{FileCache, FileView, Look};
 use crate::watch::listing::Lister;
+use crate::watch::{Cause, Touched};
 
 /// Far longer than anything here takes; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
