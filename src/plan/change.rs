@@ -283,6 +283,7 @@ impl Deltas {
             publisher,
             signers,
             ask,
+            expires: _, // Part of the manifest, whose digest is compared.
         } = after;
         self.package = Pair::between(&before.package, package);
         self.version = Pair::between(&before.version, version);
