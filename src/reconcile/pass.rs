@@ -81,6 +81,8 @@ pub struct Pass {
     pub committed: bool,
     /// What went wrong with actions of this pass.
     pub failed: Vec<FailedAction>,
+    /// Installs that failed and are tried again, each with why and after which wait.
+    pub waiting: BTreeMap<InstallationName, (Refusal, Duration)>,
     /// What concerns no single name.
     pub problems: Vec<Refusal>,
 }
@@ -211,6 +213,7 @@ impl Reconciler {
             look_again_in: waits.into_iter().flatten().min(),
             committed: self.committed.generation.number != number,
             failed: applied.failed,
+            waiting: self.aftermath.waiting(now),
             problems,
         })
     }
