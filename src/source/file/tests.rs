@@ -322,6 +322,7 @@ fn racing_exchange_of_the_wasm_for_other_files_and_links_never_gets_a_wrong_byte
 }
 
 #[test]
+#[ignore = "a measurement: cargo test --lib -- --ignored --nocapture costs"]
 fn a_glance_costs_about_one_stat_a_file() {
     let root = tempfile::tempdir().unwrap();
     let count = test_scale::cases(200);
