@@ -7,6 +7,8 @@ pub mod diagnostic;
 pub mod digest;
 pub mod document;
 pub mod escape;
+#[cfg(test)]
+pub(crate) mod golden;
 pub mod hex;
 pub mod key;
 pub mod limits;
@@ -18,3 +20,5 @@ pub mod record;
 pub mod resolution;
 #[cfg(test)]
 pub(crate) mod test_scale;
+pub mod timestamp;
+pub mod trust;
