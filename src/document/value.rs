@@ -184,7 +184,7 @@ impl<'d, 't> Value<'d, 't> {
         match self.value {
             DeValue::Table(entries) => {
                 // A table made by a header spans only its own lines or nothing at all; the key is what a person knows.
-                Some(Table { entries, path: format!("{}.", self.path), span: self.key_span.clone(), asked: Vec::new() })
+                Some(Table::new(entries, [self.path.as_str(), "."].concat(), self.key_span.clone()))
             }
             _ => self.wrong_kind(TABLE, report),
         }
