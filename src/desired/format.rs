@@ -127,6 +127,14 @@ fn read_rest<'t>(
             report.error_with_hint(value.key_span, "`package` must be a string, not a table", hint);
             return None;
         }
+        let text = value.string(report)?;
+        if let Some((package, version)) = text.split_once('@') {
+            let message = format!("`package` can't be \"{}\": it is a name without a version", shown(text));
+            let hint =
+                format!("write package = \"{}\", and in [require] version = \"{}\"", shown(package), shown(version));
+            report.error_with_hint(value.span, message, hint);
+            return None;
+        }
         value.parsed(report)
     });
     let enabled = root.take("enabled").and_then(|value| value.boolean(report));

@@ -23,7 +23,7 @@ pub fn parse<'t>(text: &'t str, report: &mut Report<'t>) -> Spanned<DeTable<'t>>
     let too_deep = |at: Range<usize>, report: &mut Report<'t>| {
         let message = format!("tables and arrays are nested deeper than {MAX_NESTING} levels");
         report.distrust(0..usize::MAX);
-        report.syntax_error(at, message, None);
+        report.syntax_error(at, message, Some("write it flatter".to_owned()));
         Spanned::new(0..0, DeTable::new())
     };
     // Brackets and dots are the only things that nest; few files need a second look.
@@ -245,7 +245,9 @@ fn explain(text: &str, span: Range<usize>, message: &str) -> Explained {
             let hint = format!("write `{}]]`", shown(line.trim_start().trim_end_matches(']')));
             explained(span, "the header is not closed", &hint)
         }
-        "missing comma between array elements" => explained(span, "a comma is missing between two items", ""),
+        "missing comma between array elements" => {
+            explained(span, "a comma is missing between two items", "write `,` before this one")
+        }
         "invalid basic string" if rest.is_empty() => explained(span, "the string is not closed", "add `\"` at its end"),
         "invalid literal string" if rest.is_empty() => {
             explained(span, "the string is not closed", "add `'` at its end, where it starts with `'`")

@@ -49,6 +49,7 @@ impl<'d, 't> Value<'d, 't> {
             (STRING, DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_)) => {
                 Some(format!("put it in quotes: \"{written}\""))
             }
+            (STRING, DeValue::Array(_)) => Some("write one value, without brackets".to_owned()),
             (ARRAY, DeValue::String(_)) => Some(format!("put it in brackets: [{written}]")),
             (BOOLEAN | INTEGER, DeValue::String(_)) => Some("write it without quotes".to_owned()),
             (TABLE, _) => Some(format!("write [{}] and its keys below", shown(&self.path))),

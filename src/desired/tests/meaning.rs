@@ -216,6 +216,17 @@ fn a_long_key_above_a_long_list_does_not_multiply() {
 }
 
 #[test]
+fn a_line_with_an_error_in_every_byte_is_answered_once() {
+    // Work for each error over the whole line would be 10,000,000,000 steps.
+    for text in
+        [format!("a = \"{}\"", "\\q".repeat(100_000)), format!("a = [{}]", ",".repeat(100_000)), "=".repeat(100_000)]
+    {
+        assert_eq!(problems(&text).len(), 1);
+    }
+    assert_eq!(problems(&"a b\n".repeat(50_000)).len(), 51);
+}
+
+#[test]
 fn the_name_of_a_bad_file_is_only_told_when_it_is_certain() {
     let hint = |text: &str| parse("stem.toml", text.as_bytes()).name_hint.map(|name| name.to_string());
     let source = "[source.file]\npath = \"x\"\n";
