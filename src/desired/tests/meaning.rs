@@ -133,7 +133,7 @@ fn a_file_with_package_and_source_alone_gets_the_defaults_and_its_stem_as_name()
 #[test]
 fn the_same_wish_in_another_spelling_is_the_same_spec() {
     let reordered = "[source]\nfile = {path = 'x'} # here\r\n[limits]\r\n";
-    let dotted = "enabled = true\npackage = 'acme:notifier'\nsource.file.path = \"\"\"x\"\"\"\nsupervision = {}\n";
+    let dotted = "enabled = true\npackage = 'acme:notifier'\nsource.file.path = 'x'\nsupervision = {}\n";
     assert_eq!(spec(dotted), spec(SMALLEST));
     assert_eq!(spec(&format!("\"package\" = \"acme:notifier\"\n{reordered}")), spec(SMALLEST));
 }
