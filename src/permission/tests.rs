@@ -129,6 +129,7 @@ http = ["x"]
           |
         6 | send = "alerter"
           |        ^^^^^^^^^
+          = help: put it in brackets: ["alerter"]
 
         error: `custom.Big`: the name of a custom permission is a-z, 0-9 and inner hyphens, at most 64 characters
          --> x.toml:7:8
@@ -148,7 +149,7 @@ http = ["x"]
           |
         8 | http = ["x"]
           | ^^^^
-          = help: did you mean `net`?
+          = help: known here: fs, net, env, storage, send, receive, publish, subscribe, custom
 
     "#]]
     .assert_eq(&read(bad).unwrap_err());
