@@ -125,7 +125,7 @@ pub enum Switched {
 
 /// The actors of a host. Dropped, all of them end at once, without a goodbye.
 pub struct System {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
     logs: Logs,
     /// One switch at a time, so that two cannot overtake one another on one actor.
     switching: Mutex<()>,
