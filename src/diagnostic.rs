@@ -13,6 +13,10 @@ use crate::escape::{Escaped, escape};
 
 /// Longest piece of a source line that a diagnostic keeps, in characters.
 const MAX_EXCERPT_CHARS: usize = 160;
+/// How a tab is shown: an escaped one would hide the shape of an indented line.
+const TAB: &str = "    ";
+/// Stands for what was cut off a line.
+const CUT: &str = "…";
 
 /// One problem in one file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +27,7 @@ pub struct Diagnostic {
     pub place: Option<Place>,
     /// What is wrong, one sentence without a full stop.
     pub message: String,
-    /// What to do next.
+    /// What to do next; may span lines.
     pub hint: Option<String>,
 }
 
@@ -71,7 +75,7 @@ impl Diagnostic {
 
     /// One line without the excerpt, for status lines and plans.
     pub fn one_line(&self) -> String {
-        format!("{}: {}", self.location(), self.message)
+        format!("{}: {}", self.location(), Escaped(&self.message))
     }
 }
 
@@ -82,22 +86,37 @@ impl Place {
         let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
         let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
         let line = text[line_start..line_end].trim_end_matches('\r');
-        let before = &text[line_start..start.min(line_start + line.len())];
-        let marked = &text[line_start + before.len()
-            ..end.clamp(line_start + before.len(), line_start + line.len().max(before.len()))];
-        let skipped = before.chars().count().saturating_sub(MAX_EXCERPT_CHARS / 2);
-        let shown_before: String = before.chars().skip(skipped).collect();
-        let shown: String = line.chars().skip(skipped).take(MAX_EXCERPT_CHARS).collect();
-        let room = MAX_EXCERPT_CHARS.saturating_sub(shown_before.chars().count());
-        let shown_marked: String = marked.chars().take(room).collect();
+        let (before, rest) = line.split_at(line.len().min(start - line_start));
+        let marked = &rest[..rest.len().min(end - start)];
+
+        // A long line is cut so that the marked text stays in sight.
+        let before_chars = before.chars().count();
+        let skipped = before_chars.saturating_sub(MAX_EXCERPT_CHARS / 2);
+        let window = cut(line, skipped, MAX_EXCERPT_CHARS);
+        let shown_before = cut(before, skipped, MAX_EXCERPT_CHARS);
+        let shown_marked = cut(marked, 0, MAX_EXCERPT_CHARS - (before_chars - skipped));
+        let left = if skipped > 0 { CUT } else { "" };
+        let right = if line.chars().count() > skipped + MAX_EXCERPT_CHARS { CUT } else { "" };
         Self {
             line: to_u32(text[..line_start].matches('\n').count() + 1),
-            column: to_u32(before.chars().count() + 1),
-            excerpt: escape(&shown),
-            caret_start: to_u32(escape(&shown_before).width()),
-            caret_width: to_u32(escape(&shown_marked).width().max(1)),
+            column: to_u32(before_chars + 1),
+            excerpt: format!("{left}{}{right}", shown(window)),
+            caret_start: to_u32(left.width() + shown(shown_before).width()),
+            caret_width: to_u32(shown(shown_marked).width().max(1)),
         }
     }
+}
+
+/// `length` characters of `text` from the `from`th on.
+fn cut(text: &str, from: usize, length: usize) -> &str {
+    let start = text.char_indices().nth(from).map_or(text.len(), |(at, _)| at);
+    let rest = &text[start..];
+    &rest[..rest.char_indices().nth(length).map_or(rest.len(), |(at, _)| at)]
+}
+
+/// A piece of a line as it is shown.
+fn shown(piece: &str) -> String {
+    escape(&piece.replace('\t', TAB))
 }
 
 fn floor_boundary(text: &str, at: usize) -> usize {
@@ -111,22 +130,126 @@ fn to_u32(n: usize) -> u32 {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "error: {}", self.message)?;
-        match &self.place {
-            None => writeln!(f, "  --> {}", self.file)?,
-            Some(place) => {
-                let margin = place.line.to_string().len();
-                writeln!(f, "{:margin$}--> {}:{}:{}", "", self.file, place.line, place.column)?;
-                writeln!(f, "{:margin$} |", "")?;
-                writeln!(f, "{} | {}", place.line, place.excerpt)?;
-                let indent = place.caret_start as usize;
-                let carets = "^".repeat(place.caret_width as usize);
-                writeln!(f, "{:margin$} | {:indent$}{carets}", "", "")?;
-            }
+        writeln!(f, "error: {}", Escaped(&self.message))?;
+        let margin = self.place.as_ref().map_or(1, |place| place.line.to_string().len());
+        writeln!(f, "{:margin$}--> {}", "", self.location())?;
+        if let Some(place) = &self.place {
+            let indent = place.caret_start as usize;
+            let carets = "^".repeat(place.caret_width as usize);
+            writeln!(f, "{:margin$} |", "")?;
+            writeln!(f, "{} | {}", place.line, place.excerpt)?;
+            writeln!(f, "{:margin$} | {:indent$}{carets}", "", "")?;
         }
-        match &self.hint {
-            Some(hint) => writeln!(f, "  = help: {}", Escaped(hint)),
-            None => Ok(()),
+        for (index, line) in self.hint.iter().flat_map(|hint| hint.lines()).enumerate() {
+            let lead = if index == 0 { "= help:" } else { "       " };
+            writeln!(f, "{}", format!("{:margin$} {lead} {}", "", Escaped(line)).trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The text above the carets.
+    fn above_carets(diagnostic: &Diagnostic) -> String {
+        let place = diagnostic.place.as_ref().unwrap();
+        let columns = place.caret_start as usize..(place.caret_start + place.caret_width) as usize;
+        let is_above = |(at, _): &(usize, char)| columns.contains(&place.excerpt[..*at].width());
+        place.excerpt.char_indices().filter(is_above).map(|(_, c)| c).collect()
+    }
+
+    fn mark(text: &str, marked: &str) -> Diagnostic {
+        let start = text.find(marked).unwrap();
+        Diagnostic::at("a.toml", text, start..start + marked.len(), "wrong")
+    }
+
+    #[test]
+    fn carets_stand_below_the_marked_text_after_tabs_and_wide_characters() {
+        for text in [
+            "mark",
+            "\tx = mark",
+            "größe = mark",
+            "大きい = \"mark\"",
+            "👍🏽 = mark #",
+            "a\u{202e}b = mark",
+            "e\u{301} mark",
+        ] {
+            assert_eq!(above_carets(&mark(text, "mark")), "mark", "{text:?}");
+        }
+        assert_eq!(above_carets(&mark("x = 大きい", "大きい")), "大きい");
+        assert_eq!(above_carets(&mark("x = a\tb.", "a\tb")), "a    b");
+    }
+
+    #[test]
+    fn a_diagnostic_is_shown_with_its_line_its_carets_and_what_to_do() {
+        let text = "a = 1\r\nmemory = 64\r\n";
+        let diagnostic = mark(text, "64").hint("write it with a unit:\n  memory = \"64MiB\"");
+        expect_test::expect![[r#"
+            error: wrong
+             --> a.toml:2:10
+              |
+            2 | memory = 64
+              |          ^^
+              = help: write it with a unit:
+                        memory = "64MiB"
+        "#]]
+        .assert_eq(&diagnostic.to_string());
+        assert_eq!(diagnostic.one_line(), "a.toml:2:10: wrong");
+        expect_test::expect![[r#"
+            error: wrong
+             --> a\u{1b}.toml
+        "#]]
+        .assert_eq(&Diagnostic::whole_file("a\u{1b}.toml", "wrong").to_string());
+    }
+
+    #[test]
+    fn a_place_past_the_end_of_a_line_or_of_the_text_has_one_caret() {
+        for (text, at, expected) in [
+            ("", 0, (1, 1, 0)),
+            ("a = ", 4, (1, 5, 4)),
+            ("a =\r\nb", 4, (1, 4, 3)),
+            ("a\n", 2, (2, 1, 0)),
+            ("a", 99, (1, 2, 1)),
+        ] {
+            let place = Place::locate(text, at..at);
+            assert_eq!((place.line, place.column, place.caret_start), expected, "{text:?}");
+            assert_eq!(place.caret_width, 1);
+        }
+    }
+
+    #[test]
+    fn a_long_line_is_cut_around_the_marked_text() {
+        let text = format!("{}mark{}", "x".repeat(100_000), "y".repeat(100_000));
+        let diagnostic = mark(&text, "mark");
+        let place = diagnostic.place.as_ref().unwrap();
+        assert_eq!(above_carets(&diagnostic), "mark");
+        assert_eq!(place.column, 100_001);
+        assert!(place.excerpt.chars().count() <= MAX_EXCERPT_CHARS + 2);
+        assert!(place.excerpt.starts_with("…x") && place.excerpt.ends_with("y…"));
+        let long_mark = Diagnostic::at("a", &text, 0..text.len(), "wrong");
+        assert_eq!(long_mark.place.unwrap().caret_width, 160);
+    }
+
+    #[test]
+    fn an_escape_sequence_in_a_message_or_hint_reaches_no_terminal() {
+        let diagnostic = mark("\u{1b}[2J mark", "mark").hint("\u{9b}31m");
+        let hostile = Diagnostic { message: "\u{1b}]0;x\u{7}\nerror: forged".into(), ..diagnostic };
+        let text = hostile.to_string() + &hostile.one_line();
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+        assert!(!text.contains("\nerror: forged"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_place_in_any_text_can_be_shown(text in "(\\PC|\n|\r|\t|[a-z\u{0}-\u{20}大\u{301}👍]){0,300}", start in 0usize..400, length in 0usize..400) {
+            let place = Place::locate(&text, start..start + length);
+            prop_assert!(place.caret_width >= 1);
+            prop_assert!(place.excerpt.len() <= (MAX_EXCERPT_CHARS + 2) * 12);
+            prop_assert!(!place.excerpt.contains('\n'));
         }
     }
 }

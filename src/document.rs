@@ -3,75 +3,36 @@
 //! [`Table`] is a cursor: what is not asked for by the time of [`Table::finish`] is an unknown key.
 //! It knows no file format; the formats are `desired`, `manifest` and `trust`.
 
+mod report;
+mod syntax;
+mod value;
+
 use std::fmt::Display;
 use std::ops::Range;
 use std::str::FromStr;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
-use crate::diagnostic::Diagnostic;
+pub use report::{MAX_PROBLEMS_PER_FILE, Report};
+pub use syntax::{MAX_NESTING, parse};
+pub use value::Value;
+
 use crate::escape::escape;
 
-/// Most problems that are reported for one file.
-pub const MAX_PROBLEMS_PER_FILE: usize = 50;
 /// How far a key may be from a known one to be suggested (Damerau-Levenshtein).
 const MAX_SUGGESTION_DISTANCE: usize = 3;
+/// Longest key for which a suggestion is sought, in bytes.
+const MAX_SUGGESTION_BYTES: usize = 64;
+/// Longest piece of a file's text in a message, in characters.
+const MAX_SHOWN_CHARS: usize = 80;
 
-/// Collects the problems of one file.
-pub struct Report<'t> {
-    file: &'t str,
-    text: &'t str,
-    problems: Vec<Diagnostic>,
-}
-
-impl<'t> Report<'t> {
-    /// For the file of this name (as shown to people) and text.
-    pub fn new(file: &'t str, text: &'t str) -> Self {
-        Self { file, text, problems: Vec::new() }
+/// A piece of a file's text as messages show it: escaped and cut to a bounded length.
+pub fn shown(text: &str) -> String {
+    match text.char_indices().nth(MAX_SHOWN_CHARS) {
+        Some((at, _)) => escape(&text[..at]) + "…",
+        None => escape(text),
     }
-
-    /// Records a problem at `span`.
-    pub fn error(&mut self, span: Range<usize>, message: impl Into<String>) {
-        self.push(Diagnostic::at(self.file, self.text, span, message));
-    }
-
-    /// Records a problem at `span` and what to do about it.
-    pub fn error_with_hint(&mut self, span: Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
-        self.push(Diagnostic::at(self.file, self.text, span, message).hint(hint));
-    }
-
-    fn push(&mut self, problem: Diagnostic) {
-        if self.problems.len() < MAX_PROBLEMS_PER_FILE {
-            self.problems.push(problem);
-        }
-    }
-
-    /// The line, from 1, in which `span` starts.
-    pub fn line_of(&self, span: &Range<usize>) -> u32 {
-        let before = self.text.as_bytes().iter().take(span.start);
-        u32::try_from(before.filter(|b| **b == b'\n').count() + 1).unwrap_or(u32::MAX)
-    }
-
-    /// Whether nothing was reported.
-    pub fn is_clean(&self) -> bool {
-        self.problems.is_empty()
-    }
-
-    /// The problems in the order of the file.
-    pub fn into_problems(mut self) -> Vec<Diagnostic> {
-        self.problems.sort_by_key(|p| p.place.as_ref().map(|place| (place.line, place.column)));
-        self.problems
-    }
-}
-
-/// Parses `text`; syntax errors go to `report`, and what could be read is returned all the same.
-pub fn parse<'t>(text: &'t str, report: &mut Report<'t>) -> Spanned<DeTable<'t>> {
-    let (table, errors) = DeTable::parse_recoverable(text);
-    for error in errors {
-        report.error(error.span().unwrap_or(0..0), format!("this is not valid TOML: {}", escape(error.message())));
-    }
-    table
 }
 
 /// A cursor over one table of a document.
@@ -80,19 +41,8 @@ pub struct Table<'d, 't> {
     /// Dotted path with a trailing dot, empty for the document.
     path: String,
     span: Range<usize>,
-    asked: Vec<String>,
-}
-
-/// A value with the key that holds it.
-#[derive(Clone)]
-pub struct Value<'d, 't> {
-    /// Dotted path of the key.
-    pub path: String,
-    /// Where the key stands.
-    pub key_span: Range<usize>,
-    /// Where the value stands.
-    pub span: Range<usize>,
-    value: &'d DeValue<'t>,
+    /// Keys that were asked for, and whether a person may be pointed to them.
+    asked: Vec<(String, bool)>,
 }
 
 impl<'d, 't> Table<'d, 't> {
@@ -113,20 +63,38 @@ impl<'d, 't> Table<'d, 't> {
 
     /// Takes a key, if it is there.
     pub fn take(&mut self, key: &str) -> Option<Value<'d, 't>> {
-        self.asked.push(key.to_owned());
+        self.asked.push((key.to_owned(), true));
+        self.peek(key)
+    }
+
+    /// Whether the key is there, without taking it.
+    pub fn holds(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
+    fn peek(&self, key: &str) -> Option<Value<'d, 't>> {
         let (name, value) = self.entries.get_key_value(key)?;
         Some(self.value(name, value))
     }
 
     /// Takes everything that is left, in the order of the keys: for tables whose keys are free.
     pub fn take_rest(&mut self) -> Vec<(String, Value<'d, 't>)> {
-        let rest = self.entries.iter().filter(|(key, _)| !self.asked.iter().any(|a| a == key.get_ref()));
-        let rest: Vec<_> = rest.map(|(key, value)| (key.get_ref().to_string(), self.value(key, value))).collect();
-        self.asked.extend(rest.iter().map(|(key, _)| key.clone()));
+        let rest: Vec<_> =
+            self.unasked().map(|(key, value)| (key.get_ref().to_string(), self.value(key, value))).collect();
+        self.asked.extend(rest.iter().map(|(key, _)| (key.clone(), false)));
         rest
     }
 
-    fn value(&self, key: &'d Spanned<toml::de::DeString<'t>>, value: &'d Spanned<DeValue<'t>>) -> Value<'d, 't> {
+    /// Whether a key is there that nobody asked for yet.
+    pub fn has_unasked(&self) -> bool {
+        self.unasked().next().is_some()
+    }
+
+    fn unasked(&self) -> impl Iterator<Item = (&'d Spanned<DeString<'t>>, &'d Spanned<DeValue<'t>>)> {
+        self.entries.iter().filter(|(key, _)| !self.asked.iter().any(|(asked, _)| asked == key.get_ref()))
+    }
+
+    fn value(&self, key: &'d Spanned<DeString<'t>>, value: &'d Spanned<DeValue<'t>>) -> Value<'d, 't> {
         Value {
             path: format!("{}{}", self.path, key.get_ref()),
             key_span: key.span(),
@@ -139,10 +107,16 @@ impl<'d, 't> Table<'d, 't> {
     pub fn require(&mut self, key: &str, report: &mut Report<'t>) -> Option<Value<'d, 't>> {
         let value = self.take(key);
         if value.is_none() {
-            let place = if self.path.is_empty() { "the file".to_owned() } else { format!("[{}]", self.path()) };
-            report.error(self.span.clone(), format!("`{key}` is missing from {place}"));
+            self.report_missing(key, None, report);
         }
         value
+    }
+
+    /// Reports that `key` is missing, with what to do about it: at the table, or for the document as a whole.
+    pub fn report_missing(&self, key: &str, hint: Option<String>, report: &mut Report<'t>) {
+        let key = shown(&format!("{}{key}", self.path));
+        let place = (!self.path.is_empty()).then(|| self.span.clone());
+        report.missing(place, format!("`{key}` is missing"), hint);
     }
 
     /// Takes a key whose text is read by `T`; a bad one is reported.
@@ -170,138 +144,44 @@ impl<'d, 't> Table<'d, 't> {
 
     /// Refuses a key by name: it is known, and this version does not carry it out.
     pub fn refuse(&mut self, key: &str, why: &str, report: &mut Report<'t>) {
-        if let Some(value) = self.take(key) {
-            let message = format!("`{}` is not supported by this version", escape(&value.path));
+        self.asked.push((key.to_owned(), false));
+        if let Some(value) = self.peek(key) {
+            let message = format!("`{}` is not supported by this version", shown(&value.path));
             report.error_with_hint(value.key_span, message, why);
         }
     }
 
     /// Reports every key that nobody asked for.
-    pub fn finish(mut self, report: &mut Report<'t>) {
-        let known = self.asked.clone();
-        for (key, value) in self.take_rest() {
-            let message = format!("unknown key `{}`", escape(&value.path));
-            let nearest = known.iter().map(|k| (strsim::damerau_levenshtein(k, &key), k)).min();
-            match nearest {
-                Some((distance, name)) if distance <= MAX_SUGGESTION_DISTANCE && distance < key.len() => {
-                    report.error_with_hint(value.key_span, message, format!("did you mean `{name}`?"));
-                }
-                _ => report.error_with_hint(value.key_span, message, format!("known here: {}", known.join(", "))),
-            }
+    pub fn finish(self, report: &mut Report<'t>) {
+        let mut unknown: Vec<_> = self.unasked().collect();
+        unknown.sort_by_key(|(key, _)| key.span().start);
+        for (key, _) in unknown {
+            let hint = if report.is_full() { String::new() } else { self.hint_for(key.get_ref(), report) };
+            let path = shown(&format!("{}{}", self.path, key.get_ref()));
+            report.error_with_hint(key.span(), format!("unknown key `{path}`"), hint);
+        }
+    }
+
+    /// What to do about an unknown key: move it, respell it, or see what is known.
+    fn hint_for(&self, key: &str, report: &Report<'t>) -> String {
+        if let Some(home) = report.home_of(key) {
+            return format!("`{key}` belongs {home}");
+        }
+        let known = || self.asked.iter().filter(|(_, listed)| *listed).map(|(known, _)| known.as_str());
+        match nearest(key, known()) {
+            Some(name) => format!("did you mean `{name}`?"),
+            None => format!("known here: {}", known().collect::<Vec<_>>().join(", ")),
         }
     }
 }
 
-impl<'d, 't> Value<'d, 't> {
-    /// The kind of the value in words.
-    pub fn kind(&self) -> &'static str {
-        match self.value {
-            DeValue::String(_) => "a string",
-            DeValue::Integer(_) => "an integer",
-            DeValue::Float(_) => "a float",
-            DeValue::Boolean(_) => "a boolean",
-            DeValue::Datetime(_) => "a date",
-            DeValue::Array(_) => "an array",
-            DeValue::Table(_) => "a table",
-        }
+/// The one of `known` that `written` is probably meant to be.
+fn nearest<'k>(written: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    if written.len() > MAX_SUGGESTION_BYTES {
+        return None;
     }
-
-    fn wrong_kind<T>(&self, wanted: &str, report: &mut Report<'t>) -> Option<T> {
-        let message = format!("`{}` must be {wanted}, not {}", escape(&self.path), self.kind());
-        report.error(self.span.clone(), message);
-        None
-    }
-
-    /// The raw value.
-    pub fn raw(&self) -> &'d DeValue<'t> {
-        self.value
-    }
-
-    /// As a string.
-    pub fn string(&self, report: &mut Report<'t>) -> Option<&'d str> {
-        match self.value {
-            DeValue::String(text) => Some(text),
-            _ => self.wrong_kind("a string", report),
-        }
-    }
-
-    /// As a boolean.
-    pub fn boolean(&self, report: &mut Report<'t>) -> Option<bool> {
-        match self.value {
-            DeValue::Boolean(value) => Some(*value),
-            _ => self.wrong_kind("true or false", report),
-        }
-    }
-
-    /// As a whole number from 0.
-    pub fn integer(&self, report: &mut Report<'t>) -> Option<u64> {
-        let DeValue::Integer(number) = self.value else {
-            return self.wrong_kind("a whole number", report);
-        };
-        let parsed = u64::from_str_radix(number.as_str(), number.radix()).ok();
-        if parsed.is_none() {
-            report.error(
-                self.span.clone(),
-                format!("`{}` must be a whole number from 0 to {}", escape(&self.path), u64::MAX),
-            );
-        }
-        parsed
-    }
-
-    /// As text that `T` reads.
-    pub fn parsed<T>(&self, report: &mut Report<'t>) -> Option<T>
-    where
-        T: FromStr,
-        T::Err: Display,
-    {
-        let text = self.string(report)?;
-        match text.parse() {
-            Ok(value) => Some(value),
-            Err(error) => {
-                let message = format!("`{}` can't be {:?}: {}", escape(&self.path), escape(text), error);
-                report.error(self.span.clone(), message);
-                None
-            }
-        }
-    }
-
-    /// As a table.
-    pub fn table(&self, report: &mut Report<'t>) -> Option<Table<'d, 't>> {
-        match self.value {
-            DeValue::Table(entries) => {
-                // A table made by a header spans only its own lines or nothing at all; the key is what a person knows.
-                Some(Table { entries, path: format!("{}.", self.path), span: self.key_span.clone(), asked: Vec::new() })
-            }
-            _ => self.wrong_kind("a table", report),
-        }
-    }
-
-    /// As an array; each item comes as a value of its own.
-    pub fn array(&self, report: &mut Report<'t>) -> Option<Vec<Value<'d, 't>>> {
-        match self.value {
-            DeValue::Array(items) => Some(
-                items
-                    .iter()
-                    .enumerate()
-                    .map(|(index, item)| Value {
-                        path: format!("{}[{index}]", self.path),
-                        key_span: item.span(),
-                        span: item.span(),
-                        value: item.get_ref(),
-                    })
-                    .collect(),
-            ),
-            _ => self.wrong_kind("an array", report),
-        }
-    }
-
-    /// As an array of strings that `T` reads; bad items are reported and left out.
-    pub fn list<T>(&self, report: &mut Report<'t>) -> Option<Vec<T>>
-    where
-        T: FromStr,
-        T::Err: Display,
-    {
-        let items = self.array(report)?;
-        Some(items.iter().filter_map(|item| item.parsed(report)).collect())
-    }
+    let written = written.to_lowercase();
+    let (distance, name) = known.map(|name| (strsim::damerau_levenshtein(name, &written), name)).min()?;
+    // A short word is near to any other short word.
+    (distance <= MAX_SUGGESTION_DISTANCE && distance * 2 < written.len().max(name.len())).then_some(name)
 }

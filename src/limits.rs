@@ -157,33 +157,15 @@ impl LimitOverrides {
 }
 
 fn time<'t>(value: Option<Value<'_, 't>>, ceiling_ms: u64, report: &mut Report<'t>) -> Option<Millis> {
-    let value = value?;
-    let time: Millis = value.parsed(report)?;
-    within(time, Millis(1), Millis(ceiling_ms), &value, report)
+    value?.millis(Millis(1)..=Millis(ceiling_ms), report)
 }
 
 fn size<'t>(value: Option<Value<'_, 't>>, ceiling_bytes: u64, report: &mut Report<'t>) -> Option<ByteSize> {
-    let value = value?;
-    let size: ByteSize = value.parsed(report)?;
-    within(size, ByteSize(1), ByteSize(ceiling_bytes), &value, report)
+    value?.bytes(ByteSize(1)..=ByteSize(ceiling_bytes), report)
 }
 
 fn count<'t>(value: Option<Value<'_, 't>>, ceiling: u64, report: &mut Report<'t>) -> Option<u64> {
     let value = value?;
     let count = value.integer(report)?;
-    within(count, 1, ceiling, &value, report)
-}
-
-fn within<'t, T: PartialOrd + std::fmt::Display>(
-    it: T,
-    lowest: T,
-    highest: T,
-    value: &Value<'_, 't>,
-    report: &mut Report<'t>,
-) -> Option<T> {
-    if it >= lowest && it <= highest {
-        return Some(it);
-    }
-    report.error(value.span.clone(), format!("`{}` must be from {lowest} to {highest}", value.path));
-    None
+    value.within(count, 1..=ceiling, report)
 }

@@ -22,7 +22,7 @@ pub enum ParseNameError {
     #[error("it is longer than {MAX_NAME_PART_BYTES} characters")]
     TooLong,
     /// A character outside the grammar.
-    #[error("only a-z, 0-9 and hyphens are allowed, not {0:?}")]
+    #[error("only a-z, 0-9 and hyphens are allowed, not {0:?}{code}", code = code_point(*.0))]
     Character(char),
     /// A hyphen at an end.
     #[error("it starts or ends with a hyphen")]
@@ -30,6 +30,11 @@ pub enum ParseNameError {
     /// A package without exactly one colon.
     #[error("a package is written `namespace:name`")]
     NotTwoParts,
+}
+
+/// Tells look-alikes of other scripts from the letters that they look like.
+fn code_point(c: char) -> String {
+    if c.is_ascii() { String::new() } else { format!(" (U+{:04X})", u32::from(c)) }
 }
 
 fn check_part(part: &str) -> Result<(), ParseNameError> {

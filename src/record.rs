@@ -54,6 +54,9 @@ pub struct ArtifactIdentity {
     pub signers: BTreeSet<PublicKey>,
     /// What the manifest asks for.
     pub ask: Permissions,
+    /// From when on the release is no longer accepted, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<i64>,
 }
 
 impl Record {

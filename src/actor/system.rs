@@ -293,6 +293,11 @@ impl System {
         self.core.registry.get(name)?.status(name.clone())
     }
 
+    /// What the actor of this name is doing.
+    pub fn phase(&self, name: &InstallationName) -> Option<ActorPhase> {
+        Some(self.core.registry.get(name)?.phase())
+    }
+
     /// All actors and what they are doing, in the order of their names.
     pub fn phases(&self) -> Vec<(InstallationName, ActorPhase)> {
         self.core.registry.all().into_iter().map(|(name, cell)| (name, cell.phase())).collect()

@@ -41,7 +41,7 @@ pub struct Spec {
     pub limits: LimitOverrides,
     /// What happens after a crash.
     pub supervision: Supervision,
-    /// Messages that the host sends by itself.
+    /// Messages that the host sends by itself; sorted.
     pub triggers: Vec<Trigger>,
 }
 
@@ -102,6 +102,16 @@ pub enum RestartPolicy {
     Never,
 }
 
+impl RestartPolicy {
+    /// The word that files use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Permanent => "permanent",
+            Self::Never => "never",
+        }
+    }
+}
+
 impl Default for Supervision {
     fn default() -> Self {
         Self {
@@ -115,7 +125,7 @@ impl Default for Supervision {
 }
 
 /// A message that the host sends by itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trigger {
     /// The period.
@@ -127,16 +137,51 @@ pub struct Trigger {
 pub struct Origin {
     /// The desired file's name in its directory, escaped.
     pub file: String,
-    /// Lines, from 1, of dotted keys: `grant.send`, `require.version`, `moved-from`.
+    /// Lines, from 1, of dotted keys (`require.version`, `moved-from`, `trigger[0].every`) and of single
+    /// texts in arrays (`grant.send "alerter"`, `depends-on "aggregator"`).
     pub lines: BTreeMap<String, u32>,
 }
 
 impl Origin {
-    /// `file:line` of a key, or the file alone when the key is not written.
+    /// `file:line` of a key or of one text in an array; of what it stands in when it has no line of its own;
+    /// the file alone when none of that is written.
     pub fn locate(&self, key: &str) -> String {
-        match self.lines.get(key) {
-            Some(line) => format!("{}:{line}", self.file),
-            None => self.file.clone(),
+        let mut key = key;
+        loop {
+            if let Some(line) = self.lines.get(key) {
+                return format!("{}:{line}", self.file);
+            }
+            let Some(end) = key.find(' ').or_else(|| key.rfind(['.', '['])) else {
+                return self.file.clone();
+            };
+            key = &key[..end];
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_without_a_line_is_located_where_it_would_stand() {
+        let lines = [("grant", 3), ("grant.net", 5), ("grant.net.connect \"a.example.com:443\"", 6), ("trigger", 9)];
+        let lines = lines.into_iter().map(|(key, line)| (key.to_owned(), line)).collect();
+        let origin = Origin { file: "a.toml".into(), lines };
+        assert_eq!(origin.locate("grant.net.connect \"a.example.com:443\""), "a.toml:6");
+        assert_eq!(origin.locate("grant.net.connect \"b.example.com:443\""), "a.toml:5");
+        assert_eq!(origin.locate("grant.send \"alerter\""), "a.toml:3");
+        assert_eq!(origin.locate("trigger[0].every"), "a.toml:9");
+        assert_eq!(origin.locate("require.version"), "a.toml");
+    }
+
+    #[test]
+    fn only_one_complete_version_is_an_exact_pin() {
+        let require = |version: &str| Require { version: Some(version.parse().unwrap()), signer: None };
+        assert!(require("=1.3.9").is_exact_pin());
+        for loose in ["1.3.9", "^1.3.9", "=1.3", "=1", "=1.3.9, <2", "*", "~1.3.9"] {
+            assert!(!require(loose).is_exact_pin(), "{loose}");
+        }
+        assert!(!Require::default().is_exact_pin());
     }
 }

@@ -124,10 +124,7 @@ impl FromStr for Declined {
     type Err = PatternError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.contains(' ') {
-            true => text.parse().map(Self::Entry),
-            false => text.parse().map(Self::Kind),
-        }
+        if text.contains(' ') { text.parse().map(Self::Entry) } else { text.parse().map(Self::Kind) }
     }
 }
 

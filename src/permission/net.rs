@@ -134,9 +134,10 @@ fn parse_host(text: &str) -> Result<Host, PatternError> {
         let address: Ipv4Addr = name.parse().map_err(|_| {
             PatternError("a host that ends in a number is an IPv4 address, written as four plain numbers")
         })?;
-        return match below {
-            true => Err(PatternError("`*.` goes before a domain, not before an address")),
-            false => Ok(Host::Address(IpAddr::V4(address))),
+        return if below {
+            Err(PatternError("`*.` goes before a domain, not before an address"))
+        } else {
+            Ok(Host::Address(IpAddr::V4(address)))
         };
     }
     check_host_name(&name)?;

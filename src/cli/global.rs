@@ -1,0 +1,73 @@
+//! What every command needs first: the home, the desired directory, the trust policy's place.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::Global;
+use super::exit::{Exit, Failure};
+use crate::config::{Config, MAX_CONFIG_BYTES};
+use crate::diagnostic::Diagnostic;
+use crate::home::Home;
+use crate::source::trust_file::TrustLocation;
+
+impl Global {
+    /// The home: `--home`, `$AIRSSYS_HOME`, or `~/.airssys`. Nothing is created here.
+    pub(crate) fn home(&self) -> Result<Home, Failure> {
+        let set = |name: &str| -> Option<OsString> { std::env::var_os(name).filter(|value| !value.is_empty()) };
+        let (airssys_home, user_home) = (set("AIRSSYS_HOME"), set("HOME"));
+        Home::find(self.home.as_deref(), airssys_home.as_deref().map(Path::new), user_home.as_deref().map(Path::new))
+            .map_err(|error| Failure::new(Exit::Configuration, error))
+    }
+
+    /// The settings of the home; defaults where there is no file.
+    pub(crate) fn config(&self) -> Result<Config, Failure> {
+        let path = self.home()?.config_file();
+        let shown = crate::escape::escape(&path.to_string_lossy());
+        let text = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Config::default()),
+            Err(error) => {
+                let error = anyhow::Error::new(error).context(format!("{shown} can't be read"));
+                return Err(Failure::new(Exit::Configuration, error));
+            }
+        };
+        let invalid = |problems: &[Diagnostic]| {
+            let text: String = problems.iter().map(|problem| format!("\n{problem}")).collect();
+            Failure::message(Exit::Configuration, format!("{shown} is not valid{text}"))
+        };
+        if text.len() as u64 > MAX_CONFIG_BYTES {
+            return Err(invalid(&[Diagnostic::whole_file(&shown, format!("it is larger than {MAX_CONFIG_BYTES} bytes"))]));
+        }
+        let text = String::from_utf8(text).map_err(|_| invalid(&[Diagnostic::whole_file(&shown, "it is not UTF-8")]))?;
+        Config::parse("config.toml", &text).map_err(|problems| invalid(&problems))
+    }
+
+    /// The desired directory: the argument, else the setting `desired`, else `desired/` in the home.
+    pub(crate) fn desired_directory(&self, argument: Option<PathBuf>) -> Result<PathBuf, Failure> {
+        let home = self.home()?;
+        let path = match (argument, self.config()?.desired) {
+            (Some(argument), _) => argument,
+            (None, Some(setting)) => home.root().join(setting),
+            (None, None) => home.desired_dir(),
+        };
+        std::path::absolute(path).map_err(Failure::from)
+    }
+
+    /// The signing key's file: the argument, else the setting `keypair`, else `keypair.json` in the home.
+    pub(crate) fn keypair(&self, argument: Option<PathBuf>) -> Result<PathBuf, Failure> {
+        let home = self.home()?;
+        Ok(match (argument, self.config()?.keypair) {
+            (Some(argument), _) => argument,
+            (None, Some(setting)) => home.root().join(setting),
+            (None, None) => home.key_file(),
+        })
+    }
+
+    /// Where the trust policy is: the argument, else `trust.toml` in the home.
+    pub(crate) fn trust_location(&self, argument: Option<PathBuf>) -> Result<TrustLocation, Failure> {
+        Ok(match argument {
+            Some(path) => TrustLocation::Named(std::path::absolute(path)?),
+            None => TrustLocation::Default(self.home()?.trust_file()),
+        })
+    }
+}

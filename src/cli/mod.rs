@@ -1,0 +1,105 @@
+//! The command line: one file a command, each a thin use of the library.
+//!
+//! Data goes to standard output, everything else to standard error. Exit codes are those of
+//! [`exit`]; `plan` and `apply` have their own above 9.
+
+mod apply;
+mod exit;
+mod global;
+mod keygen;
+mod list;
+mod logs;
+mod output;
+mod paint;
+mod plan;
+mod run;
+mod sign;
+mod status;
+mod validate;
+mod verify;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use exit::{Exit, Failure};
+use output::Format;
+
+/// Runs signed WebAssembly components as a directory of TOML files says.
+#[derive(Parser)]
+#[command(name = "airssys-wasm", version, max_term_width = 100, disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Args, Clone)]
+pub(crate) struct Global {
+    /// Directory of the per-user files (state, logs, keys, control socket); default $AIRSSYS_HOME, else ~/.airssys
+    #[arg(long, global = true, value_name = "DIR")]
+    home: Option<PathBuf>,
+    /// How data is printed
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    output: Format,
+    /// No colour; so does the environment variable NO_COLOR
+    #[arg(long, global = true)]
+    no_color: bool,
+    /// Only errors and the data asked for
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the host and keep the running set equal to a directory
+    Run(run::RunArgs),
+    /// Show what a pass would do, without doing it
+    Plan(plan::PlanArgs),
+    /// Carry out one pass while no host is running
+    Apply(apply::ApplyArgs),
+    /// Check desired files without resolving anything
+    Validate(validate::ValidateArgs),
+    /// Make a signing key
+    Keygen(keygen::KeygenArgs),
+    /// Write digest and size of the wasm into a manifest and sign it
+    Sign(sign::SignArgs),
+    /// Check a component's signature, digest and trust
+    Verify(verify::VerifyArgs),
+    /// List the components, one line each
+    List(list::ListArgs),
+    /// Show the host and its components, or all about one
+    Status(status::StatusArgs),
+    /// Show a component's log
+    Logs(logs::LogsArgs),
+}
+
+/// Parses the command line, runs the command, and says how it ended.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { Exit::CommandLine.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    let result = match cli.command {
+        Command::Run(args) => run::run(&cli.global, args),
+        Command::Plan(args) => plan::plan(&cli.global, args),
+        Command::Apply(args) => apply::apply(&cli.global, args),
+        Command::Validate(args) => validate::validate(&cli.global, args),
+        Command::Keygen(args) => keygen::keygen(&cli.global, args),
+        Command::Sign(args) => sign::sign(&cli.global, args),
+        Command::Verify(args) => verify::verify(&cli.global, args),
+        Command::List(args) => list::list(&cli.global, args),
+        Command::Status(args) => status::status(&cli.global, args),
+        Command::Logs(args) => logs::logs(&cli.global, args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(failure) => failure.print(&cli.global),
+    }
+}

@@ -1,0 +1,70 @@
+//! `plan`: what a pass would do, without doing it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::Global;
+use super::exit::{Exit, Failure};
+use super::output;
+use super::paint::{Paint, Stream};
+use crate::plan::Plan;
+use crate::plan::text::Style;
+use crate::reconcile::offline;
+
+/// Options of `plan`.
+#[derive(Args)]
+pub struct PlanArgs {
+    /// The desired directory; default as for `run`
+    dir: Option<PathBuf>,
+    /// The trust policy; default is `trust.toml` in the home
+    #[arg(long, value_name = "FILE")]
+    trust: Option<PathBuf>,
+    /// End with 0 whatever the plan holds
+    #[arg(long)]
+    exit_zero: bool,
+}
+
+/// Makes a plan and prints it. Writes only below `objects/` and `scratch/`.
+pub(crate) fn plan(global: &Global, args: PlanArgs) -> Result<ExitCode, Failure> {
+    let home = global.home()?;
+    let desired = global.desired_directory(args.dir)?;
+    let trust = global.trust_location(args.trust)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let sockets = crate::runtime::socket_candidates(&home).map_err(anyhow::Error::from)?;
+    let running = runtime.block_on(crate::control::client::status(&sockets)).ok();
+    let made = offline::plan(&home, &desired, &trust, running.as_ref())
+        .map_err(|error| Failure::new(Exit::Configuration, error))?;
+    let paint = Paint::new(global, Stream::Stderr);
+    for problem in &made.problems {
+        eprintln!("{} {}", paint.yellow("warning:"), problem.message);
+        problem.hint.iter().flat_map(|hint| hint.lines()).for_each(|line| eprintln!("  {line}"));
+    }
+    output::print(global.output, &made.plan.document(), || {
+        colored(&made.plan, Paint::new(global, Stream::Stdout))
+    })?;
+    if args.exit_zero {
+        return Ok(ExitCode::SUCCESS);
+    }
+    Ok(ExitCode::from(made.plan.exit_code()))
+}
+
+/// The plan's text in colour.
+pub(crate) fn colored(plan: &Plan, paint: Paint) -> String {
+    let mut text = String::new();
+    for line in plan.lines() {
+        for span in &line.spans {
+            text.push_str(&match span.style {
+                Style::Plain => span.text.clone(),
+                Style::Add => paint.green(&span.text),
+                Style::Change => paint.yellow(&span.text),
+                Style::Remove | Style::Bad => paint.red(&span.text),
+                Style::Dim => paint.dim(&span.text),
+                Style::Strong => paint.bold(&span.text),
+            });
+        }
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,141 @@
+//! Random specs, biased to what is likely to break a reader: short names, every optional part, odd text.
+
+use std::collections::BTreeMap;
+
+use proptest::collection::{btree_map, btree_set, vec};
+use proptest::option;
+use proptest::prelude::*;
+use serde_json::{Map, Value as Json};
+
+use crate::desired::spec::{Require, RestartPolicy, Source, Spec, Supervision, Trigger};
+use crate::key::PublicKey;
+use crate::limits::LimitOverrides;
+use crate::name::InstallationName;
+use crate::permission::{Declined, Entry, Grant};
+use crate::quantity::{ByteSize, Millis};
+
+pub fn name() -> impl Strategy<Value = InstallationName> {
+    "[a-d]|[a-z0-9]([a-z0-9-]{0,12}[a-z0-9])?".prop_map(|name| name.parse().unwrap())
+}
+
+fn grant() -> impl Strategy<Value = Grant> {
+    const ENTRIES: [&str; 14] = [
+        "send alerter",
+        "send pager",
+        "send *",
+        "receive *",
+        "receive a-b",
+        "fs.read /data/**",
+        "fs.write /data/out/**",
+        "net.connect api.example.com:443",
+        "net.connect *.example.com:*",
+        "net.listen 127.0.0.1:8080",
+        "env TZ",
+        "storage read-only",
+        "publish events.*",
+        "subscribe events.created",
+    ];
+    const WITHOUT: [&str; 5] = ["net.connect", "send alerter", "fs.read", "receive b-c", "publish events.created"];
+    let entries = proptest::sample::subsequence(&ENTRIES[..], 0..6);
+    let without = proptest::sample::subsequence(&WITHOUT[..], 0..3);
+    (entries, without).prop_map(|(entries, without)| {
+        let entries: Vec<Entry> = entries.into_iter().map(|entry| entry.parse().unwrap()).collect();
+        let is_granted = |declined: &Declined| matches!(declined, Declined::Entry(entry) if entries.contains(entry));
+        let without = without.into_iter().map(|text| text.parse().unwrap()).filter(|text| !is_granted(text)).collect();
+        Grant { permissions: entries.into_iter().collect(), without }
+    })
+}
+
+/// Any text, often with what must be escaped in TOML.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof!["[a-z ]{0,8}", "\\PC{0,12}", "[\"'\\\\\n\r\t#=\\[\\]{}.\u{1}\u{7f}\u{85}\u{feff}]{0,8}",]
+}
+
+fn config() -> impl Strategy<Value = Map<String, Json>> {
+    let leaf = prop_oneof![
+        any::<bool>().prop_map(Json::Bool),
+        any::<i64>().prop_map(Json::from),
+        any::<f64>().prop_filter_map("finite", |float| serde_json::Number::from_f64(float).map(Json::Number)),
+        text().prop_map(Json::String),
+    ];
+    let value = leaf.prop_recursive(4, 12, 4, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(Json::Array),
+            btree_map(text(), inner, 0..4).prop_map(|map| Json::Object(map.into_iter().collect())),
+        ]
+    });
+    btree_map(text(), value, 0..4).prop_map(|map| map.into_iter().collect())
+}
+
+fn limits() -> impl Strategy<Value = LimitOverrides> {
+    let time = || option::of((1u64..=30_000).prop_map(Millis));
+    let size = || option::of((1u64..=1 << 20).prop_map(ByteSize));
+    let count = || option::of(1u64..=4_096);
+    (time(), time(), time(), size(), count(), size(), count()).prop_map(
+        |(call, init, stop, memory, mailbox, mailbox_bytes, sends)| LimitOverrides {
+            call,
+            init,
+            stop,
+            memory,
+            mailbox,
+            mailbox_bytes,
+            sends,
+            ..LimitOverrides::default()
+        },
+    )
+}
+
+fn supervision() -> impl Strategy<Value = Supervision> {
+    let policy = prop_oneof![Just(RestartPolicy::Permanent), Just(RestartPolicy::Never)];
+    let default = Just(Supervision::default());
+    let other = (policy, 1u32..=1_000, 1_000u64..=3_600_000, 10u64..=3_600_000, 0u64..=3_600_000).prop_map(
+        |(restart, max_restarts, window, backoff, more)| Supervision {
+            restart,
+            max_restarts,
+            window: Millis(window),
+            backoff: Millis(backoff),
+            backoff_max: Millis((backoff + more).min(3_600_000)),
+        },
+    );
+    prop_oneof![default, other]
+}
+
+fn require() -> impl Strategy<Value = Require> {
+    let version = proptest::sample::select(&["^1.4", "=1.3.9", "*", ">=1.2, <2.0.0-rc.1", "~0.1"][..]);
+    let signer = any::<[u8; 32]>().prop_map(PublicKey::from_bytes);
+    (option::of(version), option::of(signer))
+        .prop_map(|(version, signer)| Require { version: version.map(|text| text.parse().unwrap()), signer })
+}
+
+fn path() -> impl Strategy<Value = String> {
+    "(\\.\\./|/)?[a-z]{1,6}(/[a-zA-Z0-9 äß大\"'\\\\._-]{1,8}){0,2}/?"
+        .prop_filter("a directory", |path| !path.trim_end_matches('/').ends_with(".wasm"))
+}
+
+pub fn spec() -> impl Strategy<Value = Spec> {
+    let names = (name(), name(), name(), any::<bool>(), btree_set(name(), 0..3), option::of(name()));
+    let links = btree_map("[a-z]{1,4}".prop_map(|link| link.parse().unwrap()), name(), 0..3);
+    let triggers = vec((10u64..=86_400_000).prop_map(|every| Trigger { every: Millis(every) }), 0..3);
+    let tables = (require(), path(), grant(), links, config(), limits(), supervision(), triggers);
+    (names, tables).prop_map(|(names, tables)| {
+        let (name, namespace, package, enabled, mut depends_on, moved_from) = names;
+        let (require, path, grant, links, config, limits, supervision, mut triggers) = tables;
+        triggers.sort();
+        depends_on.remove(&name);
+        Spec {
+            package: format!("{namespace}:{package}").parse().unwrap(),
+            enabled,
+            depends_on,
+            moved_from: moved_from.filter(|old| *old != name),
+            name,
+            require,
+            source: Source::File { path },
+            grant,
+            links: links.into_iter().collect::<BTreeMap<_, _>>(),
+            config,
+            limits,
+            supervision,
+            triggers,
+        }
+    })
+}

@@ -1,0 +1,40 @@
+//! Decides the way back from a version that did not prove itself.
+
+use std::sync::Arc;
+
+use super::action::{Action, Commit, Effect, Instance, Kind, Location, Reason, Storage, Summary};
+use super::change::Deltas;
+use crate::observed::Installed;
+use crate::record::Record;
+
+/// The action that makes `previous` run again in place of what is installed; `why` is one sentence.
+///
+/// None when `previous` is what is installed. That the version left behind is not tried again is up to
+/// the hold that goes into the same commit.
+pub fn revert(installed: &Installed, previous: Arc<Record>, why: &str) -> Option<Action> {
+    let target = previous.target_digest();
+    if target == installed.target {
+        return None;
+    }
+    let is_other_artifact = previous.artifact != installed.record.artifact;
+    let kind = if is_other_artifact { Kind::Update } else { Kind::Reconfigure };
+    Some(Action {
+        name: previous.spec.name.clone(),
+        kind,
+        wanted: kind,
+        reason: Reason::new("reverted", why),
+        location: Location::file(&installed.record.origin.file),
+        before: Some(Summary::installed(installed)),
+        after: Some(Summary::record(&previous, target)),
+        deltas: Deltas::between(&installed.record, &previous),
+        risks: Vec::new(),
+        approvals: Vec::new(),
+        effect: Some(Effect::Commit(Commit {
+            record: previous,
+            target,
+            storage: Storage::Keep(installed.storage_id),
+            instance: Instance::Fresh,
+            moved_from: None,
+        })),
+    })
+}

@@ -1,0 +1,206 @@
+//! What follows a pass: retries of installs that failed, and new versions under watch.
+//!
+//! The rules are `backoff`'s and `probation`'s; here they meet the clock and the actors.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::actor::ActorPhase;
+use crate::backoff::{Backoff, Jitter, Retries};
+use crate::digest::Digest;
+use crate::generation::HeldTarget;
+use crate::name::InstallationName;
+use crate::plan::action::{Action, Effect, Instance};
+use crate::plan::revert::revert;
+use crate::record::Record;
+use crate::resolution::Refusal;
+
+use super::apply::{FailedAction, Holds};
+use super::pass::Reconciler;
+use super::probation::{Probation, Verdict};
+
+/// A target whose install failed and is tried again after a wait.
+#[derive(Debug)]
+struct Deferred {
+    target: Digest,
+    retries: Retries,
+    why: Refusal,
+}
+
+/// Installs that wait for another attempt, and versions that have yet to prove themselves.
+#[derive(Debug, Default)]
+pub(super) struct Aftermath {
+    deferred: BTreeMap<InstallationName, Deferred>,
+    probations: BTreeMap<InstallationName, Probation>,
+}
+
+impl Aftermath {
+    /// Whether an install failed before and waits for its next attempt. A changed target is tried at once.
+    pub(super) fn waits(&self, action: &Action, now: Duration) -> bool {
+        let deferred = self.deferred.get(&action.name);
+        deferred.is_some_and(|d| target_of(action) == Some(d.target) && !d.retries.is_due(millis(now)))
+    }
+
+    /// Installs that wait for another attempt, each with why and for how long.
+    pub(super) fn waiting(&self, now: Duration) -> BTreeMap<InstallationName, (Refusal, Duration)> {
+        let waiting = self.deferred.iter().filter_map(|(name, deferred)| {
+            let next = Duration::from_millis(deferred.retries.next_ms()?);
+            Some((name.clone(), (deferred.why.clone(), next.saturating_sub(now))))
+        });
+        waiting.collect()
+    }
+
+    /// Notes what came of the actions of a pass.
+    pub(super) fn note(&mut self, done: &[&Action], failed: &[FailedAction], now: Duration) {
+        for action in done {
+            self.deferred.remove(&action.name);
+        }
+        for FailedAction { action, why } in failed.iter().filter(|failed| failed.action.before.is_none()) {
+            let Some(target) = target_of(action) else { continue };
+            let deferred = self.deferred.entry(action.name.clone()).or_insert_with(|| Deferred {
+                target,
+                retries: Retries::new(Backoff::SOURCE),
+                why: why.clone(),
+            });
+            if deferred.target != target {
+                deferred.target = target;
+                deferred.retries.reset();
+            }
+            deferred.why = why.clone();
+            deferred.retries.failed(millis(now), jitter());
+        }
+    }
+
+    /// Forgets names that no file wants any more.
+    pub(super) fn keep_only(&mut self, is_wanted: impl Fn(&InstallationName) -> bool) {
+        self.deferred.retain(|name, _| is_wanted(name));
+    }
+
+    /// When something waits for time to pass: how long until then.
+    pub(super) fn next_look(&self, now: Duration) -> Option<Duration> {
+        let retries = self.deferred.values().filter_map(|d| d.retries.next_ms());
+        let retries = retries.map(|ms| Duration::from_millis(ms).saturating_sub(now));
+        retries.chain(self.probations.values().map(|probation| probation.next_look(now))).min()
+    }
+
+    /// Puts a version under watch.
+    pub(super) fn watch(&mut self, name: InstallationName, probation: Probation) {
+        self.probations.insert(name, probation);
+    }
+}
+
+impl Reconciler {
+    /// Puts what was just switched to under watch, with what it replaced.
+    pub(super) fn watch_new_versions(&mut self, done: &[&Action], before: &BTreeMap<InstallationName, Arc<Record>>) {
+        for action in done {
+            let Some(Effect::Commit(commit)) = &action.effect else { continue };
+            if commit.instance != Instance::Fresh || !commit.record.spec.enabled {
+                continue;
+            }
+            let old_name = commit.moved_from.as_ref().unwrap_or(&action.name);
+            let previous = before.get(old_name).filter(|record| record.spec.name == action.name).cloned();
+            self.put_on_probation(&action.name, commit.target, previous);
+        }
+    }
+
+    pub(super) fn put_on_probation(&mut self, name: &InstallationName, target: Digest, previous: Option<Arc<Record>>) {
+        let probation = Probation { target, previous, since: self.now() };
+        self.aftermath.watch(name.clone(), probation);
+    }
+
+    /// Judges every version under watch; those that fail go back to what they replaced.
+    pub(super) fn judge_probations(&mut self, begun: Instant) -> anyhow::Result<()> {
+        let now = self.now();
+        let mut reverts = Vec::new();
+        let mut judged = Vec::new();
+        for (name, probation) in &self.aftermath.probations {
+            let status = self.parts.actors.status(name);
+            let committed = self.committed.records.get(name);
+            let (Some(status), Some(committed)) = (status, committed) else {
+                judged.push(name.clone());
+                continue;
+            };
+            if committed.target != probation.target {
+                judged.push(name.clone());
+                continue;
+            }
+            let is_running = status.phase == ActorPhase::Running;
+            let why = match probation.judge(now, status.crashes, is_running) {
+                Verdict::Watch => continue,
+                Verdict::Proved => None,
+                Verdict::Revert(exits) => Some(format!("it ended {exits} times within two minutes of the switch")),
+                Verdict::NeverHealthy => Some("it was not healthy within 60 s of the switch".to_owned()),
+            };
+            judged.push(name.clone());
+            if let (Some(why), Some(previous)) = (why, &probation.previous) {
+                let last = status.last_error.map_or_else(String::new, |error| format!("; last: {error}"));
+                reverts.push((name.clone(), previous.clone(), format!("{why}{last}")));
+            }
+        }
+        judged.iter().for_each(|name| drop(self.aftermath.probations.remove(name)));
+        let observed = self.observe();
+        let mut holds = Holds::default();
+        let mut actions = Vec::new();
+        for (name, previous, why) in reverts {
+            let Some(installed) = observed.installed.get(&name) else { continue };
+            actions.extend(revert(installed, previous, &why));
+            holds.add.insert(name, HeldTarget { target: installed.target, reason: why });
+        }
+        self.carry_out(&actions, holds, begun)?;
+        self.mark_good()
+    }
+
+    /// Notes on disk that the generation runs well, once nothing in it is under watch.
+    fn mark_good(&mut self) -> anyhow::Result<()> {
+        let number = self.committed.generation.number;
+        if self.aftermath.probations.is_empty() && self.good != Some(number) && number > 0 {
+            self.parts.store.mark_good(number).wait()?;
+            self.good = Some(number);
+        }
+        Ok(())
+    }
+
+    /// After a start: what the last good generation did not hold is under watch again.
+    pub(super) fn resume_probations(&mut self) {
+        let good = self.last_good_records();
+        let changed: Vec<_> = self
+            .committed
+            .records
+            .iter()
+            .filter(|(name, targeted)| {
+                targeted.record.spec.enabled && good.get(*name).is_none_or(|old| old.target_digest() != targeted.target)
+            })
+            .map(|(name, targeted)| (name.clone(), targeted.target, good.get(name).cloned().map(Arc::new)))
+            .collect();
+        for (name, target, previous) in changed {
+            self.put_on_probation(&name, target, previous);
+        }
+    }
+}
+
+impl Reconciler {
+    /// The records of the last generation that ran well; none when it is not kept any more.
+    fn last_good_records(&self) -> BTreeMap<InstallationName, Record> {
+        let reader = self.parts.store.reader();
+        let Some(Ok(Some(good))) = self.good.map(|number| reader.generation(number)) else { return BTreeMap::new() };
+        let entries = good.generation.entries.iter();
+        entries.filter_map(|(name, slot)| Some((name.clone(), reader.record(&slot.record).ok()??))).collect()
+    }
+}
+
+fn target_of(action: &Action) -> Option<Digest> {
+    match &action.effect {
+        Some(Effect::Commit(commit)) => Some(commit.target),
+        _ => None,
+    }
+}
+
+/// A random number for waits; the same for all when the system has none to give.
+fn jitter() -> Jitter {
+    Jitter(getrandom::u32().unwrap_or(u32::MAX / 2))
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

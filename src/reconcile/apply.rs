@@ -1,0 +1,132 @@
+//! Carries out actions: prepare, commit one generation, switch.
+//!
+//! Chooses nothing: what to do stands in the actions, and what fails leaves what was there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::actor::{Standby, Switch};
+use crate::digest::Digest;
+use crate::generation::{Generation, HeldTarget, Slot};
+use crate::name::InstallationName;
+use crate::plan::action::{Action, Commit, Effect, Instance, Storage};
+use crate::record::Record;
+use crate::resolution::Refusal;
+
+/// An action that was tried and left things as they were.
+#[derive(Debug, Clone)]
+pub struct FailedAction {
+    /// The action.
+    pub action: Action,
+    /// Why.
+    pub why: Refusal,
+}
+
+/// What came of carrying out actions.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// Carried out, with the time from the start of the pass to their switch.
+    pub done: Vec<(Action, Duration)>,
+    /// Tried without success.
+    pub failed: Vec<FailedAction>,
+}
+
+/// What a commit holds besides the actions that it commits.
+#[derive(Debug, Default)]
+pub struct Holds {
+    /// Targets that must not be tried again on their own.
+    pub add: BTreeMap<InstallationName, HeldTarget>,
+    /// Names whose held target is no longer wanted.
+    pub drop: Vec<InstallationName>,
+}
+
+/// Makes `next`, a copy of the current generation, the one in which `actions` are carried out. Pure.
+pub fn next_generation(
+    mut next: Generation,
+    actions: &[&Action],
+    records: &BTreeMap<InstallationName, Digest>,
+    failed: &[FailedAction],
+    holds: Holds,
+) -> Generation {
+    let storage_before: BTreeMap<InstallationName, u64> =
+        next.entries.iter().map(|(name, slot)| (name.clone(), slot.storage_id)).collect();
+    // A name that moves away may be taken by another action of the same pass: out first, then in.
+    for action in actions {
+        match &action.effect {
+            Some(Effect::Commit(Commit { moved_from: Some(old), .. })) => drop(next.entries.remove(old)),
+            Some(Effect::Uninstall { .. }) => drop(next.entries.remove(&action.name)),
+            _ => {}
+        }
+    }
+    for action in actions {
+        let Some(Effect::Commit(commit)) = &action.effect else { continue };
+        let storage_id = match commit.storage {
+            Storage::Keep(id) => id,
+            // A record that was damaged is planned as if nothing were installed; its storage is still its own.
+            Storage::New if action.before.is_none() && storage_before.contains_key(&action.name) => {
+                storage_before[&action.name]
+            }
+            Storage::New => {
+                next.next_storage_id += 1;
+                next.next_storage_id - 1
+            }
+        };
+        next.entries.insert(action.name.clone(), Slot { record: records[&action.name], storage_id });
+        next.holds.remove(&action.name);
+    }
+    for FailedAction { action, why } in failed {
+        // A first install is tried again by itself; what replaces something that runs is held.
+        if let (Some(Effect::Commit(commit)), true) = (&action.effect, action.before.is_some()) {
+            let held = HeldTarget { target: commit.target, reason: why.message.clone() };
+            next.holds.insert(action.name.clone(), held);
+        }
+    }
+    holds.drop.iter().for_each(|name| drop(next.holds.remove(name)));
+    next.holds.extend(holds.add);
+    let entries = &next.entries;
+    next.holds.retain(|name, _| entries.contains_key(name));
+    next
+}
+
+/// The record that an action makes run, when it makes a fresh instance.
+pub fn fresh_record(action: &Action) -> Option<&Arc<Record>> {
+    match &action.effect {
+        Some(Effect::Commit(commit)) if commit.instance == Instance::Fresh => Some(&commit.record),
+        Some(Effect::Restart { record }) => Some(record),
+        _ => None,
+    }
+}
+
+/// What the actors do once the generation is committed.
+pub fn switches(actions: &[&Action], mut standbys: BTreeMap<InstallationName, Standby>) -> Vec<Switch> {
+    let mut switches = Vec::new();
+    for action in actions {
+        let name = &action.name;
+        match &action.effect {
+            Some(Effect::Commit(commit)) => {
+                let moved_from = commit.moved_from.clone();
+                match commit.instance {
+                    Instance::Fresh => {
+                        let standby = standbys.remove(name);
+                        switches.extend(standby.map(|standby| Switch::Activate { standby, moved_from }));
+                    }
+                    Instance::Stop => switches.push(Switch::Stop(moved_from.unwrap_or_else(|| name.clone()))),
+                    Instance::Keep => {}
+                }
+            }
+            Some(Effect::Restart { .. }) => {
+                let standby = standbys.remove(name);
+                switches.extend(standby.map(|standby| Switch::Activate { standby, moved_from: None }));
+            }
+            Some(Effect::Uninstall { .. }) => switches.push(Switch::Stop(name.clone())),
+            None => {}
+        }
+    }
+    switches
+}
+
+/// Digests of wasm that a set of records names.
+pub fn wasm_in_use<'a>(records: impl Iterator<Item = &'a Arc<Record>>) -> BTreeSet<Digest> {
+    records.map(|record| record.artifact.wasm).collect()
+}

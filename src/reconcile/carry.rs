@@ -1,0 +1,153 @@
+//! The acting half of a pass: standbys, one commit, the switch, and what is told of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::actor::Standby;
+use crate::digest::Digest;
+use crate::name::InstallationName;
+use crate::plan::action::{Action, Effect, Kind};
+use crate::record::Record;
+
+use super::apply::{self, Applied, FailedAction, Holds};
+use super::notice::Notice;
+use super::observe::Targeted;
+use super::pass::{Reconciler, unix_now_s};
+use super::prepare::{Start, parallelism};
+
+impl Reconciler {
+    /// Prepares, commits and switches. `Err` means that nothing was committed and everything runs as before.
+    pub(super) fn carry_out(&mut self, actions: &[Action], holds: Holds, begun: Instant) -> anyhow::Result<Applied> {
+        if actions.is_empty() && holds.add.is_empty() && holds.drop.is_empty() {
+            return Ok(Applied::default());
+        }
+        let before: BTreeMap<InstallationName, Arc<Record>> =
+            self.committed.records.iter().map(|(name, targeted)| (name.clone(), targeted.record.clone())).collect();
+        let (mut standbys, failed) = self.prepare(actions);
+        let ready: Vec<&Action> = actions.iter().filter(|a| !failed.iter().any(|f| f.action.name == a.name)).collect();
+        let committed = self.commit(&ready, &failed, holds);
+        let tried: Vec<_> = standbys.keys().cloned().collect();
+        if committed.is_err() || !self.parts.runs {
+            drop(standbys);
+            self.no_longer_starting(tried);
+            committed?;
+            return Ok(self.report(&ready, failed, begun));
+        }
+        standbys.retain(|name, _| ready.iter().any(|action| &action.name == name));
+        self.parts.actors.switch(apply::switches(&ready, standbys));
+        self.no_longer_starting(tried);
+        self.watch_new_versions(&ready, &before);
+        let in_use = apply::wasm_in_use(self.committed.records.values().map(|targeted| &targeted.record));
+        self.code.keep_only(&in_use);
+        Ok(self.report(&ready, failed, begun))
+    }
+
+    fn prepare(&self, actions: &[Action]) -> (BTreeMap<InstallationName, Standby>, Vec<FailedAction>) {
+        let mut starts = BTreeMap::new();
+        let mut failed = Vec::new();
+        for action in actions {
+            let Some(record) = apply::fresh_record(action).filter(|record| record.spec.enabled) else { continue };
+            match self.admit(record) {
+                Ok(artifact) => drop(starts.insert(action.name.clone(), Start { record: record.clone(), artifact })),
+                Err(why) => failed.push(FailedAction { action: action.clone(), why }),
+            }
+        }
+        let mut standbys = BTreeMap::new();
+        for (name, result) in self.preparer().all(&starts, parallelism()) {
+            match (result, actions.iter().find(|action| action.name == name)) {
+                (Ok(standby), _) => drop(standbys.insert(name, standby)),
+                (Err(why), Some(action)) => failed.push(FailedAction { action: action.clone(), why }),
+                (Err(_), None) => {}
+            }
+        }
+        (standbys, failed)
+    }
+
+    /// Writes the records and the generation. Only now does anything that is on disk change.
+    fn commit(&mut self, ready: &[&Action], failed: &[FailedAction], holds: Holds) -> anyhow::Result<()> {
+        let mut records: BTreeMap<InstallationName, Digest> = BTreeMap::new();
+        let mut targeted: BTreeMap<InstallationName, Targeted> = BTreeMap::new();
+        for action in ready {
+            let Some(Effect::Commit(commit)) = &action.effect else { continue };
+            let stored = self.parts.store.objects().put_object(&commit.record.encode())?;
+            records.insert(action.name.clone(), stored.digest);
+            let record = Targeted { record: commit.record.clone(), target: commit.target };
+            targeted.insert(action.name.clone(), record);
+        }
+        let current = &self.committed.generation;
+        let next = self.committed.successor(unix_now_s().unsigned_abs());
+        let next = apply::next_generation(next, ready, &records, failed, holds);
+        if next.entries == current.entries && next.holds == current.holds {
+            return Ok(());
+        }
+        let (size, removed) = (current.entries.len(), ready.iter().filter(|a| a.kind == Kind::Uninstall).count());
+        let mut floors = self.committed.floors.clone();
+        for targeted in targeted.values() {
+            floors.accept(&targeted.record.artifact.package, targeted.record.artifact.sequence);
+        }
+        let done = self.parts.store.commit(next, floors).wait()?;
+        let now_ms = u64::try_from(self.now().as_millis()).unwrap_or(u64::MAX);
+        self.history.committed(now_ms, size, removed);
+        self.committed.generation = done.current.generation.clone();
+        self.committed.digest = Some(done.current.digest);
+        self.committed.next_number = done.next_number;
+        self.committed.floors = done.floors;
+        self.committed.records.extend(targeted);
+        let entries = &self.committed.generation.entries;
+        self.committed.records.retain(|name, _| entries.contains_key(name));
+        Ok(())
+    }
+
+    /// Removes markers. One that stays makes its component a suspect at the next start, no more.
+    pub(super) fn no_longer_starting(&self, names: Vec<InstallationName>) {
+        if !names.is_empty() {
+            let _ = self.parts.store.clear_starting(names).wait();
+        }
+    }
+
+    fn report(&mut self, ready: &[&Action], failed: Vec<FailedAction>, begun: Instant) -> Applied {
+        let took = begun.elapsed();
+        for action in ready {
+            (self.parts.tell)(&done(action, took));
+        }
+        for FailedAction { action, why } in &failed {
+            let notice = Notice::Failed { verb: action.kind.as_str(), name: action.name.clone(), why: why.clone() };
+            (self.parts.tell)(&notice);
+        }
+        let now = self.now();
+        self.aftermath.note(ready, &failed, now);
+        Applied { done: ready.iter().map(|action| ((*action).clone(), took)).collect(), failed }
+    }
+}
+
+fn done(action: &Action, took: std::time::Duration) -> Notice {
+    let (symbol, verb) = match action.kind {
+        Kind::Install => ("+", "installed"),
+        Kind::Update => ("~", "updated"),
+        Kind::Reconfigure => ("~", "reconfigured"),
+        Kind::Restart => ("~", "restarted"),
+        Kind::Move => (">", "moved"),
+        Kind::Uninstall => ("-", "uninstalled"),
+        Kind::Hold | Kind::Blocked => ("!", "held"),
+    };
+    Notice::Done {
+        verb,
+        symbol,
+        name: action.name.clone(),
+        what: what_changed(action),
+        why: format!("{}: {}", action.location, action.reason.message),
+        took,
+    }
+}
+
+/// `0.1.0`, `0.1.0 -> 0.2.0`: what a person tells versions apart by.
+fn what_changed(action: &Action) -> String {
+    match (&action.before, &action.after) {
+        (Some(before), Some(after)) if before.version != after.version => {
+            format!("{} -> {}", before.version, after.version)
+        }
+        (Some(one), _) | (None, Some(one)) => one.version.to_string(),
+        (None, None) => String::new(),
+    }
+}

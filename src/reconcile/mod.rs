@@ -1,0 +1,27 @@
+//! Keeps the running set equal to the desired directory.
+//!
+//! A pass reads, resolves, observes, plans and applies; [`Reconciler::pass`] is that sentence. What a
+//! pass does is decided by `plan`; printing is left to whoever hands in a [`Tell`].
+
+mod aftermath;
+pub mod apply;
+mod carry;
+pub mod notice;
+pub mod observe;
+pub mod offline;
+pub mod prepare;
+pub mod probation;
+pub mod read;
+pub mod resolve;
+pub mod waves;
+
+mod pass;
+mod start;
+mod told;
+
+use std::sync::Arc;
+
+pub use pass::{Parts, Pass, Reconciler, unix_now_s, why_not};
+
+/// Where notices go. Called from the loop's thread; must not block for long.
+pub type Tell = Arc<dyn Fn(&notice::Notice) + Send + Sync>;

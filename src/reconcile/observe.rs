@@ -1,0 +1,85 @@
+//! What is committed and what the actors report, as the planner takes it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::digest::Digest;
+use crate::floors::Floors;
+use crate::generation::Generation;
+use crate::name::InstallationName;
+use crate::observed::{Installed, Observed, Phase};
+use crate::record::Record;
+use crate::state::Snapshot;
+
+/// A record with its target digest, so that the digest is computed once.
+#[derive(Debug, Clone)]
+pub struct Targeted {
+    /// The record.
+    pub record: Arc<Record>,
+    /// [`Record::target_digest`].
+    pub target: Digest,
+}
+
+/// The current generation with its records.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    /// The generation.
+    pub generation: Generation,
+    /// Its digest; none before any host used the home.
+    pub digest: Option<Digest>,
+    /// The number that the next generation gets.
+    pub next_number: u64,
+    /// The sequences accepted so far.
+    pub floors: Floors,
+    /// The record of every entry that has an intact one.
+    pub records: BTreeMap<InstallationName, Targeted>,
+}
+
+impl From<Snapshot> for Committed {
+    fn from(snapshot: Snapshot) -> Self {
+        let records = snapshot.records.into_iter().map(|(name, record)| {
+            let target = record.target_digest();
+            (name, Targeted { record, target })
+        });
+        Self {
+            records: records.collect(),
+            generation: snapshot.generation,
+            digest: snapshot.digest,
+            next_number: snapshot.next_number,
+            floors: snapshot.floors,
+        }
+    }
+}
+
+impl Committed {
+    /// A copy of the generation to make changes in, which follows it.
+    pub fn successor(&self, now_unix_s: u64) -> Generation {
+        let digest = self.digest.unwrap_or(Digest::from_bytes([0; 32]));
+        self.generation.successor(digest, self.next_number, now_unix_s)
+    }
+
+    /// As the planner takes it, with what every actor does.
+    pub fn observe(&self, phase: impl Fn(&InstallationName) -> Phase) -> Observed {
+        let installed = self.records.iter().filter_map(|(name, targeted)| {
+            let slot = self.generation.entries.get(name)?;
+            let installed = Installed {
+                record: targeted.record.clone(),
+                target: targeted.target,
+                storage_id: slot.storage_id,
+                phase: phase(name),
+            };
+            Some((name.clone(), installed))
+        });
+        Observed {
+            generation: self.generation.number,
+            generation_digest: self.digest,
+            installed: installed.collect(),
+            held: self.generation.holds.clone(),
+        }
+    }
+
+    /// Which installation each desired file last defined: what a file that went bad holds.
+    pub fn last_good(&self) -> BTreeMap<String, InstallationName> {
+        self.records.iter().map(|(name, targeted)| (targeted.record.origin.file.clone(), name.clone())).collect()
+    }
+}

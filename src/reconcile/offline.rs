@@ -1,0 +1,100 @@
+//! Plans and status without taking the state's lock: beside a running host, or without one.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::home::Home;
+use crate::name::InstallationName;
+use crate::observed::{Phase, RecentSet};
+use crate::plan::{Plan, PlanInput};
+use crate::resolution::Refusal;
+use crate::source::trust_file::{self, TrustLocation};
+use crate::state::{ObjectStore, Options, Reader as StateReader};
+use crate::status::{ComponentState, ComponentStatus, HostStatus, InstalledStatus, STATUS_TYPE};
+
+use super::observe::{Committed, Targeted};
+use super::pass::unix_now_s;
+use super::read::Reader;
+use super::resolve::Resolver;
+
+/// A plan and what concerns no single name.
+pub struct Made {
+    /// The plan.
+    pub plan: Plan,
+    /// Of the directory or the trust policy.
+    pub problems: Vec<Refusal>,
+}
+
+/// Makes the plan that a host would carry out now; `running` is what such a host says of itself.
+pub fn plan(home: &Home, desired: &Path, trust: &TrustLocation, running: Option<&HostStatus>) -> anyhow::Result<Made> {
+    let mut problems = Vec::new();
+    let loaded = trust_file::load(trust).map_err(|error| anyhow::anyhow!("{error}\n{}", error.hint()))?;
+    problems.extend(loaded.warning.map(|text| Refusal::new("trust-group-writable", text)));
+    let committed = Committed::from(StateReader::new(home).snapshot()?);
+    let store = ObjectStore::open(home, Options::at(unix_now_s().unsigned_abs()))?;
+    let mut reader = Reader::new(desired);
+    let (state, problem) = reader.read_settled(committed.generation.number, &committed.last_good());
+    problems.extend(problem);
+    let mut resolver = Resolver::new(desired);
+    let resolutions = resolver.resolve(state, &loaded.policy, store.objects(), unix_now_s());
+    let observed = committed.observe(|name| phase(running, name));
+    let input = PlanInput {
+        desired: state,
+        resolutions,
+        observed: &observed,
+        recent: RecentSet::unchanged(observed.installed.len()),
+        floors: &committed.floors,
+        approvals: &std::collections::BTreeSet::new(),
+    };
+    Ok(Made { plan: crate::plan::plan(&input), problems })
+}
+
+fn phase(running: Option<&HostStatus>, name: &InstallationName) -> Phase {
+    let component = running.and_then(|status| status.components.iter().find(|c| c.name == name.as_str()));
+    match component.map(|component| component.state) {
+        Some(ComponentState::Running) => Phase::Running,
+        Some(ComponentState::Starting) => Phase::Starting,
+        Some(ComponentState::Backoff) => Phase::Backoff,
+        Some(ComponentState::Failed) => Phase::Failed,
+        Some(ComponentState::Stopping | ComponentState::Stopped | ComponentState::Missing) => Phase::Stopped,
+        Some(ComponentState::Down) | None => Phase::NotRunning,
+    }
+}
+
+/// The status document from what is on disk, while no host runs.
+pub fn status(home: &Home) -> anyhow::Result<HostStatus> {
+    let committed = Committed::from(StateReader::new(home).snapshot()?);
+    let components = committed.records.iter().map(|(name, targeted)| ComponentStatus {
+        name: name.to_string(),
+        state: if targeted.record.spec.enabled { ComponentState::Down } else { ComponentState::Stopped },
+        installed: Some(installed(targeted)),
+        actor: None,
+        held: None,
+    });
+    Ok(HostStatus {
+        document: STATUS_TYPE.to_owned(),
+        host: None,
+        desired: None,
+        trust: None,
+        generation: committed.generation.number,
+        last_pass: None,
+        components: components.collect(),
+        problems: Vec::new(),
+    })
+}
+
+/// What is committed under a name, for people and programs.
+pub fn installed(targeted: &Targeted) -> InstalledStatus {
+    let record: &Arc<_> = &targeted.record;
+    InstalledStatus {
+        package: record.artifact.package.to_string(),
+        version: record.artifact.version.to_string(),
+        sequence: record.artifact.sequence,
+        wasm: record.artifact.wasm.to_string(),
+        target: targeted.target.to_string(),
+        publisher: record.artifact.publisher.clone(),
+        signers: record.artifact.signers.iter().map(ToString::to_string).collect(),
+        permissions: record.effective.entries().map(ToString::to_string).collect(),
+        file: record.origin.file.clone(),
+    }
+}

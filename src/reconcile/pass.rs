@@ -1,0 +1,331 @@
+//! One pass: read, resolve, observe, plan, apply.
+//!
+//! Owns what lives from pass to pass. What a pass does is in the plan that it makes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::actor::{ActorPhase, System};
+use crate::backoff::{Backoff, Jitter, Retries};
+use crate::engine::Engine;
+use crate::name::InstallationName;
+use crate::observed::{Observed, Phase, SetHistory};
+use crate::plan::action::{Action, Kind};
+use crate::plan::{Plan, PlanInput};
+use crate::resolution::{Refusal, Resolution};
+use crate::source::trust_file::{self, TrustLocation};
+use crate::state::{Opened, Store, Suspects};
+use crate::status::PassSummary;
+use crate::trust::TrustPolicy;
+use crate::watch::files::FileTimes;
+
+use super::Tell;
+use super::aftermath::Aftermath;
+use super::apply::{FailedAction, Holds};
+use super::notice::Notice;
+use super::observe::Committed;
+use super::prepare::{CompiledCode, Preparer};
+use super::read::{Hints, Reader};
+use super::resolve::Resolver;
+use super::told::Told;
+
+/// What a reconciler works with.
+pub struct Parts {
+    /// The desired directory.
+    pub desired: PathBuf,
+    /// Where the trust policy is.
+    pub trust: TrustLocation,
+    /// The state, locked by this process.
+    pub store: Store,
+    /// Compiles and loads.
+    pub engine: Engine,
+    /// Runs.
+    pub actors: Arc<System>,
+    /// Whether the actors are to take over, or only to be tried: `apply` without a host commits and ends.
+    pub runs: bool,
+    /// Where notices go.
+    pub tell: Tell,
+}
+
+/// Keeps the running set equal to the desired directory, one pass at a time.
+pub struct Reconciler {
+    pub(super) parts: Parts,
+    pub(super) committed: Committed,
+    pub(super) code: CompiledCode,
+    pub(super) suspects: Suspects,
+    pub(super) resolver: Resolver,
+    pub(super) policy: Arc<TrustPolicy>,
+    pub(super) history: SetHistory,
+    pub(super) aftermath: Aftermath,
+    /// The generation that is noted on disk as the last good one.
+    pub(super) good: Option<u64>,
+    started: Instant,
+    reader: Reader,
+    trust_shown: String,
+    sources: Retries,
+    told: Told,
+    passes: u64,
+}
+
+/// What a pass did and what is left.
+pub struct Pass {
+    /// For status and log.
+    pub summary: PassSummary,
+    /// The plan that was carried out.
+    pub plan: Plan,
+    /// When to look again even if nothing happens; none when nothing waits for time to pass.
+    pub look_again_in: Option<Duration>,
+    /// Whether a generation was committed.
+    pub committed: bool,
+    /// What went wrong with actions of this pass.
+    pub failed: Vec<FailedAction>,
+    /// Installs that failed and are tried again, each with why and after which wait.
+    pub waiting: BTreeMap<InstallationName, (Refusal, Duration)>,
+    /// What concerns no single name.
+    pub problems: Vec<Refusal>,
+}
+
+impl Reconciler {
+    /// Takes the state as it is on disk. Nothing runs yet; see [`Reconciler::start_committed`].
+    pub fn new(
+        opened: Opened,
+        parts: impl FnOnce(Store) -> Parts,
+    ) -> Result<Self, trust_file::TrustFileError> {
+        let Opened { store, snapshot, suspects, deaths: _ } = opened;
+        let parts = parts(store);
+        let loaded = trust_file::load(&parts.trust)?;
+        if let Some(text) = loaded.warning {
+            (parts.tell)(&Notice::Info { text });
+        }
+        if let Some(recovered) = &snapshot.recovered {
+            let why = Refusal::new("recovered", format!("the current generation was damaged ({}); generation {} took its place", recovered.why, recovered.number));
+            (parts.tell)(&Notice::Problem { why });
+        }
+        for (name, why) in &snapshot.damaged {
+            let why = Refusal::new("damaged-record", format!("its committed record {why}"));
+            (parts.tell)(&Notice::Failed { verb: "start", name: name.clone(), why: why.hint("the next pass makes it anew from its file") });
+        }
+        Ok(Self {
+            good: snapshot.last_good,
+            committed: Committed::from(snapshot),
+            code: CompiledCode::default(),
+            suspects,
+            resolver: Resolver::new(&parts.desired),
+            policy: Arc::new(loaded.policy),
+            history: SetHistory::default(),
+            aftermath: Aftermath::default(),
+            started: Instant::now(),
+            reader: Reader::new(&parts.desired),
+            trust_shown: loaded.shown,
+            sources: Retries::new(Backoff::SOURCE),
+            told: Told::default(),
+            passes: 0,
+            parts,
+        })
+    }
+
+    /// Time since this reconciler was made: the only clock that decisions see.
+    pub(super) fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The trust policy in force, for people.
+    pub fn trust_shown(&self) -> &str {
+        &self.trust_shown
+    }
+
+    /// What is committed.
+    pub fn committed(&self) -> &Committed {
+        &self.committed
+    }
+
+    /// What runs.
+    pub fn actors(&self) -> &Arc<System> {
+        &self.parts.actors
+    }
+
+    /// What compiles and counts memory.
+    pub fn engine(&self) -> &Engine {
+        &self.parts.engine
+    }
+
+    /// The directories of all sources, when they changed since the last time this was asked.
+    pub fn changed_source_directories(&mut self) -> Option<BTreeSet<PathBuf>> {
+        self.resolver.changed_directories()
+    }
+
+    /// One pass. Errors of single actions are in the result; an error means that nothing was committed.
+    ///
+    /// `completed` gives the names of desired files that were completed since the last pass, `times`
+    /// says whose clock stamps them.
+    pub fn pass(
+        &mut self,
+        cause: &str,
+        times: FileTimes,
+        completed: &mut dyn FnMut() -> BTreeSet<String>,
+    ) -> anyhow::Result<Pass> {
+        let begun = Instant::now();
+        self.passes += 1;
+        if self.parts.runs {
+            self.judge_probations(begun)?;
+        }
+        let mut problems = self.reload_trust();
+        let (now, number) = (self.now(), self.committed.generation.number);
+        let hints = Hints { completed, times, now };
+        let (desired, problem) = self.reader.read(hints, number, || self.committed.last_good());
+        problems.extend(problem);
+        let objects = self.parts.store.objects();
+        let resolutions = self.resolver.resolve(desired, &self.policy, objects, unix_now_s());
+        let waits_for_sources = note_sources(&mut self.sources, resolutions, now);
+        let runs = self.parts.runs.then_some(&self.parts.actors);
+        let observed = self.committed.observe(|name| runs.map_or(Phase::NotRunning, |actors| phase(actors, name)));
+        let plan = crate::plan::plan(&PlanInput {
+            desired,
+            resolutions,
+            observed: &observed,
+            recent: self.history.recent(millis(now), observed.installed.len()),
+            floors: &self.committed.floors,
+            approvals: &BTreeSet::new(),
+        });
+        self.aftermath.keep_only(|name| desired.entries.contains_key(name));
+        self.told.problems(&problems, &self.parts.tell);
+        let actions: Vec<Action> =
+            plan.effects().filter(|action| !self.aftermath.waits(action, now)).cloned().collect();
+        let holds = Holds { drop: plan.released.clone(), ..Holds::default() };
+        let applied = self.carry_out(&actions, holds, begun)?;
+        self.told.held(held_notices(&plan), &self.parts.tell);
+        let summary = PassSummary {
+            number: self.passes,
+            cause: cause.to_owned(),
+            took_us: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+            ended_ms_ago: 0,
+            done: applied.done.len() as u64,
+            failed: applied.failed.len() as u64,
+            converged: applied.done.len() == plan.effects().count(),
+        };
+        let now = self.now();
+        let waits = [self.aftermath.next_look(now), waits_for_sources, self.reader.look_again_after()];
+        Ok(Pass {
+            summary,
+            plan,
+            look_again_in: waits.into_iter().flatten().min(),
+            committed: self.committed.generation.number != number,
+            failed: applied.failed,
+            waiting: self.aftermath.waiting(now),
+            problems,
+        })
+    }
+
+    /// One pass over a directory that nobody watched: looks until its files have settled.
+    pub fn pass_settled(&mut self) -> anyhow::Result<Pass> {
+        let last_good = self.committed.last_good();
+        self.reader.read_settled(self.committed.generation.number, &last_good);
+        self.pass("apply", FileTimes::Local, &mut BTreeSet::new)
+    }
+
+    pub(super) fn observe(&self) -> Observed {
+        let runs = self.parts.runs;
+        let actors = &self.parts.actors;
+        self.committed.observe(|name| if runs { phase(actors, name) } else { Phase::NotRunning })
+    }
+
+    pub(super) fn preparer(&self) -> Preparer<'_> {
+        Preparer {
+            engine: &self.parts.engine,
+            store: &self.parts.store,
+            actors: &self.parts.actors,
+            code: &self.code,
+            tell: &self.parts.tell,
+        }
+    }
+
+    /// While the policy can't be read nobody is trusted: what it revoked meanwhile is unknown.
+    fn reload_trust(&mut self) -> Vec<Refusal> {
+        match trust_file::load(&self.parts.trust) {
+            Ok(loaded) => {
+                if loaded.policy.digest() != self.policy.digest() {
+                    self.policy = Arc::new(loaded.policy);
+                }
+                self.trust_shown = loaded.shown;
+                Vec::new()
+            }
+            Err(error) => {
+                self.policy = Arc::new(TrustPolicy::none());
+                vec![Refusal::new("trust-unreadable", error.to_string()).hint(error.hint())]
+            }
+        }
+    }
+}
+
+/// Counts failed looks at sources that may be there later; gives the wait before the next one.
+fn note_sources(
+    sources: &mut Retries,
+    resolutions: &BTreeMap<InstallationName, Resolution>,
+    now: Duration,
+) -> Option<Duration> {
+    if !resolutions.values().any(|resolution| matches!(resolution, Resolution::Unavailable(_))) {
+        sources.reset();
+        return None;
+    }
+    if sources.is_due(millis(now)) {
+        sources.failed(millis(now), Jitter(getrandom::u32().unwrap_or(u32::MAX / 2)));
+    }
+    sources.next_ms().map(|at| Duration::from_millis(at).saturating_sub(now))
+}
+
+/// What an actor does, in the planner's words.
+fn phase(actors: &System, name: &InstallationName) -> Phase {
+    match actors.phase(name) {
+        Some(ActorPhase::Running) => Phase::Running,
+        Some(ActorPhase::Starting) => Phase::Starting,
+        Some(ActorPhase::Backoff) => Phase::Backoff,
+        Some(ActorPhase::Failed) => Phase::Failed,
+        Some(ActorPhase::Stopping | ActorPhase::Stopped) | None => Phase::Stopped,
+    }
+}
+
+/// A line for every action that is not carried out.
+fn held_notices(plan: &Plan) -> BTreeMap<InstallationName, Notice> {
+    let held = plan.actions.iter().filter(|action| !action.is_ready());
+    held.map(|action| {
+        let notice = Notice::Held {
+            kind: match action.kind {
+                Kind::Hold => "held",
+                Kind::Blocked => "blocked",
+                _ => "needs an approval",
+            },
+            name: action.name.clone(),
+            location: Some(action.location.to_string()),
+            why: why_not(action),
+            keeps_running: action.before.is_some(),
+        };
+        (action.name.clone(), notice)
+    })
+    .collect()
+}
+
+/// Why an action of a plan is not carried out, and what to do about it.
+pub fn why_not(action: &Action) -> Refusal {
+    let missing: Vec<_> = action.approvals.iter().filter(|approval| !approval.given).collect();
+    if action.effect.is_none() || missing.is_empty() {
+        let reason = &action.reason;
+        return Refusal { code: reason.code.to_string(), message: reason.message.clone(), hint: reason.hint.clone() };
+    }
+    let why: Vec<&str> = missing.iter().map(|approval| approval.why.as_str()).collect();
+    let names: Vec<String> = missing.iter().map(|approval| approval.name.to_string()).collect();
+    let message = format!("{} needs an approval ({}): {}", action.kind.as_str(), names.join(", "), why.join("; "));
+    Refusal::new("needs-approval", message)
+        .hint("this version takes no approvals: change the file back, or make the change in smaller steps")
+}
+
+/// Seconds since 1970, for the dates in manifests.
+pub fn unix_now_s() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    i64::try_from(now).unwrap_or(i64::MAX)
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,215 @@
+//! Makes standbys: code from the cache or the compiler, an instance, its `init`.
+//!
+//! Nothing prepared here takes a message, and nothing is decided here: what fails is reported.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::actor::{PrepareError, Standby, StandbyRequest, System};
+use crate::digest::Digest;
+use crate::engine::{CompileError, CompiledComponent, Engine};
+use crate::manifest::MAX_WASM_BYTES;
+use crate::name::InstallationName;
+use crate::record::Record;
+use crate::resolution::Refusal;
+use crate::state::{self, CacheKey, CacheLookup, Store};
+use crate::trust::VerifiedArtifact;
+
+use super::Tell;
+use super::notice::Notice;
+use super::waves::waves;
+
+/// Most components made ready at the same time.
+const MAX_PARALLEL: usize = 8;
+
+/// One component to make ready.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// What is to run.
+    pub record: Arc<Record>,
+    /// The proof that it may.
+    pub artifact: Arc<VerifiedArtifact>,
+}
+
+/// Compiled code in memory, by digest of the wasm: installations of one artifact share it.
+#[derive(Default)]
+pub struct CompiledCode(Mutex<BTreeMap<Digest, CompiledComponent>>);
+
+impl CompiledCode {
+    fn get(&self, wasm: &Digest) -> Option<CompiledComponent> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(wasm).cloned()
+    }
+
+    fn put(&self, wasm: Digest, code: CompiledComponent) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(wasm, code);
+    }
+
+    /// Forgets what no installation runs.
+    pub fn keep_only(&self, wasm: &BTreeSet<Digest>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|digest, _| wasm.contains(digest));
+    }
+}
+
+/// Makes components ready.
+pub struct Preparer<'a> {
+    /// Compiles and loads.
+    pub engine: &'a Engine,
+    /// Holds wasm, cached code and markers.
+    pub store: &'a Store,
+    /// Instantiates.
+    pub actors: &'a System,
+    /// Code that is in memory already.
+    pub code: &'a CompiledCode,
+    /// Where long work is told.
+    pub tell: &'a Tell,
+}
+
+/// What came of making components ready.
+pub type Prepared = BTreeMap<InstallationName, Result<Standby, Refusal>>;
+
+impl Preparer<'_> {
+    /// Makes all of `starts` ready, those that others depend on first, several at a time.
+    ///
+    /// What depends on one that fails is not tried: it would start without what it needs.
+    pub fn all(&self, starts: &BTreeMap<InstallationName, Start>, parallel: usize) -> Prepared {
+        let needs = starts.iter().map(|(name, start)| (name.clone(), start.record.spec.depends_on.clone())).collect();
+        let mut prepared = Prepared::new();
+        let progress = Progress { done: AtomicUsize::new(0), of: starts.len() };
+        for wave in waves(&needs) {
+            let (ready, orphans): (Vec<_>, Vec<_>) =
+                wave.into_iter().partition(|name| failed_dependency(name, starts, &prepared).is_none());
+            for name in orphans {
+                let failed = failed_dependency(&name, starts, &prepared).unwrap_or_default();
+                let message = format!("it depends on {failed}, which did not start");
+                prepared.insert(name, Err(Refusal::new("dependency-failed", message)));
+            }
+            prepared.extend(self.wave(&ready, starts, parallel, &progress));
+        }
+        prepared
+    }
+
+    fn wave(
+        &self,
+        names: &[InstallationName],
+        starts: &BTreeMap<InstallationName, Start>,
+        parallel: usize,
+        progress: &Progress,
+    ) -> Prepared {
+        // One marker a component, so that a death of the host in here leaves the names behind. A disk that
+        // takes no marker must not keep components from starting: only that finding is lost.
+        let alone = if names.len() == 1 && parallel == 1 { state::Start::Alone } else { state::Start::Together };
+        let _ = self.store.mark_starting(names.to_vec(), alone).wait();
+        let next = AtomicUsize::new(0);
+        let results = Mutex::new(Prepared::new());
+        let work = || {
+            while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let result = self.one(name, &starts[name], progress);
+                results.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), result);
+            }
+        };
+        let threads = parallel.clamp(1, MAX_PARALLEL).min(names.len());
+        std::thread::scope(|scope| {
+            (1..threads).for_each(|_| drop(scope.spawn(work)));
+            work();
+        });
+        let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let failed: Vec<_> = results.iter().filter(|(_, r)| r.is_err()).map(|(name, _)| name.clone()).collect();
+        if !failed.is_empty() {
+            let _ = self.store.clear_starting(failed).wait();
+        }
+        results
+    }
+
+    fn one(&self, name: &InstallationName, start: &Start, progress: &Progress) -> Result<Standby, Refusal> {
+        let compiled = self.code_for(name, start, progress)?;
+        let request = StandbyRequest { record: start.record.clone(), compiled };
+        let standby = self.actors.prepare(request).map_err(|error| not_prepared(&error));
+        progress.done.fetch_add(1, Ordering::Relaxed);
+        standby
+    }
+
+    /// From memory, from the cache, or compiled now and then cached.
+    fn code_for(&self, name: &InstallationName, start: &Start, progress: &Progress) -> Result<CompiledComponent, Refusal> {
+        let wasm = start.record.artifact.wasm;
+        if let Some(code) = self.code.get(&wasm) {
+            return Ok(code);
+        }
+        let key = CacheKey { wasm, engine: self.engine.code_hash() };
+        let loaded = match self.store.cache().get(&key) {
+            CacheLookup::Hit(checked) => self.engine.load(&start.artifact, &checked).ok(),
+            CacheLookup::Miss => None,
+            CacheLookup::Refused(why) => {
+                let text = format!("the cached code of {name} is not what this host wrote ({why}); it is compiled again");
+                (self.tell)(&Notice::Info { text });
+                None
+            }
+        };
+        let code = match loaded {
+            Some(code) => code,
+            None => self.compile(name, start, &key, progress)?,
+        };
+        self.code.put(wasm, code.clone());
+        Ok(code)
+    }
+
+    fn compile(
+        &self,
+        name: &InstallationName,
+        start: &Start,
+        key: &CacheKey,
+        progress: &Progress,
+    ) -> Result<CompiledComponent, Refusal> {
+        let step = (progress.done.load(Ordering::Relaxed) + 1, progress.of);
+        (self.tell)(&Notice::Working { what: "compiling", name: name.clone(), step });
+        let missing = |why: String| {
+            Refusal::new("object-missing", format!("the wasm can't be read from the content store: {why}"))
+                .hint("the next pass fetches it again from its source")
+        };
+        let stored = self.store.objects().get_object(&key.wasm, MAX_WASM_BYTES);
+        let wasm = stored.map_err(|error| missing(error.to_string()))?.ok_or_else(|| missing("it is not there".into()))?;
+        let code = self.engine.compile(&start.artifact, &wasm).map_err(|error| not_compiled(&error))?;
+        let bytes = code.serialize().map_err(|error| not_compiled(&error))?;
+        // A cache that can't be written costs time at the next start and nothing else.
+        if let Err(error) = self.store.cache().put(key, bytes).wait() {
+            let text = format!("the compiled code of {name} could not be cached: {error}");
+            (self.tell)(&Notice::Info { text });
+        }
+        Ok(code)
+    }
+}
+
+struct Progress {
+    done: AtomicUsize,
+    of: usize,
+}
+
+fn not_compiled(error: &CompileError) -> Refusal {
+    Refusal::new("not-compiled", error.to_string()).hint("the publisher must release a component that compiles")
+}
+
+fn not_prepared(error: &PrepareError) -> Refusal {
+    let (code, hint) = match error {
+        PrepareError::OtherArtifact => ("other-artifact", "report this: the host mixed up two artifacts"),
+        PrepareError::Link(_) => ("not-linkable", "the component was built for another host or version of the world"),
+        PrepareError::NobodyToTrigger => ("nobody-to-trigger", "remove the trigger, or use a release that handles messages"),
+        PrepareError::Refused(_) => ("init-refused", "`[config]` of the desired file reaches init; see also the component's log"),
+        PrepareError::Crashed(_) => ("init-crashed", "see the component's log; limits are in [limits]"),
+    };
+    Refusal::new(code, error.to_string()).hint(hint)
+}
+
+/// How many components are made ready at a time on this machine.
+pub fn parallelism() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+fn failed_dependency(
+    name: &InstallationName,
+    starts: &BTreeMap<InstallationName, Start>,
+    prepared: &Prepared,
+) -> Option<String> {
+    let needs = &starts.get(name)?.record.spec.depends_on;
+    needs.iter().find(|need| prepared.get(*need).is_some_and(Result::is_err)).map(ToString::to_string)
+}

@@ -1,0 +1,74 @@
+//! Starts what is committed, before the desired directory is looked at.
+//!
+//! What was running when a host died runs again, whatever has become of sources and files. Trust is
+//! asked anew: what the policy no longer admits does not start.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::actor::Switch;
+use crate::name::InstallationName;
+use crate::record::Record;
+use crate::resolution::Refusal;
+use crate::trust::{self, VerifiedArtifact};
+
+use super::notice::Notice;
+use super::pass::{Reconciler, unix_now_s};
+use super::prepare::{Start, parallelism};
+
+impl Reconciler {
+    /// Starts every enabled installation of the current generation; gives how many run.
+    ///
+    /// Those whose start a dead host left unfinished come last and one at a time, so that a component
+    /// that takes the host down with it is found out, and the others are up before it is tried.
+    pub fn start_committed(&mut self) -> usize {
+        let suspects = std::mem::take(&mut self.suspects);
+        let mut starts = BTreeMap::new();
+        for (name, targeted) in self.committed.records.iter().filter(|(_, t)| t.record.spec.enabled) {
+            match self.admit(&targeted.record) {
+                Ok(artifact) => drop(starts.insert(name.clone(), Start { record: targeted.record.clone(), artifact })),
+                Err(why) => self.tell_failed_start(name, why),
+            }
+        }
+        let last: Vec<_> = starts.extract_if(.., |name, _| suspects.contains_key(name)).collect();
+        let mut running = self.start(&starts, parallelism());
+        for (name, start) in last {
+            running += self.start(&BTreeMap::from([(name, start)]), 1);
+        }
+        // What was suspected and does not start now, because it is switched off or refused, is none any more.
+        self.no_longer_starting(suspects.into_keys().collect());
+        self.resume_probations();
+        running
+    }
+
+    fn start(&self, starts: &BTreeMap<InstallationName, Start>, parallel: usize) -> usize {
+        let mut switches = Vec::new();
+        let mut names = Vec::new();
+        for (name, result) in self.preparer().all(starts, parallel) {
+            match result {
+                Ok(standby) => {
+                    switches.push(Switch::Activate { standby, moved_from: None });
+                    names.push(name);
+                }
+                Err(why) => self.tell_failed_start(&name, why),
+            }
+        }
+        self.parts.actors.switch(switches);
+        let running = names.len();
+        self.no_longer_starting(names);
+        running
+    }
+
+    fn tell_failed_start(&self, name: &InstallationName, why: Refusal) {
+        (self.parts.tell)(&Notice::Failed { verb: "start", name: name.clone(), why });
+    }
+
+    /// The proof that a record's artifact may run: from this process's resolver, or the policy's
+    /// judgement of what the committed record says.
+    pub(super) fn admit(&self, record: &Arc<Record>) -> Result<Arc<VerifiedArtifact>, Refusal> {
+        match self.resolver.proof(&record.artifact.manifest) {
+            Some(proof) => Ok(proof),
+            None => trust::readmit(&self.policy, record, unix_now_s()).map(Arc::new),
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! What the control socket shows: the last pass, and the actors as they are at this moment.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::actor::{self, ActorPhase};
+use crate::engine::Engine;
+use crate::escape::escape;
+use crate::name::InstallationName;
+use crate::plan::action::{Action, Kind};
+use crate::reconcile::observe::Targeted;
+use crate::reconcile::{Pass, Reconciler, offline, why_not};
+use crate::resolution::Refusal;
+use crate::status::text::span;
+use crate::status::{
+    ActorCounters, ComponentState, ComponentStatus, HostProcess, HostStatus, Note, PassSummary, STATUS_TYPE,
+};
+
+use crate::watch::{POLL_INTERVAL, WatchMode};
+
+use super::{HostConfig, Rounds};
+
+/// What the control socket and the loop both look at.
+pub(super) struct Shared {
+    pub actors: Arc<actor::System>,
+    pub logs: PathBuf,
+    engine: Engine,
+    desired: String,
+    started: Instant,
+    board: Mutex<Board>,
+}
+
+/// The result of the last pass.
+#[derive(Default)]
+struct Board {
+    generation: u64,
+    records: BTreeMap<InstallationName, Targeted>,
+    trust: String,
+    watch: String,
+    notes: BTreeMap<InstallationName, Note>,
+    problems: Vec<Refusal>,
+    last_pass: Option<(PassSummary, Instant)>,
+}
+
+impl Shared {
+    pub fn new(config: &HostConfig, reconciler: &Reconciler) -> Self {
+        let committed = reconciler.committed();
+        let board = Board {
+            generation: committed.generation.number,
+            records: committed.records.clone(),
+            trust: reconciler.trust_shown().to_owned(),
+            ..Board::default()
+        };
+        Self {
+            actors: reconciler.actors().clone(),
+            logs: config.home.logs_dir(),
+            engine: reconciler.engine().clone(),
+            desired: escape(&config.desired.to_string_lossy()),
+            started: Instant::now(),
+            board: Mutex::new(board),
+        }
+    }
+
+    /// Puts the result of a pass on the board.
+    pub fn publish(&self, pass: Pass, rounds: &Rounds) {
+        let committed = rounds.reconciler.committed();
+        let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        if board.generation != committed.generation.number {
+            board.generation = committed.generation.number;
+            board.records.clone_from(&committed.records);
+        }
+        board.trust = rounds.reconciler.trust_shown().to_owned();
+        board.watch = watch_text(rounds.watcher.mode());
+        board.notes = pass.plan.actions.iter().filter_map(note).collect();
+        board.notes.extend(pass.waiting.into_iter().map(|(name, (why, wait))| {
+            let message = format!("{}; the next try is in {}", why.message, span(millis(wait)));
+            let why = Refusal { message, ..why };
+            (name, Note { kind: "failed".to_owned(), location: None, why })
+        }));
+        board.problems = pass.problems;
+        board.last_pass = Some((pass.summary, Instant::now()));
+    }
+
+    /// The status document of this moment.
+    pub fn status(&self) -> HostStatus {
+        let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut components: BTreeMap<&InstallationName, ComponentStatus> =
+            board.records.iter().map(|(name, targeted)| (name, self.component(name, targeted))).collect();
+        for (name, note) in &board.notes {
+            let component = components.entry(name).or_insert_with(|| ComponentStatus {
+                name: name.to_string(),
+                state: ComponentState::Missing,
+                installed: None,
+                actor: None,
+                held: None,
+            });
+            component.held = Some(note.clone());
+        }
+        let last_pass = board.last_pass.as_ref().map(|(summary, ended)| PassSummary {
+            ended_ms_ago: millis(ended.elapsed()),
+            ..summary.clone()
+        });
+        let budget = self.engine.memory_budget();
+        HostStatus {
+            document: STATUS_TYPE.to_owned(),
+            host: Some(HostProcess {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                pid: std::process::id(),
+                uptime_ms: millis(self.started.elapsed()),
+                watch: board.watch.clone(),
+                workers: "in this process".to_owned(),
+                memory_used_bytes: budget.used_bytes(),
+                memory_budget_bytes: budget.limit_bytes(),
+            }),
+            desired: Some(self.desired.clone()),
+            trust: Some(board.trust.clone()),
+            generation: board.generation,
+            last_pass,
+            components: components.into_values().collect(),
+            problems: board.problems.clone(),
+        }
+    }
+
+    fn component(&self, name: &InstallationName, targeted: &Targeted) -> ComponentStatus {
+        let status = self.actors.status(name);
+        let state = match status.as_ref().map(|status| status.phase) {
+            Some(ActorPhase::Running) => ComponentState::Running,
+            Some(ActorPhase::Starting) => ComponentState::Starting,
+            Some(ActorPhase::Backoff) => ComponentState::Backoff,
+            Some(ActorPhase::Failed) => ComponentState::Failed,
+            Some(ActorPhase::Stopping) => ComponentState::Stopping,
+            Some(ActorPhase::Stopped) | None if targeted.record.spec.enabled => ComponentState::Down,
+            Some(ActorPhase::Stopped) | None => ComponentState::Stopped,
+        };
+        ComponentStatus {
+            name: name.to_string(),
+            state,
+            installed: Some(offline::installed(targeted)),
+            actor: status.map(|status| counters(&status)),
+            held: None,
+        }
+    }
+}
+
+fn counters(status: &actor::ActorStatus) -> ActorCounters {
+    ActorCounters {
+        since_ms: millis(status.since.elapsed()),
+        restarts: status.restarts,
+        next_start_ms: status.next_start.map(|at| millis(at.saturating_duration_since(Instant::now()))),
+        last_error: status.last_error.clone(),
+        handled: status.counts.handled,
+        dead: status.counts.dead(),
+        waiting: status.mailbox_messages,
+        mailbox: status.record.limits.mailbox,
+        memory_bytes: status.memory_bytes,
+    }
+}
+
+fn watch_text(mode: &WatchMode) -> String {
+    match mode {
+        WatchMode::Events => "events, and a full list every minute".to_owned(),
+        WatchMode::Polled { cause } => format!("polled every {} s ({cause})", POLL_INTERVAL.as_secs()),
+    }
+}
+
+/// Why an action of a plan was not carried out.
+fn note(action: &Action) -> Option<(InstallationName, Note)> {
+    if action.is_ready() {
+        return None;
+    }
+    let kind = match action.kind {
+        Kind::Hold => "hold",
+        Kind::Blocked => "blocked",
+        _ => "needs-approval",
+    };
+    let note = Note { kind: kind.to_owned(), location: Some(action.location.to_string()), why: why_not(action) };
+    Some((action.name.clone(), note))
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,290 @@
+//! The door for programs that embed a host, and the one that the command line uses.
+//!
+//! Three steps: describe it ([`HostConfig`]), start it ([`Host::start`]), run it ([`Host::run`]).
+//! A [`HostHandle`] sends messages to components meanwhile.
+
+mod board;
+mod open;
+mod telling;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+
+use crate::actor::{self, ActorChange, ActorEvent};
+use crate::control::server::{Server, Shown};
+use crate::home::{Home, HomeError};
+use crate::name::InstallationName;
+use crate::reconcile::notice::Notice;
+use crate::reconcile::{Pass, Reconciler, Tell};
+use crate::resolution::Refusal;
+use crate::source::trust_file::{TrustFileError, TrustLocation};
+use crate::state::StateError;
+use crate::status::HostStatus;
+use crate::watch::{Wake, Watcher};
+
+use board::Shared;
+use open::Mode;
+use telling::Convergence;
+
+/// Least time between two commits, in milliseconds.
+pub const COMMIT_INTERVAL_MS: u64 = 1_000;
+/// Wait before the next pass when one could not be carried out, in milliseconds.
+const FAILED_PASS_WAIT_MS: u64 = 5_000;
+/// Events of actors that wait for the loop; further ones are only in the actors' status.
+const MAX_WAITING_EVENTS: usize = 1_024;
+/// Longest time that all components together may take to stop, in milliseconds.
+pub const STOP_ALL_MS: u64 = 30_000;
+
+/// What a host needs to know.
+#[derive(Debug, Clone)]
+pub struct HostConfig {
+    /// The per-user files.
+    pub home: Home,
+    /// The desired directory.
+    pub desired: PathBuf,
+    /// The trust policy.
+    pub trust: TrustLocation,
+}
+
+/// Why a host did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The home can't be used.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The trust policy can't be used.
+    #[error(transparent)]
+    Trust(#[from] TrustFileError),
+    /// The state can't be opened: another host runs, or the directory is not fit.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Anything else.
+    #[error("{0:#}")]
+    Other(#[from] anyhow::Error),
+}
+
+impl StartError {
+    /// Whether home, policy or state are at fault.
+    pub fn is_configuration(&self) -> bool {
+        !matches!(self, Self::Other(_))
+    }
+
+    /// What to do next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Trust(error) => Some(error.hint()),
+            Self::State(error) => error.hint().map(str::to_owned),
+            Self::Home(_) | Self::Other(_) => None,
+        }
+    }
+}
+
+/// How a host ended.
+#[derive(Debug, Clone, Copy)]
+pub struct StopReport {
+    /// Components that were stopped.
+    pub stopped: usize,
+    /// Messages that were still waiting when their time was over.
+    pub undelivered: u64,
+    /// Whether all of them ended by themselves in time.
+    pub in_time: bool,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// A host: the loop, the actors and the control socket of one home.
+pub struct Host {
+    rounds: Rounds,
+    events: mpsc::Receiver<ActorEvent>,
+    server: Server,
+    shared: Arc<Shared>,
+    tell: Tell,
+}
+
+/// What the loop works with; it goes to a blocking thread for each pass and comes back.
+struct Rounds {
+    reconciler: Reconciler,
+    watcher: Watcher,
+    wake: Wake,
+}
+
+/// Sends messages to the components of a running host.
+#[derive(Clone)]
+pub struct HostHandle {
+    shared: Arc<Shared>,
+}
+
+impl HostHandle {
+    /// What the host says of itself and of its components.
+    pub fn status(&self) -> HostStatus {
+        self.shared.status()
+    }
+
+    /// Delivers one message and waits for the component's reply. Blocks.
+    pub fn request(&self, name: &InstallationName, payload: Vec<u8>, timeout: Duration) -> actor::Reply {
+        self.shared.actors.request_from_host(name, payload, timeout)
+    }
+}
+
+impl Host {
+    /// Locks the home, starts what was committed, and binds the control socket.
+    pub async fn start(config: HostConfig, tell: Tell) -> Result<Self, StartError> {
+        let told = tell.clone();
+        blocking(move || Self::start_blocking(&config, told)).await
+    }
+
+    fn start_blocking(config: &HostConfig, tell: Tell) -> Result<Self, StartError> {
+        let opened = open::open(config, tell.clone(), Mode::Run)?;
+        let mut reconciler = opened.reconciler;
+        let server = bind(&config.home)?;
+        let (watcher, wake) = Watcher::open(&config.desired, jitter_permille());
+        tell(&Notice::Info { text: telling::opening_line(config, &reconciler) });
+        reconciler.start_committed();
+        let shared = Arc::new(Shared::new(config, &reconciler));
+        Ok(Self { rounds: Rounds { reconciler, watcher, wake }, events: opened.events, server, shared, tell })
+    }
+
+    /// A handle that stays valid while the host runs.
+    pub fn handle(&self) -> HostHandle {
+        HostHandle { shared: self.shared.clone() }
+    }
+
+    /// Keeps the running set equal to the desired directory until `stop` becomes true, then drains and stops.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) -> anyhow::Result<StopReport> {
+        let Self { mut rounds, mut events, server, shared, tell } = self;
+        let status = shared.clone();
+        let shown = Shown { status: Arc::new(move || status.status()), logs: shared.logs.clone() };
+        let served = tokio::spawn(server.serve(shown, stop.clone()));
+        let mut convergence = Convergence::default();
+        let mut cause = "start".to_owned();
+        while !*stop.borrow() {
+            let begun = Instant::now();
+            let (back, passed) = blocking(move || Ok::<_, anyhow::Error>(rounds.one(&cause))).await?;
+            rounds = back;
+            let committed = match passed {
+                Ok(pass) => {
+                    convergence.tell(&pass, &rounds.reconciler, &tell);
+                    rounds.wake.look_again_after(pass.look_again_in);
+                    let committed = pass.committed;
+                    shared.publish(pass, &rounds);
+                    committed
+                }
+                Err(error) => {
+                    let why = Refusal::new("pass-failed", format!("{error:#}"));
+                    tell(&Notice::Problem { why: why.hint("what runs goes on; the next pass tries again") });
+                    rounds.wake.look_again_after(Some(Duration::from_millis(FAILED_PASS_WAIT_MS)));
+                    false
+                }
+            };
+            if committed {
+                let rest = Duration::from_millis(COMMIT_INTERVAL_MS).saturating_sub(begun.elapsed());
+                tokio::select! {
+                    // Cancel-safe: a timer.
+                    () = tokio::time::sleep(rest) => {}
+                    // Cancel-safe: `watch` keeps the value.
+                    _ = stop.wait_for(|stop| *stop) => break,
+                }
+            }
+            cause = next_cause(&mut rounds.wake, &mut events, &mut stop, &tell).await;
+        }
+        let begun = Instant::now();
+        let actors = shared.actors.clone();
+        let (running, in_time, undelivered) = blocking(move || {
+            let running = actors.phases().len();
+            let in_time = actors.stop_all(Duration::from_millis(STOP_ALL_MS));
+            let undelivered = actors.statuses().iter().map(|status| status.mailbox_messages).sum();
+            Ok::<_, anyhow::Error>((running, in_time, undelivered))
+        })
+        .await?;
+        let _ = served.await;
+        Ok(StopReport { stopped: running, undelivered, in_time, took: begun.elapsed() })
+    }
+}
+
+impl Rounds {
+    /// One pass, and the watcher told what to watch from now on.
+    fn one(mut self, cause: &str) -> (Self, anyhow::Result<Pass>) {
+        self.watcher.refresh();
+        let times = self.watcher.file_times();
+        let wake = &mut self.wake;
+        let passed = self.reconciler.pass(cause, times, &mut || wake.take_completed());
+        if let Some(directories) = self.reconciler.changed_source_directories() {
+            self.watcher.set_artifact_dirs(&directories);
+        }
+        drop(self.wake.take_touched());
+        (self, passed)
+    }
+}
+
+/// Waits for a reason to look: an event, the interval, an actor that ended, or the stop.
+async fn next_cause(
+    wake: &mut Wake,
+    events: &mut mpsc::Receiver<ActorEvent>,
+    stop: &mut watch::Receiver<bool>,
+    tell: &Tell,
+) -> String {
+    loop {
+        tokio::select! {
+            // Cancel-safe: `Wake::next` keeps what it has seen until it returns.
+            cause = wake.next() => return cause.to_string(),
+            // Cancel-safe: a channel's `recv`. The sender lives as long as the actors do.
+            Some(event) = events.recv() => {
+                tell(&telling::notice(&event));
+                // Three exits may have sent a new version back; a recovery changes what converged means.
+                let what = match event.what {
+                    ActorChange::Crashed(_) => "crashed",
+                    ActorChange::Failed(_) => "failed",
+                    ActorChange::Recovered => "recovered",
+                };
+                return format!("{} {what}", event.name);
+            }
+            // Cancel-safe: `watch` keeps the value.
+            _ = stop.wait_for(|stop| *stop) => return "stop".to_owned(),
+        }
+    }
+}
+
+/// One pass while no host runs: what is new is tried, then committed. The next start runs it.
+pub fn apply_once(config: HostConfig, tell: Tell) -> Result<Pass, StartError> {
+    let mut reconciler = open::open(&config, tell, Mode::ApplyOnce)?.reconciler;
+    Ok(reconciler.pass_settled()?)
+}
+
+/// Binds the control socket at the first place where it can be.
+fn bind(home: &Home) -> Result<Server, StartError> {
+    let mut last = None;
+    for path in socket_candidates(home)? {
+        let bound = Home::create_socket_dir(&path).map_err(anyhow::Error::from).and_then(|()| Ok(Server::bind(&path)?));
+        match bound {
+            Ok(server) => return Ok(server),
+            Err(error) => last = Some(error.context(format!("the control socket {} can't be bound", path.display()))),
+        }
+    }
+    Err(last.unwrap_or_else(|| anyhow::anyhow!("there is no place for a control socket")).into())
+}
+
+/// Where the control socket of a home may be, for hosts and clients.
+pub fn socket_candidates(home: &Home) -> Result<Vec<PathBuf>, HomeError> {
+    let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    home.socket_candidates(runtime_dir.as_deref(), &std::env::temp_dir())
+}
+
+/// Runs what blocks on a thread that may.
+async fn blocking<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<anyhow::Error> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(anyhow::Error::new(error).context("a part of the host panicked").into()),
+    }
+}
+
+/// Up to ten percent either way, so that hosts of one kind do not look at shared directories in step.
+fn jitter_permille() -> i16 {
+    i16::try_from(getrandom::u32().unwrap_or(0) % 201).unwrap_or(100) - 100
+}

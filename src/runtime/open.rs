@@ -1,0 +1,53 @@
+//! Puts a host together: home, lock, engine, actors, reconciler.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::actor::{self, ActorEvent};
+use crate::engine::{Engine, EngineConfig};
+use crate::logs::Logs;
+use crate::reconcile::{Parts, Reconciler, Tell, unix_now_s};
+use crate::state::{Options, Store};
+
+use super::{HostConfig, MAX_WAITING_EVENTS, StartError};
+
+/// What the parts are put together for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// A host that runs what is committed.
+    Run,
+    /// One pass: what is new is tried, committed, and left for the next start.
+    ApplyOnce,
+}
+
+/// A host's parts before anything runs.
+pub(super) struct Opened {
+    pub reconciler: Reconciler,
+    pub events: mpsc::Receiver<ActorEvent>,
+}
+
+/// Takes the lock and sets everything up. Nothing runs yet.
+pub(super) fn open(config: &HostConfig, tell: Tell, mode: Mode) -> Result<Opened, StartError> {
+    config.home.create_for_host()?;
+    let opened = Store::open(&config.home, Options::at(unix_now_s().unsigned_abs()))?;
+    let engine = Engine::new(&EngineConfig::default()).map_err(anyhow::Error::from)?;
+    let logs = Logs::open(&config.home.logs_dir()).map_err(anyhow::Error::from)?;
+    let (sender, events) = mpsc::channel(MAX_WAITING_EVENTS);
+    let system = actor::SystemConfig {
+        // A full channel drops the event: the loop only looks again, and what it looks at is in the status.
+        events: Some(Arc::new(move |event: &ActorEvent| drop(sender.try_send(event.clone())))),
+        ..actor::SystemConfig::new(engine.clone(), logs)
+    };
+    let actors = Arc::new(actor::System::start(system).map_err(anyhow::Error::from)?);
+    let reconciler = Reconciler::new(opened, |store| Parts {
+        desired: config.desired.clone(),
+        trust: config.trust.clone(),
+        store,
+        engine,
+        actors,
+        runs: mode == Mode::Run,
+        tell,
+    })?;
+    Ok(Opened { reconciler, events })
+}

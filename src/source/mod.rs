@@ -1,0 +1,6 @@
+//! Owns where artifacts come from: how a source becomes untrusted bytes and a verdict about trying again.
+//!
+//! Verifies nothing and decides nothing about trust; the bytes go to `trust` as they are.
+
+pub mod file;
+pub mod trust_file;

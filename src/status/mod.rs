@@ -1,0 +1,183 @@
+//! Owns the status document: what a host says of itself and of every component.
+//!
+//! Plain data and its text. Gathering it is `reconcile`'s work, carrying it `control`'s.
+
+pub mod text;
+
+use serde::{Deserialize, Serialize};
+
+use crate::resolution::Refusal;
+
+/// `$type` of [`HostStatus`].
+pub const STATUS_TYPE: &str = "airssys-wasm/status/v1";
+
+/// What a host says of itself and of its components.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostStatus {
+    /// [`STATUS_TYPE`].
+    #[serde(rename = "$type")]
+    pub document: String,
+    /// The process; absent when the document was made from what is on disk.
+    pub host: Option<HostProcess>,
+    /// The desired directory, escaped.
+    pub desired: Option<String>,
+    /// The trust policy in force, escaped: a path, or why there is none.
+    pub trust: Option<String>,
+    /// The committed generation, 0 when nothing was ever committed.
+    pub generation: u64,
+    /// The last pass.
+    pub last_pass: Option<PassSummary>,
+    /// All components, installed or wanted, in the order of their names.
+    pub components: Vec<ComponentStatus>,
+    /// What concerns no single component: files whose name is unknown, guards, the directory.
+    pub problems: Vec<Refusal>,
+}
+
+/// The running process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostProcess {
+    /// Version of this program.
+    pub version: String,
+    /// Process id.
+    pub pid: u32,
+    /// How long it runs, in milliseconds.
+    pub uptime_ms: u64,
+    /// How changes are noticed: `inotify`, or `polled every 5 s (nfs)`.
+    pub watch: String,
+    /// Where sources are read and code is compiled.
+    pub workers: String,
+    /// Memory that instances use, in bytes.
+    pub memory_used_bytes: u64,
+    /// Memory that instances may use together, in bytes.
+    pub memory_budget_bytes: u64,
+}
+
+/// What the last pass did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassSummary {
+    /// Passes since the host started.
+    pub number: u64,
+    /// What made it look.
+    pub cause: String,
+    /// How long it took, in microseconds.
+    pub took_us: u64,
+    /// How long ago it ended, in milliseconds.
+    pub ended_ms_ago: u64,
+    /// Actions carried out.
+    pub done: u64,
+    /// Actions that failed.
+    pub failed: u64,
+    /// Whether nothing with an effect is left to do.
+    pub converged: bool,
+}
+
+/// What an actor does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ComponentState {
+    /// Takes and handles messages.
+    Running,
+    /// Being made ready.
+    Starting,
+    /// Crashed; starts again by itself after a wait.
+    Backoff,
+    /// Crashed too often; a slow retry goes on unless the file says `restart = "never"`.
+    Failed,
+    /// Works off its mailbox and takes no messages.
+    Stopping,
+    /// Installed and switched off by `enabled = false`.
+    Stopped,
+    /// Committed, and no host runs it now.
+    Down,
+    /// Wanted, and not installed.
+    Missing,
+}
+
+impl ComponentState {
+    /// The word in tables.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Starting => "starting",
+            Self::Backoff => "backoff",
+            Self::Failed => "failed",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::Down => "down",
+            Self::Missing => "missing",
+        }
+    }
+}
+
+/// One component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComponentStatus {
+    /// The operator's name.
+    pub name: String,
+    /// What the actor does.
+    pub state: ComponentState,
+    /// What is installed.
+    pub installed: Option<InstalledStatus>,
+    /// The actor's counters; absent when it does not exist.
+    pub actor: Option<ActorCounters>,
+    /// Why the newest wish is not carried out: a held or blocked target.
+    pub held: Option<Note>,
+}
+
+/// Why something is held or blocked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// `hold` or `blocked`.
+    pub kind: String,
+    /// Where the wish is written.
+    pub location: Option<String>,
+    /// Code, sentence, hint.
+    #[serde(flatten)]
+    pub why: Refusal,
+}
+
+/// The installed artifact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstalledStatus {
+    /// The publisher's name.
+    pub package: String,
+    /// The signed version.
+    pub version: String,
+    /// The signed sequence.
+    pub sequence: u64,
+    /// Digest of the wasm.
+    pub wasm: String,
+    /// Digest of the spec with its resolved revision.
+    pub target: String,
+    /// The trust rule and keys under which it was accepted.
+    pub publisher: String,
+    /// The keys whose signatures counted.
+    pub signers: Vec<String>,
+    /// What it may do.
+    pub permissions: Vec<String>,
+    /// The desired file that it came from.
+    pub file: String,
+}
+
+/// Counters of one actor since the host started.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActorCounters {
+    /// How long the actor has been in its state, in milliseconds.
+    pub since_ms: u64,
+    /// Times it was started again after a crash.
+    pub restarts: u64,
+    /// Until the next start, in milliseconds, while it waits for one.
+    pub next_start_ms: Option<u64>,
+    /// The last crash or error, escaped.
+    pub last_error: Option<String>,
+    /// Messages handled.
+    pub handled: u64,
+    /// Messages that ended otherwise.
+    pub dead: u64,
+    /// Messages waiting.
+    pub waiting: u64,
+    /// Messages that the mailbox holds.
+    pub mailbox: u64,
+    /// Memory of the instance, in bytes.
+    pub memory_bytes: u64,
+}

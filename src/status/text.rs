@@ -1,0 +1,154 @@
+//! Writes the status document as text for people.
+//!
+//! No colour and no terminal width here: the same document gives the same bytes.
+
+use std::fmt::Write as _;
+
+use unicode_width::UnicodeWidthStr as _;
+
+use super::{ComponentStatus, HostStatus, Note};
+use crate::quantity::ByteSize;
+
+/// One line a component, with a head: what `list` prints.
+pub fn table(status: &HostStatus) -> String {
+    if status.components.is_empty() {
+        return "no components\n".to_owned();
+    }
+    let head = ["NAME", "STATE", "PACKAGE", "VERSION", "HANDLED", "RESTARTS", "NOTE"].map(str::to_owned);
+    let rows: Vec<[String; 7]> = std::iter::once(head).chain(status.components.iter().map(row)).collect();
+    let mut widths = [0; 7];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.width());
+        }
+    }
+    let mut text = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            let _ = write!(line, "{cell}{}", " ".repeat(width - cell.width() + 2));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn row(component: &ComponentStatus) -> [String; 7] {
+    let installed = component.installed.as_ref();
+    let actor = component.actor.as_ref();
+    let dash = || "-".to_owned();
+    [
+        component.name.clone(),
+        component.state.word().to_owned(),
+        installed.map_or_else(dash, |i| i.package.clone()),
+        installed.map_or_else(dash, |i| i.version.clone()),
+        actor.map_or_else(dash, |a| a.handled.to_string()),
+        actor.map_or_else(dash, |a| a.restarts.to_string()),
+        component.held.as_ref().map_or_else(String::new, |note| format!("{}: {}", note.kind, note.why.code)),
+    ]
+}
+
+/// Everything, or all about one component: what `status` prints.
+pub fn full(status: &HostStatus, only: Option<&str>) -> String {
+    let mut text = String::new();
+    if only.is_none() {
+        host(&mut text, status);
+    }
+    for component in status.components.iter().filter(|c| only.is_none_or(|name| c.name == name)) {
+        describe(&mut text, component);
+    }
+    text
+}
+
+fn host(text: &mut String, status: &HostStatus) {
+    match &status.host {
+        None => text.push_str("host        not running; this is what was committed\n"),
+        Some(host) => {
+            let uptime = span(host.uptime_ms);
+            let _ = writeln!(text, "host        running for {uptime}, pid {}, version {}", host.pid, host.version);
+            let _ = writeln!(text, "watching    {}; workers: {}", host.watch, host.workers);
+            let used = ByteSize(host.memory_used_bytes >> 10 << 10);
+            let _ = writeln!(text, "memory      {used} of {} for instances", ByteSize(host.memory_budget_bytes >> 20 << 20));
+        }
+    }
+    if let Some(desired) = &status.desired {
+        let _ = writeln!(text, "desired     {desired}");
+    }
+    if let Some(trust) = &status.trust {
+        let _ = writeln!(text, "trust       {trust}");
+    }
+    let _ = writeln!(text, "generation  {}", status.generation);
+    if let Some(pass) = &status.last_pass {
+        let ago = span(pass.ended_ms_ago);
+        let result = if pass.converged { "converged" } else { "not converged" };
+        let _ = writeln!(text, "last pass   {ago} ago ({}), took {}: {result}", pass.cause, took(pass.took_us));
+    }
+    for problem in &status.problems {
+        let _ = writeln!(text, "problem     {}: {}", problem.code, problem.message);
+        hint(text, problem.hint.as_deref());
+    }
+}
+
+fn describe(text: &mut String, component: &ComponentStatus) {
+    let _ = writeln!(text, "\n{}  {}", component.name, component.state.word());
+    if let Some(installed) = &component.installed {
+        let _ = writeln!(text, "  package     {} {} (sequence {})", installed.package, installed.version, installed.sequence);
+        let _ = writeln!(text, "  wasm        {}", installed.wasm);
+        let _ = writeln!(text, "  target      {}", installed.target);
+        let _ = writeln!(text, "  signed by   {}: {}", installed.publisher, installed.signers.join(", "));
+        let permissions = if installed.permissions.is_empty() { "none".to_owned() } else { installed.permissions.join(", ") };
+        let _ = writeln!(text, "  may         {permissions}");
+        let _ = writeln!(text, "  file        {}", installed.file);
+    }
+    if let Some(actor) = &component.actor {
+        let since = span(actor.since_ms);
+        let _ = writeln!(text, "  for         {since}; restarts {}", actor.restarts);
+        let _ = writeln!(
+            text,
+            "  messages    handled {}, dead {}, waiting {} of {}",
+            actor.handled, actor.dead, actor.waiting, actor.mailbox
+        );
+        if let Some(next) = actor.next_start_ms {
+            let _ = writeln!(text, "  next start  in {}", span(next));
+        }
+        if let Some(error) = &actor.last_error {
+            let _ = writeln!(text, "  last error  {error}");
+        }
+    }
+    if let Some(note) = &component.held {
+        held(text, note);
+    }
+}
+
+fn held(text: &mut String, note: &Note) {
+    let location = note.location.as_deref().map_or_else(String::new, |l| format!("{l}: "));
+    let _ = writeln!(text, "  {:<12}{location}{} [{}]", note.kind, note.why.message, note.why.code);
+    hint(text, note.why.hint.as_deref());
+}
+
+fn hint(text: &mut String, hint: Option<&str>) {
+    for line in hint.into_iter().flat_map(str::lines) {
+        let _ = writeln!(text, "              {line}");
+    }
+}
+
+/// A length of time in its two largest units: `2 h 5 min`, `1.204 s`.
+pub fn span(ms: u64) -> String {
+    let seconds = ms / 1000;
+    match seconds {
+        0..=59 => format!("{}.{:01} s", seconds, ms % 1000 / 100),
+        60..=3_599 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3_600..=86_399 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}
+
+/// A short time as a person compares it: `840 us`, `12.3 ms`, `1.20 s`.
+pub fn took(us: u64) -> String {
+    match us {
+        0..=999 => format!("{us} us"),
+        1_000..=999_999 => format!("{}.{} ms", us / 1000, us % 1000 / 100),
+        _ => format!("{}.{:02} s", us / 1_000_000, us % 1_000_000 / 10_000),
+    }
+}

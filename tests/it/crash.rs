@@ -1,0 +1,176 @@
+//! `kill -9` anywhere: the next start converges from what is on disk (P6).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use crate::components::idle;
+use crate::harness::{Release, World, stderr, stdout};
+use crate::scale::{cases, needs_tool};
+
+/// System calls that change what is on disk. `write` is left out: a file counts only once it is renamed.
+const STATE_CHANGING: &str = "rename,renameat,renameat2,unlink,unlinkat,symlink,symlinkat,mkdir,mkdirat,fsync,\
+                              fdatasync,syncfs,link,linkat,fchmod,chmod,ftruncate,write,pwrite64";
+/// More system calls than one pass makes: the enumeration must end by itself before.
+const MOST_POINTS: u32 = 2_000;
+
+fn release<'a>(version: &'a str, sequence: u64, wasm: &'a [u8]) -> Release<'a> {
+    Release { package: "test:idle", version, sequence, more: "", wasm }
+}
+
+/// Names and versions that are committed, as `status` tells without a host.
+fn committed(world: &World) -> BTreeMap<String, String> {
+    let output = world.output(&["status", "--output", "json"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let status: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+    let components = status["components"].as_array().expect("an array");
+    let installed = components.iter().filter(|component| component["installed"].is_object());
+    let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
+    installed.map(|c| (text(&c["name"]), text(&c["installed"]["version"]))).collect()
+}
+
+/// Applies without a fault, and checks that the set is `wanted` and that nothing is left to do.
+fn converge(world: &World, wanted: &BTreeMap<String, String>, after: &str) {
+    let output = world.on_desired("apply", &[]);
+    assert!(output.status.success(), "{after}: {}{}", stdout(&output), stderr(&output));
+    assert_eq!(&committed(world), wanted, "{after}");
+    let plan = world.on_desired("plan", &[]);
+    assert_eq!(plan.status.code(), Some(0), "{after}: {}{}", stdout(&plan), stderr(&plan));
+    let scratch = world.home().join("state/scratch");
+    assert_eq!(std::fs::read_dir(scratch).expect("scratch").count(), 0, "{after}: something is left in scratch/");
+}
+
+/// Runs `apply` and kills it at its `point`-th state-changing system call. `false`: it ended before.
+fn apply_killed_at(world: &World, point: u32) -> bool {
+    let mut paths = Vec::new();
+    let arguments = world.arguments("apply", &mut paths);
+    let plain = world.command(&arguments);
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={STATE_CHANGING}")]);
+    strace.args(["-e", &format!("inject={STATE_CHANGING}:signal=KILL:when={point}")]);
+    strace.arg(plain.get_program()).args(plain.get_args()).env_clear().current_dir(world.path());
+    for (key, value) in plain.get_envs() {
+        strace.env(key, value.expect("set"));
+    }
+    let output = strace.output().expect("strace runs");
+    !output.status.success()
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp runs");
+    assert!(status.success());
+}
+
+/// Kills `apply` at every point of one step, each time from the same state before it.
+fn kill_everywhere(step: &str, prepare: impl Fn(&World), change: impl Fn(&World), wanted: &[(&str, &str)]) {
+    if !needs_tool("strace") {
+        return;
+    }
+    let wanted: BTreeMap<_, _> = wanted.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+    let world = World::new();
+    prepare(&world);
+    if !std::fs::read_dir(world.desired()).expect("desired").count().eq(&0) {
+        assert!(world.on_desired("apply", &[]).status.success());
+    } else {
+        // Makes the home, so that every point starts alike.
+        world.output(&["status"]);
+    }
+    change(&world);
+    let saved = world.path().join("saved");
+    copy_tree(&world.home(), &saved);
+    let mut point = 1;
+    loop {
+        assert!(point < MOST_POINTS, "{step} never ends");
+        let killed = apply_killed_at(&world, point);
+        converge(&world, &wanted, &format!("{step} killed at point {point}"));
+        if !killed {
+            break;
+        }
+        std::fs::remove_dir_all(world.home()).expect("removed");
+        copy_tree(&saved, &world.home());
+        point += 1;
+    }
+    println!("{step}: killed at {} points", point - 1);
+    assert!(point > 10, "{step} has only {point} points: the injection does not work");
+}
+
+#[test]
+fn p6_install_killed_at_every_state_changing_call_converges() {
+    let wasm = idle("1");
+    kill_everywhere(
+        "install",
+        |_| {},
+        |world| {
+            world.publish("idle", &release("1.0.0", 1, &wasm));
+            world.desire("one", "test:idle", "idle", "");
+            world.desire("two", "test:idle", "idle", "depends-on = []");
+        },
+        &[("one", "1.0.0"), ("two", "1.0.0")],
+    );
+}
+
+#[test]
+fn p6_update_killed_at_every_state_changing_call_converges() {
+    let (first, second) = (idle("1"), idle("2"));
+    kill_everywhere(
+        "update",
+        |world| {
+            world.publish("idle", &release("1.0.0", 1, &first));
+            world.desire("one", "test:idle", "idle", "");
+        },
+        |world| world.publish("idle", &release("1.1.0", 2, &second)),
+        &[("one", "1.1.0")],
+    );
+}
+
+#[test]
+fn p6_uninstall_killed_at_every_state_changing_call_converges() {
+    let wasm = idle("1");
+    kill_everywhere(
+        "uninstall",
+        |world| {
+            world.publish("idle", &release("1.0.0", 1, &wasm));
+            world.desire("one", "test:idle", "idle", "");
+            world.desire("two", "test:idle", "idle", "");
+        },
+        |world| std::fs::remove_file(world.desired().join("two.toml")).expect("removed"),
+        &[("one", "1.0.0")],
+    );
+}
+
+#[test]
+fn p6_a_host_killed_at_random_times_converges_at_its_next_start() {
+    let seed = crate::scale::seed("p6 random kills");
+    let mut random = crate::scale::Random::new(seed);
+    let wasm: Vec<Vec<u8>> = (0..4).map(|i| idle(&i.to_string())).collect();
+    let world = World::new();
+    let mut sequence = 0;
+    let mut publish = |world: &World| {
+        sequence += 1;
+        let version = format!("1.0.{sequence}");
+        let wasm = &wasm[usize::try_from(sequence % 4).expect("small")];
+        world.publish("idle", &release(&version, sequence, wasm));
+    };
+    publish(&world);
+    for name in ["keep", "a", "b"] {
+        world.desire(name, "test:idle", "idle", "");
+    }
+    for round in 0..cases(100) {
+        let host = world.run();
+        match random.below(3) {
+            0 => publish(&world),
+            1 => world.desire("a", "test:idle", "idle", &format!("[config]\nround = {round}")),
+            _ => drop(std::fs::remove_file(world.desired().join("b.toml"))),
+        }
+        std::thread::sleep(std::time::Duration::from_micros(random.below(60_000)));
+        host.kill();
+        if round % 10 == 9 {
+            let mut host = world.run();
+            host.wait_for(&["converged"]);
+            assert!(host.stop().success());
+            let left = world.on_desired("plan", &[]);
+            assert_eq!(left.status.code(), Some(0), "round {round}: {}{}", stdout(&left), stderr(&left));
+            world.desire("b", "test:idle", "idle", "");
+        }
+    }
+}
