@@ -281,7 +281,7 @@ fn a_component_with_imports_that_nobody_offers_is_refused_with_all_of_them() {
     );
     let host = with_bystander();
     let compiled = host.compile(&guest);
-    assert_eq!(host.engine.missing_imports(&compiled), ["acme:db/query@1.0.0", "wasi:sockets/tcp@0.2.3"]);
+    assert_eq!(host.system.missing_imports(&compiled), ["acme:db/query@1.0.0", "wasi:sockets/tcp@0.2.3"]);
     let refused = host.prepare_compiled(&quick("guest"), &compiled).unwrap_err().to_string();
     assert!(refused.contains("does not offer: `acme:db/query@1.0.0`, `wasi:sockets/tcp@0.2.3`"), "{refused}");
     assert!(refused.contains("offered are: `airssys:component/config@0.1.0`"), "{refused}");

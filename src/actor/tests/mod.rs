@@ -201,6 +201,7 @@ impl Actor {
             publisher: "test".to_owned(),
             signers: BTreeSet::new(),
             ask: effective.clone(),
+            expires: None,
         };
         let origin = Origin { file: format!("{}.toml", self.name), lines: BTreeMap::new() };
         Record { spec, origin, artifact, effective, limits: self.limits }

@@ -33,7 +33,7 @@ fn forwarder() -> TestGuest {
 fn bare_call_ns(host: &Host, guest: &TestGuest, instances: usize, calls: usize) -> f64 {
     let compiled = host.compile(guest);
     let record = Arc::new(Actor::new("bare").record(compiled.wasm()));
-    let linked = host.engine.link(&compiled).unwrap();
+    let linked = host.system.core.linker.link(&compiled).unwrap();
     let version = Arc::new(Version::new(record, linked, host.logs.component(&name("bare"))));
     let mut ring: Vec<Instance> =
         (0..instances).map(|_| Instance::start(&version, &host.system.core).ok().unwrap()).collect();
