@@ -6,9 +6,6 @@ use std::fmt::Write as _;
 
 /// Where texts of a guest begin in its memory.
 const TEXTS_AT: usize = 1024;
-/// Where the memory begins that calls use and give back.
-pub(crate) const HEAP_AT: usize = 64 * 1024;
-
 /// A component in the making. Bodies are core WebAssembly text; `@"text"` in them stands for a text's place and length.
 #[derive(Debug, Clone)]
 pub(crate) struct TestGuest {
@@ -157,9 +154,11 @@ impl Texts {
         let mut rest = body;
         while let Some((before, after)) = rest.split_once("@\"") {
             let (text, after) = after.split_once('"').expect("a text ends");
-            let _ = write!(out, "{before}(i32.const {}) (i32.const {})", TEXTS_AT + self.bytes, text.len());
+            // A backslash and two digits are one byte.
+            let bytes = text.len() - 2 * text.matches('\\').count();
+            let _ = write!(out, "{before}(i32.const {}) (i32.const {bytes})", TEXTS_AT + self.bytes);
             self.data.push_str(text);
-            self.bytes += text.len();
+            self.bytes += bytes;
             rest = after;
         }
         out.push_str(rest);

@@ -14,6 +14,7 @@ use super::status::{ActorEvent, EventSink};
 use super::timer::Timer;
 use super::trigger::Ticking;
 use crate::engine::Engine;
+use crate::host::QuietLinker;
 use crate::logs::{ComponentLog, Level, Source};
 use crate::name::InstallationName;
 
@@ -50,6 +51,7 @@ pub(super) enum Due {
 /// The shared parts.
 pub(super) struct Core {
     pub(super) engine: Engine,
+    pub(super) linker: QuietLinker,
     pub(super) registry: Registry,
     pub(super) max_hops: u32,
     scheduler: OnceLock<Scheduler<Job>>,
@@ -62,10 +64,11 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(engine: Engine, max_hops: u32, events: Option<EventSink>) -> Self {
+    pub(super) fn new(engine: Engine, linker: QuietLinker, max_hops: u32, events: Option<EventSink>) -> Self {
         use std::hash::BuildHasher as _;
         Self {
             engine,
+            linker,
             registry: Registry::default(),
             max_hops,
             scheduler: OnceLock::new(),

@@ -313,10 +313,6 @@ impl<C> Mailbox<C> {
         self.open.store(false, Ordering::Relaxed);
     }
 
-    pub(super) fn is_open(&self) -> bool {
-        self.open.load(Ordering::Relaxed)
-    }
-
     /// Empties the queue.
     pub(super) fn take_all(&self) -> VecDeque<Envelope> {
         std::mem::take(&mut self.inner().queue)

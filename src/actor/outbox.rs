@@ -90,6 +90,10 @@ impl Outbox for ActorOutbox {
     }
 
     fn send(&mut self, link: &str, payload: &[u8]) -> Result<(), SendError> {
+        #[cfg(test)]
+        if link == "panic-in-the-host" {
+            panic!("meant for a test");
+        }
         let (cell, share) = self.reach(link)?;
         if self.pending.len() as u64 >= self.sends {
             return Err(SendError::TooManySends(self.sends));

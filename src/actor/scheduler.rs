@@ -462,7 +462,7 @@ mod tests {
         for _ in 0..6 {
             let gate = Arc::clone(&gate);
             scheduler.submit(Box::new(move || {
-                during_call(|| drop(locked(&gate).recv()));
+                let _closed = during_call(|| locked(&gate).recv());
             }));
         }
         for job in 0..100 {

@@ -16,7 +16,8 @@ use super::mailbox::{Envelope, NoRoom, SentBy};
 use super::reply::{self, CallError, PendingReply, Reply};
 use super::status::{ActorPhase, ActorStatus, EventSink};
 use super::version::Version;
-use crate::engine::{CompiledComponent, Engine, LinkError};
+use crate::engine::{CompiledComponent, Engine};
+use crate::host::{LinkError, QuietLinker};
 use crate::limits::{MAX_CALL_MS, MAX_STOP_MS};
 use crate::logs::Logs;
 use crate::name::InstallationName;
@@ -125,7 +126,7 @@ pub enum Switched {
 
 /// The actors of a host. Dropped, all of them end at once, without a goodbye.
 pub struct System {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
     logs: Logs,
     /// One switch at a time, so that two cannot overtake one another on one actor.
     switching: Mutex<()>,
@@ -133,20 +134,32 @@ pub struct System {
     hurry: AtomicBool,
 }
 
-/// The threads could not be started.
+/// The system could not be started.
 #[derive(Debug, thiserror::Error)]
-#[error("could not start the threads that run components: {0}")]
-pub struct StartError(#[from] std::io::Error);
+pub enum StartError {
+    /// No threads.
+    #[error("could not start the threads that run components: {0}")]
+    Threads(#[from] std::io::Error),
+    /// The interfaces of this host do not fit its engine.
+    #[error("could not set up what components may import: {0}")]
+    Interfaces(String),
+}
 
 impl System {
     /// Starts the threads. There are no actors yet.
     pub fn start(config: SystemConfig) -> Result<Self, StartError> {
         let SystemConfig { engine, logs, workers, max_hops, events } = config;
-        let core = Arc::new(Core::new(engine, max_hops, events));
+        let linker = QuietLinker::new(&engine).map_err(|e| StartError::Interfaces(format!("{e:#}")))?;
+        let core = Arc::new(Core::new(engine, linker, max_hops, events));
         let one = NonZeroUsize::MIN;
         core.start(workers.unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(one)))?;
         let (stopping, hurry) = (AtomicBool::new(false), AtomicBool::new(false));
         Ok(Self { core, logs, switching: Mutex::new(()), stopping, hurry })
+    }
+
+    /// The imports of a component that this host cannot satisfy, in the order of their names, escaped.
+    pub fn missing_imports(&self, compiled: &CompiledComponent) -> Vec<String> {
+        self.core.linker.missing_imports(compiled)
     }
 
     /// Makes an instance and lets it start up, within its init time. Blocks for that long.
@@ -157,7 +170,7 @@ impl System {
         if compiled.wasm() != record.artifact.wasm {
             return Err(PrepareError::OtherArtifact);
         }
-        let linked = self.core.engine.link(&compiled)?;
+        let linked = self.core.linker.link(&compiled)?;
         if !linked.takes_messages() && !record.spec.triggers.is_empty() {
             return Err(PrepareError::NobodyToTrigger);
         }

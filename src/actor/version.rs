@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::cell::ActorCell;
 use super::mailbox::Share;
-use crate::engine::Linked;
+use crate::host::Linked;
 use crate::logs::ComponentLog;
 use crate::name::{InstallationName, LinkName};
 use crate::record::Record;
@@ -18,7 +18,7 @@ const MAX_SHARES: usize = 1_024;
 /// One version of an actor.
 pub(super) struct Version {
     pub(super) record: Arc<Record>,
-    pub(super) linked: Linked,
+    pub(super) linked: Arc<Linked>,
     pub(super) config: Arc<serde_json::Map<String, serde_json::Value>>,
     pub(super) config_text: Arc<str>,
     pub(super) log: ComponentLog,
@@ -29,7 +29,7 @@ pub(super) struct Version {
 }
 
 impl Version {
-    pub(super) fn new(record: Arc<Record>, linked: Linked, log: ComponentLog) -> Self {
+    pub(super) fn new(record: Arc<Record>, linked: Arc<Linked>, log: ComponentLog) -> Self {
         let config = Arc::new(record.spec.config.clone());
         let config_text = serde_json::Value::Object(record.spec.config.clone()).to_string().into();
         let sender = record.spec.name.as_str().into();

@@ -36,9 +36,13 @@ impl Global {
             Failure::message(Exit::Configuration, format!("{shown} is not valid{text}"))
         };
         if text.len() as u64 > MAX_CONFIG_BYTES {
-            return Err(invalid(&[Diagnostic::whole_file(&shown, format!("it is larger than {MAX_CONFIG_BYTES} bytes"))]));
+            return Err(invalid(&[Diagnostic::whole_file(
+                &shown,
+                format!("it is larger than {MAX_CONFIG_BYTES} bytes"),
+            )]));
         }
-        let text = String::from_utf8(text).map_err(|_| invalid(&[Diagnostic::whole_file(&shown, "it is not UTF-8")]))?;
+        let text =
+            String::from_utf8(text).map_err(|_| invalid(&[Diagnostic::whole_file(&shown, "it is not UTF-8")]))?;
         Config::parse("config.toml", &text).map_err(|problems| invalid(&problems))
     }
 

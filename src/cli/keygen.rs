@@ -53,8 +53,7 @@ pub(crate) fn keygen(global: &Global, args: KeygenArgs) -> Result<ExitCode, Fail
     })?;
     file.write_all(key.encode().as_bytes())?;
     file.sync_all()?;
-    let made =
-        Made { document: "airssys-wasm/key/v1", path: shown.clone(), public_key: key.public().to_string() };
+    let made = Made { document: "airssys-wasm/key/v1", path: shown.clone(), public_key: key.public().to_string() };
     output::print(global.output, &made, || format!("{}\n", made.public_key))?;
     if !global.quiet {
         eprintln!("The secret key is in {shown}, readable by you alone. Whoever has it can sign as you.");

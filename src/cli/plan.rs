@@ -41,9 +41,7 @@ pub(crate) fn plan(global: &Global, args: PlanArgs) -> Result<ExitCode, Failure>
         eprintln!("{} {}", paint.yellow("warning:"), problem.message);
         problem.hint.iter().flat_map(|hint| hint.lines()).for_each(|line| eprintln!("  {line}"));
     }
-    output::print(global.output, &made.plan.document(), || {
-        colored(&made.plan, Paint::new(global, Stream::Stdout))
-    })?;
+    output::print(global.output, &made.plan.document(), || colored(&made.plan, Paint::new(global, Stream::Stdout)))?;
     if args.exit_zero {
         return Ok(ExitCode::SUCCESS);
     }

@@ -107,12 +107,14 @@ fn wasm_file(manifest: &str) -> String {
 fn read_key(path: &Path) -> Result<SigningKey, Failure> {
     let hint = "make one with: airssys-wasm keygen";
     let failed = |error: io::Error| {
-        Failure::message(Exit::Configuration, format!("the signing key {} can't be read: {error}", shown(path))).hint(hint)
+        Failure::message(Exit::Configuration, format!("the signing key {} can't be read: {error}", shown(path)))
+            .hint(hint)
     };
     let file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     let refuse = |why: &str, hint: String| {
-        Err(Failure::message(Exit::Authorization, format!("the signing key {} is refused: {why}", shown(path))).hint(hint))
+        Err(Failure::message(Exit::Authorization, format!("the signing key {} is refused: {why}", shown(path)))
+            .hint(hint))
     };
     if metadata.mode() & 0o077 != 0 {
         return refuse("others can read or change it", format!("chmod 600 {}", shown(path)));

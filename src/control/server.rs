@@ -58,7 +58,8 @@ impl Server {
             .route("/v1/logs/{name}", get(logs))
             .fallback(unknown)
             .with_state(shown);
-        let listener = OwnUserOnly { inner: self.listener, places: Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS)) };
+        let listener =
+            OwnUserOnly { inner: self.listener, places: Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS)) };
         let served = axum::serve(listener, router);
         let result = tokio::select! {
             // Both are dropped with the runtime: an open log stream must not hold up the stop.

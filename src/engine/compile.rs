@@ -3,8 +3,6 @@
 //! Takes only bytes whose digest the trust rules admitted, and checks that they are those bytes. Code
 //! that was compiled before is loaded by `code`.
 
-use std::sync::Arc;
-
 use wasmtime::component::Component;
 
 use super::{Engine, inspect};
@@ -65,14 +63,17 @@ pub enum CompileError {
 /// [`VerifiedArtifact`], so that code nobody signed cannot be run by mistake.
 #[derive(Clone)]
 pub struct CompiledComponent {
-    pub(super) component: Component,
-    pub(super) wasm: Digest,
-    pub(super) linked: Arc<std::sync::OnceLock<Result<super::Linked, super::LinkError>>>,
+    component: Component,
+    wasm: Digest,
 }
 
 impl CompiledComponent {
     pub(super) fn new(component: Component, wasm: Digest) -> Self {
-        Self { component, wasm, linked: Arc::default() }
+        Self { component, wasm }
+    }
+
+    pub(crate) fn component(&self) -> &Component {
+        &self.component
     }
 
     /// Digest of the wasm from which the code was made.

@@ -8,7 +8,6 @@ mod compile;
 mod config;
 mod inspect;
 mod limits;
-mod link;
 #[cfg(test)]
 mod tests;
 
@@ -20,11 +19,8 @@ pub use config::{EPOCH_TICK, MAX_WASM_STACK_BYTES, ticks};
 pub use limits::{
     InstanceLimiter, MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLE_ELEMENTS, MAX_TABLES, MemoryBudget, MemoryRefusal,
 };
-pub use link::{LinkError, Linked};
-use wasmtime::component::Linker;
 
 use crate::digest::{Digest, Digester};
-use crate::host::Guest;
 #[cfg(doc)]
 use crate::trust::VerifiedArtifact;
 
@@ -43,13 +39,12 @@ impl Default for EngineConfig {
     }
 }
 
-/// A compiler with one set of settings, the clock of its guests and what they may import.
+/// A compiler with one set of settings, and the clock of its guests.
 ///
 /// Cheap to clone; all clones are the same engine.
 #[derive(Clone)]
 pub struct Engine {
     wasmtime: wasmtime::Engine,
-    linker: std::sync::Arc<Linker<Guest>>,
     budget: MemoryBudget,
 }
 
@@ -63,13 +58,8 @@ impl Engine {
     pub fn new(config: &EngineConfig) -> Result<Self, EngineError> {
         let wasmtime =
             wasmtime::Engine::new(&config::wasmtime_config(config)).map_err(|e| EngineError(format!("{e:#}")))?;
-        let linker = link::quiet_linker(&wasmtime).map_err(|e| EngineError(format!("{e:#}")))?;
         config::start_clock(&wasmtime).map_err(|e| EngineError(format!("no thread for its clock: {e}")))?;
-        Ok(Self {
-            wasmtime,
-            linker: std::sync::Arc::new(linker),
-            budget: MemoryBudget::new(config.memory_budget_bytes),
-        })
+        Ok(Self { wasmtime, budget: MemoryBudget::new(config.memory_budget_bytes) })
     }
 
     /// Names everything that compiled code depends on besides the wasm: versions, settings, processor.
@@ -89,6 +79,10 @@ impl Engine {
         let mut feed = Feed(Digester::default());
         self.wasmtime.precompile_compatibility_hash().hash(&mut feed);
         feed.0.finish()
+    }
+
+    pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
+        &self.wasmtime
     }
 
     /// The memory that all instances of this engine draw from.

@@ -5,12 +5,14 @@
 
 mod config;
 pub mod contract;
+mod link;
 mod log;
 mod messaging;
 mod wasi;
 
 use std::sync::Arc;
 
+pub use link::{LinkError, Linked, QuietLinker};
 pub use messaging::{Outbox, SendError};
 pub(crate) use wasi::WouldWait;
 use wasmtime::component::Linker;
@@ -77,7 +79,7 @@ impl Guest {
 }
 
 /// Binds every interface of [`OFFERED`].
-pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     config::add_to_linker(linker)?;
     log::add_to_linker(linker)?;
     messaging::add_to_linker(linker)?;

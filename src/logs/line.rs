@@ -9,7 +9,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::escape::Escaped;
 
 /// What a line takes on disk besides its text, roughly, in bytes.
-pub(super) const OVERHEAD_BYTES: u64 = 96;
+const OVERHEAD_BYTES: u64 = 96;
+/// What a control character takes on disk beyond its one byte: `\u0000`.
+const ESCAPE_BYTES: u64 = 5;
+
+/// What a line with this text takes on disk, roughly, in bytes.
+pub(super) fn stored_bytes(text: &str) -> u64 {
+    let controls = text.bytes().filter(u8::is_ascii_control).count() as u64;
+    text.len() as u64 + OVERHEAD_BYTES + controls * ESCAPE_BYTES
+}
 
 /// How much a line matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -148,8 +148,8 @@ impl ComponentLog {
             Source::Guest => &self.component.guest,
             Source::Host => &self.component.host,
         };
-        // A line costs what it takes on disk, roughly: empty ones are not free.
-        let cost = kept.len() as u64 + line::OVERHEAD_BYTES;
+        // A line costs what it takes on disk: empty ones are not free, and control characters take six bytes.
+        let cost = line::stored_bytes(kept);
         if !locked(bucket).take(cost, Instant::now()) {
             return self.lose();
         }

@@ -91,10 +91,7 @@ pub struct Pass {
 
 impl Reconciler {
     /// Takes the state as it is on disk. Nothing runs yet; see [`Reconciler::start_committed`].
-    pub fn new(
-        opened: Opened,
-        parts: impl FnOnce(Store) -> Parts,
-    ) -> Result<Self, trust_file::TrustFileError> {
+    pub fn new(opened: Opened, parts: impl FnOnce(Store) -> Parts) -> Result<Self, trust_file::TrustFileError> {
         let Opened { store, snapshot, suspects, deaths: _ } = opened;
         let parts = parts(store);
         let loaded = trust_file::load(&parts.trust)?;
@@ -102,12 +99,22 @@ impl Reconciler {
             (parts.tell)(&Notice::Info { text });
         }
         if let Some(recovered) = &snapshot.recovered {
-            let why = Refusal::new("recovered", format!("the current generation was damaged ({}); generation {} took its place", recovered.why, recovered.number));
+            let why = Refusal::new(
+                "recovered",
+                format!(
+                    "the current generation was damaged ({}); generation {} took its place",
+                    recovered.why, recovered.number
+                ),
+            );
             (parts.tell)(&Notice::Problem { why });
         }
         for (name, why) in &snapshot.damaged {
             let why = Refusal::new("damaged-record", format!("its committed record {why}"));
-            (parts.tell)(&Notice::Failed { verb: "start", name: name.clone(), why: why.hint("the next pass makes it anew from its file") });
+            (parts.tell)(&Notice::Failed {
+                verb: "start",
+                name: name.clone(),
+                why: why.hint("the next pass makes it anew from its file"),
+            });
         }
         Ok(Self {
             good: snapshot.last_good,

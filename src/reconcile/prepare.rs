@@ -131,7 +131,12 @@ impl Preparer<'_> {
     }
 
     /// From memory, from the cache, or compiled now and then cached.
-    fn code_for(&self, name: &InstallationName, start: &Start, progress: &Progress) -> Result<CompiledComponent, Refusal> {
+    fn code_for(
+        &self,
+        name: &InstallationName,
+        start: &Start,
+        progress: &Progress,
+    ) -> Result<CompiledComponent, Refusal> {
         let wasm = start.record.artifact.wasm;
         if let Some(code) = self.code.get(&wasm) {
             return Ok(code);
@@ -141,7 +146,8 @@ impl Preparer<'_> {
             CacheLookup::Hit(checked) => self.engine.load(&start.artifact, &checked).ok(),
             CacheLookup::Miss => None,
             CacheLookup::Refused(why) => {
-                let text = format!("the cached code of {name} is not what this host wrote ({why}); it is compiled again");
+                let text =
+                    format!("the cached code of {name} is not what this host wrote ({why}); it is compiled again");
                 (self.tell)(&Notice::Info { text });
                 None
             }
@@ -168,7 +174,8 @@ impl Preparer<'_> {
                 .hint("the next pass fetches it again from its source")
         };
         let stored = self.store.objects().get_object(&key.wasm, MAX_WASM_BYTES);
-        let wasm = stored.map_err(|error| missing(error.to_string()))?.ok_or_else(|| missing("it is not there".into()))?;
+        let wasm =
+            stored.map_err(|error| missing(error.to_string()))?.ok_or_else(|| missing("it is not there".into()))?;
         let code = self.engine.compile(&start.artifact, &wasm).map_err(|error| not_compiled(&error))?;
         let bytes = code.serialize().map_err(|error| not_compiled(&error))?;
         // A cache that can't be written costs time at the next start and nothing else.
@@ -193,8 +200,12 @@ fn not_prepared(error: &PrepareError) -> Refusal {
     let (code, hint) = match error {
         PrepareError::OtherArtifact => ("other-artifact", "report this: the host mixed up two artifacts"),
         PrepareError::Link(_) => ("not-linkable", "the component was built for another host or version of the world"),
-        PrepareError::NobodyToTrigger => ("nobody-to-trigger", "remove the trigger, or use a release that handles messages"),
-        PrepareError::Refused(_) => ("init-refused", "`[config]` of the desired file reaches init; see also the component's log"),
+        PrepareError::NobodyToTrigger => {
+            ("nobody-to-trigger", "remove the trigger, or use a release that handles messages")
+        }
+        PrepareError::Refused(_) => {
+            ("init-refused", "`[config]` of the desired file reaches init; see also the component's log")
+        }
         PrepareError::Crashed(_) => ("init-crashed", "see the component's log; limits are in [limits]"),
     };
     Refusal::new(code, error.to_string()).hint(hint)

@@ -53,7 +53,8 @@ mod tests {
 
     fn text(edges: &[(&str, &[&str])]) -> String {
         let waves = waves(&set(edges));
-        let join = |wave: &Vec<InstallationName>| wave.iter().map(InstallationName::as_str).collect::<Vec<_>>().join(" ");
+        let join =
+            |wave: &Vec<InstallationName>| wave.iter().map(InstallationName::as_str).collect::<Vec<_>>().join(" ");
         waves.iter().map(join).collect::<Vec<_>>().join(" | ")
     }
 

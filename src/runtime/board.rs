@@ -98,10 +98,10 @@ impl Shared {
             });
             component.held = Some(note.clone());
         }
-        let last_pass = board.last_pass.as_ref().map(|(summary, ended)| PassSummary {
-            ended_ms_ago: millis(ended.elapsed()),
-            ..summary.clone()
-        });
+        let last_pass = board
+            .last_pass
+            .as_ref()
+            .map(|(summary, ended)| PassSummary { ended_ms_ago: millis(ended.elapsed()), ..summary.clone() });
         let budget = self.engine.memory_budget();
         HostStatus {
             document: STATUS_TYPE.to_owned(),

@@ -2,9 +2,9 @@
 
 use crate::actor::{ActorChange, ActorEvent, ActorPhase};
 use crate::escape::Escaped;
-use crate::resolution::Refusal;
 use crate::reconcile::notice::Notice;
 use crate::reconcile::{Pass, Reconciler, Tell};
+use crate::resolution::Refusal;
 
 use super::HostConfig;
 

@@ -97,11 +97,16 @@ pub fn load(location: &TrustLocation) -> Result<LoadedTrust, TrustFileError> {
     let file = match open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound && matches!(location, TrustLocation::Default(_)) => {
-            return Ok(LoadedTrust { policy: TrustPolicy::none(), warning: None, shown: format!("none ({shown} is missing)") });
+            return Ok(LoadedTrust {
+                policy: TrustPolicy::none(),
+                warning: None,
+                shown: format!("none ({shown} is missing)"),
+            });
         }
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
             let why = "it is a symbolic link".to_owned();
-            let remedy = "name the file itself: a link could be pointed elsewhere by whoever owns its directory".to_owned();
+            let remedy =
+                "name the file itself: a link could be pointed elsewhere by whoever owns its directory".to_owned();
             return Err(TrustFileError::Unsafe { path: shown, why, remedy });
         }
         Err(error) => return Err(TrustFileError::Unreadable { path: shown, error }),
@@ -128,9 +133,9 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 fn check_owner(file: &File, location: &TrustLocation, shown: &str) -> Result<Option<String>, TrustFileError> {
-    let metadata =
-        file.metadata().map_err(|error| TrustFileError::Unreadable { path: shown.to_owned(), error })?;
-    let refuse = |why: &str, remedy: String| Err(TrustFileError::Unsafe { path: shown.to_owned(), why: why.to_owned(), remedy });
+    let metadata = file.metadata().map_err(|error| TrustFileError::Unreadable { path: shown.to_owned(), error })?;
+    let refuse =
+        |why: &str, remedy: String| Err(TrustFileError::Unsafe { path: shown.to_owned(), why: why.to_owned(), remedy });
     let own = rustix::process::geteuid().as_raw();
     if !metadata.is_file() {
         return refuse("it is no regular file", "put the policy into a plain file".to_owned());
@@ -202,7 +207,8 @@ mod tests {
     fn t23_a_fifo_does_not_block_the_host() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("trust.toml");
-        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, Mode::from_raw_mode(0o600), 0).expect("made");
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, Mode::from_raw_mode(0o600), 0)
+            .expect("made");
         assert!(load(&TrustLocation::Named(path)).is_err());
     }
 

@@ -69,7 +69,11 @@ fn host(text: &mut String, status: &HostStatus) {
             let _ = writeln!(text, "host        running for {uptime}, pid {}, version {}", host.pid, host.version);
             let _ = writeln!(text, "watching    {}; workers: {}", host.watch, host.workers);
             let used = ByteSize(host.memory_used_bytes >> 10 << 10);
-            let _ = writeln!(text, "memory      {used} of {} for instances", ByteSize(host.memory_budget_bytes >> 20 << 20));
+            let _ = writeln!(
+                text,
+                "memory      {used} of {} for instances",
+                ByteSize(host.memory_budget_bytes >> 20 << 20)
+            );
         }
     }
     if let Some(desired) = &status.desired {
@@ -93,11 +97,16 @@ fn host(text: &mut String, status: &HostStatus) {
 fn describe(text: &mut String, component: &ComponentStatus) {
     let _ = writeln!(text, "\n{}  {}", component.name, component.state.word());
     if let Some(installed) = &component.installed {
-        let _ = writeln!(text, "  package     {} {} (sequence {})", installed.package, installed.version, installed.sequence);
+        let _ = writeln!(
+            text,
+            "  package     {} {} (sequence {})",
+            installed.package, installed.version, installed.sequence
+        );
         let _ = writeln!(text, "  wasm        {}", installed.wasm);
         let _ = writeln!(text, "  target      {}", installed.target);
         let _ = writeln!(text, "  signed by   {}: {}", installed.publisher, installed.signers.join(", "));
-        let permissions = if installed.permissions.is_empty() { "none".to_owned() } else { installed.permissions.join(", ") };
+        let permissions =
+            if installed.permissions.is_empty() { "none".to_owned() } else { installed.permissions.join(", ") };
         let _ = writeln!(text, "  may         {permissions}");
         let _ = writeln!(text, "  file        {}", installed.file);
     }

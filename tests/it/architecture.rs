@@ -18,8 +18,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("state", &["home"]),
     ("watch", &["safe_open"]),
     ("logs", &[]),
-    // The engine links what the host offers, and the host's functions count against the engine's limits.
-    ("engine", &["host", "logs", "state"]),
+    ("engine", &["state"]),
     ("host", &["engine", "logs"]),
     ("actor", &["engine", "host", "logs"]),
     ("reconcile", &["actor", "engine", "home", "logs", "safe_open", "source", "state", "watch"]),

@@ -148,7 +148,10 @@ fn an_update_whose_init_fails_is_held_and_the_old_version_goes_on() {
         world.publish("idle", &release(&format!("1.0.{sequence}"), sequence, wasm));
         host.wait_for(&["one", "update failed"]);
         let list = stdout(&world.output(&["list"]));
-        assert!(list.lines().any(|line| line.starts_with("one ") && line.contains("running") && line.contains("1.0.0")), "{list}");
+        assert!(
+            list.lines().any(|line| line.starts_with("one ") && line.contains("running") && line.contains("1.0.0")),
+            "{list}"
+        );
     }
     world.publish("idle", &release("2.0.0", 9, &idle("9")));
     host.wait_for(&["one", "updated", "1.0.0 -> 2.0.0"]);

@@ -22,7 +22,8 @@ pub fn needs_tool(tool: &str) -> bool {
 /// A seed from `AIRSSYS_TEST_SEED` or from the clock, printed.
 pub fn seed(what: &str) -> u64 {
     let given = std::env::var("AIRSSYS_TEST_SEED").ok().and_then(|text| text.parse().ok());
-    let clock = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |t| t.as_nanos() as u64);
+    let clock =
+        || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |t| t.as_nanos() as u64);
     let seed = given.unwrap_or_else(clock);
     println!("{what}: AIRSSYS_TEST_SEED={seed}");
     seed

@@ -18,6 +18,10 @@ use crate::record::{ArtifactIdentity, Record};
 use crate::test_guest::TestGuest;
 
 mod basics;
+mod hostile;
+mod messages;
+mod speed;
+mod switching;
 
 /// Longest time that a test waits for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -197,6 +201,7 @@ impl Actor {
             publisher: "test".to_owned(),
             signers: BTreeSet::new(),
             ask: effective.clone(),
+            expires: None,
         };
         let origin = Origin { file: format!("{}.toml", self.name), lines: BTreeMap::new() };
         Record { spec, origin, artifact, effective, limits: self.limits }

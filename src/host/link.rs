@@ -3,14 +3,16 @@
 //! There is one linker, the quiet one: no import waits for anything. What the imports do stands in
 //! `host`; who may be sent to is the actor system's decision.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{ComponentExportIndex, ComponentNamedList, InstancePre, Lift, Linker, Lower};
 
-use super::{CompiledComponent, Engine};
+use super::{Guest, OFFERED, add_to_linker, contract};
+use crate::digest::Digest;
+use crate::engine::{CompiledComponent, Engine};
 use crate::escape::escape;
-use crate::host::{self, Guest, contract};
 
 /// Longest list of names that an error shows.
 const MAX_LISTED: usize = 32;
@@ -64,8 +66,7 @@ fn list(names: &[String]) -> String {
     text
 }
 
-/// A component whose imports are bound and whose exports are found. Cheap to clone.
-#[derive(Clone)]
+/// A component whose imports are bound and whose exports are found.
 pub struct Linked {
     pub(crate) pre: InstancePre<Guest>,
     pub(crate) exports: Exports,
@@ -86,45 +87,61 @@ impl Linked {
     }
 }
 
-pub(super) fn quiet_linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
-    let mut linker = Linker::new(engine);
-    host::add_to_linker(&mut linker)?;
-    Ok(linker)
+/// Binds components to the interfaces of this host, none of which waits for anything.
+pub struct QuietLinker {
+    linker: Linker<Guest>,
+    /// What is in use: installations of one artifact share it.
+    linked: Mutex<BTreeMap<Digest, Weak<Linked>>>,
 }
 
-impl Engine {
+impl QuietLinker {
+    /// A linker for components of `engine`.
+    pub fn new(engine: &Engine) -> wasmtime::Result<Self> {
+        let mut linker = Linker::new(engine.wasmtime());
+        add_to_linker(&mut linker)?;
+        Ok(Self { linker, linked: Mutex::default() })
+    }
+
     /// The imports of a component that this host cannot satisfy, in the order of their names, escaped.
     pub fn missing_imports(&self, compiled: &CompiledComponent) -> Vec<String> {
-        let ty = compiled.component.component_type();
+        let ty = compiled.component().component_type();
         let missing: BTreeSet<String> = ty
-            .imports(&self.wasmtime)
-            .filter(|(name, _)| !host::OFFERED.iter().any(|offered| satisfies(offered, name)))
+            .imports(self.linker.engine())
+            .filter(|(name, _)| !OFFERED.iter().any(|offered| satisfies(offered, name)))
             // A world may import an interface for its types alone; an instance without functions asks for nothing.
-            .filter(|(_, import)| !is_only_types(&self.wasmtime, &import.ty))
+            .filter(|(_, import)| !is_only_types(self.linker.engine(), &import.ty))
             .map(|(name, _)| escape(name))
             .collect();
         missing.into_iter().collect()
     }
 
-    /// Binds the imports and finds the exports. The answer is kept with the component.
-    pub fn link(&self, compiled: &CompiledComponent) -> Result<Linked, LinkError> {
-        compiled.linked.get_or_init(|| self.link_now(compiled)).clone()
+    /// Binds the imports and finds the exports.
+    pub fn link(&self, compiled: &CompiledComponent) -> Result<Arc<Linked>, LinkError> {
+        let known = || self.linked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(linked) = known().get(&compiled.wasm()).and_then(Weak::upgrade) {
+            return Ok(linked);
+        }
+        let linked = Arc::new(self.link_now(compiled)?);
+        let mut known = known();
+        known.retain(|_, linked| linked.strong_count() > 0);
+        known.insert(compiled.wasm(), Arc::downgrade(&linked));
+        Ok(linked)
     }
 
     fn link_now(&self, compiled: &CompiledComponent) -> Result<Linked, LinkError> {
         let missing = self.missing_imports(compiled);
         if !missing.is_empty() {
-            let offered = host::OFFERED.iter().map(|name| (*name).to_owned()).collect();
+            let offered = OFFERED.iter().map(|name| (*name).to_owned()).collect();
             return Err(LinkError::MissingImports { missing, offered });
         }
         let pre = self
             .linker
-            .instantiate_pre(&compiled.component)
+            .instantiate_pre(compiled.component())
             .map_err(|e| LinkError::OtherImportType(escape(&format!("{e:#}"))))?;
         let exports = find_exports(&pre)?;
         if exports.init.is_none() && exports.handle.is_none() {
-            let ty = compiled.component.component_type();
-            let exported = ty.exports(&self.wasmtime).map(|(name, _)| escape(name)).collect();
+            let ty = compiled.component().component_type();
+            let exported = ty.exports(self.linker.engine()).map(|(name, _)| escape(name)).collect();
             let known = vec![contract::LIFECYCLE.to_owned(), contract::MESSAGE_HANDLER.to_owned()];
             return Err(LinkError::NothingToCall { exported, known });
         }

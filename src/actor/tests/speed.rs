@@ -1,0 +1,111 @@
+//! What a message costs, next to what the bare call costs in the same run.
+//!
+//! Ignored by default; the numbers mean something only with optimisation:
+//! `CARGO_PROFILE_TEST_OPT_LEVEL=3 cargo test --lib actor::tests::speed -- --ignored --nocapture --test-threads 1`
+
+use super::*;
+use crate::actor::instance::{Call, Instance};
+use crate::actor::version::Version;
+use crate::host::contract::{Message, Sender};
+
+const ROUNDS: usize = 5;
+
+/// Processor time of this process: on a busy machine it says more than the clock on the wall.
+fn cpu_ns() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
+}
+
+fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers[numbers.len() / 2]
+}
+
+/// Passes on what it gets, except at the end of the chain.
+fn forwarder() -> TestGuest {
+    TestGuest::new().handle(
+        r#"(drop (call $send @"next" (local.get $ptr) (local.get $len)))
+           (call $ok_none)"#,
+    )
+}
+
+/// Processor nanoseconds of a call without mailbox and threads, around a ring of instances.
+fn bare_call_ns(host: &Host, guest: &TestGuest, instances: usize, calls: usize) -> f64 {
+    let compiled = host.compile(guest);
+    let record = Arc::new(Actor::new("bare").record(compiled.wasm()));
+    let linked = host.system.core.linker.link(&compiled).unwrap();
+    let version = Arc::new(Version::new(record, linked, host.logs.component(&name("bare"))));
+    let mut ring: Vec<Instance> =
+        (0..instances).map(|_| Instance::start(&version, &host.system.core).ok().unwrap()).collect();
+    let call = Call { time: Duration::from_secs(5), hops: 0, sends: 256 };
+    let start = cpu_ns();
+    for id in 0..calls {
+        let message = Message { id: id as u64, sender: Sender::Host, payload: vec![7; 64] };
+        ring[id % instances].handle(message, &call).unwrap();
+    }
+    (cpu_ns() - start) / calls as f64
+}
+
+#[test]
+#[ignore = "measures"]
+fn messages_between_pairs_against_bare_calls() {
+    let host = Host::with(|config| config.max_hops = u32::MAX);
+    let workers = std::thread::available_parallelism().unwrap().get() as f64;
+    for pairs in [1, 64, 1000] {
+        let guest = forwarder();
+        let compiled = host.compile(&guest);
+        let names: Vec<String> = (0..2 * pairs).map(|i| format!("p{pairs}-{i}")).collect();
+        let steps = names.iter().enumerate().map(|(i, own)| {
+            let mut actor = Actor::new(String::leak(own.clone()));
+            actor.links = vec![("next", String::leak(names[i ^ 1].clone()))];
+            let standby = host.prepare_compiled(&actor, &compiled).unwrap();
+            Switch::Activate { standby, moved_from: None }
+        });
+        let steps = steps.collect();
+        host.system.switch(steps);
+        for own in names.iter().step_by(2) {
+            host.system.send_from_host(&name(own), vec![7; 64]).unwrap();
+        }
+        let handled = || -> u64 { host.system.statuses().iter().map(|s| s.counts.handled).sum() };
+        let mut costs = Vec::new();
+        let mut rates = Vec::new();
+        for _ in 0..ROUNDS {
+            let (before, start, cpu) = (handled(), Instant::now(), cpu_ns());
+            std::thread::sleep(Duration::from_millis(500));
+            let messages = (handled() - before) as f64;
+            costs.push((cpu_ns() - cpu) / messages);
+            rates.push(messages / start.elapsed().as_secs_f64());
+        }
+        let (cost, rate) = (median(costs), median(rates) / 1e6);
+        println!("{pairs:5} pairs, {workers} workers: {cost:.0} ns of processor a message, {rate:.3} M messages/s");
+        for own in &names {
+            host.stop(own);
+        }
+    }
+    for instances in [1, 2000] {
+        let bare =
+            |guest: &TestGuest| median((0..ROUNDS).map(|_| bare_call_ns(&host, guest, instances, 50_000)).collect());
+        println!(
+            "bare calls around {instances} instances: echo {:.0} ns, send to nobody {:.0} ns",
+            bare(&echo()),
+            bare(&forwarder())
+        );
+    }
+}
+
+#[test]
+#[ignore = "measures"]
+fn round_trips_from_the_host() {
+    let host = Host::new();
+    host.run(&Actor::new("echo"), &echo());
+    let mut times: Vec<Duration> = (0..50_000)
+        .map(|_| {
+            let start = Instant::now();
+            host.ask("echo", &[7; 64]).unwrap();
+            start.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    let at = |part: usize| times[times.len() * part / 1000];
+    println!("round trip: p50 {:?}, p99 {:?}, p99.9 {:?}", at(500), at(990), at(999));
+}
