@@ -170,21 +170,21 @@ fn refusals_read_well() {
            |
         10 | [wasm]
            |  ^^^^
-          = help: `airssys-wasm sign` writes it
+           = help: `airssys-wasm sign` writes it
 
         error: `size` is missing from [wasm]
           --> Component.toml:10:2
            |
         10 | [wasm]
            |  ^^^^
-          = help: `airssys-wasm sign` writes it
+           = help: `airssys-wasm sign` writes it
 
         error: unknown key `limits.memroy`
           --> Component.toml:18:1
            |
         18 | memroy = "32MiB"
            | ^^^^^^
-          = help: did you mean `memory`?
+           = help: did you mean `memory`?
 
     "#]].assert_eq(&told.join("\n"));
 }

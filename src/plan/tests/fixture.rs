@@ -110,6 +110,7 @@ pub fn artifact(spec: &Spec, version: &str) -> ArtifactIdentity {
         publisher: "acme".to_owned(),
         signers: BTreeSet::from([key(0xa1)]),
         ask: Permissions::none(),
+        expires: None,
         version,
     }
 }
