@@ -41,14 +41,21 @@ pub struct Table<'d, 't> {
     /// Dotted path with a trailing dot, empty for the document.
     path: String,
     span: Range<usize>,
-    /// Keys that were asked for, and whether a person may be pointed to them.
-    asked: Vec<(String, bool)>,
+    /// Keys that were asked for and that a person may be pointed to, a line each.
+    known: String,
+    /// Where the keys start that are there and were asked for.
+    found: Vec<usize>,
 }
 
 impl<'d, 't> Table<'d, 't> {
     /// A cursor over the whole document.
     pub fn document(document: &'d Spanned<DeTable<'t>>) -> Self {
-        Self { entries: document.get_ref(), path: String::new(), span: 0..0, asked: Vec::new() }
+        Self::new(document.get_ref(), String::new(), 0..0)
+    }
+
+    fn new(entries: &'d DeTable<'t>, path: String, span: Range<usize>) -> Self {
+        // Enough for all keys of most tables: asking is what readers do most.
+        Self { entries, path, span, known: String::with_capacity(128), found: Vec::new() }
     }
 
     /// Where the table's header or value stands.
@@ -63,8 +70,10 @@ impl<'d, 't> Table<'d, 't> {
 
     /// Takes a key, if it is there.
     pub fn take(&mut self, key: &str) -> Option<Value<'d, 't>> {
-        self.asked.push((key.to_owned(), true));
-        self.peek(key)
+        let value = self.find(key);
+        self.known += key;
+        self.known += "\n";
+        value
     }
 
     /// Whether the key is there, without taking it.
@@ -72,31 +81,35 @@ impl<'d, 't> Table<'d, 't> {
         self.entries.contains_key(key)
     }
 
-    fn peek(&self, key: &str) -> Option<Value<'d, 't>> {
-        let (name, value) = self.entries.get_key_value(key)?;
-        Some(self.value(name, value))
+    fn find(&mut self, key: &str) -> Option<Value<'d, 't>> {
+        let (key, value) = self.entries.get_key_value(key)?;
+        let start = key.span().start;
+        if !self.found.contains(&start) {
+            self.found.push(start);
+        }
+        Some(self.value(key, value))
     }
 
     /// Takes everything that is left, in the order of the keys: for tables whose keys are free.
     pub fn take_rest(&mut self) -> Vec<(String, Value<'d, 't>)> {
-        let rest: Vec<_> =
-            self.unasked().map(|(key, value)| (key.get_ref().to_string(), self.value(key, value))).collect();
-        self.asked.extend(rest.iter().map(|(key, _)| (key.clone(), false)));
+        let rest = self.unasked().map(|(key, value)| (key.get_ref().to_string(), self.value(key, value))).collect();
+        self.found = self.entries.keys().map(|key| key.span().start).collect();
         rest
     }
 
     /// Whether a key is there that nobody asked for yet.
     pub fn has_unasked(&self) -> bool {
-        self.unasked().next().is_some()
+        self.found.len() < self.entries.len()
     }
 
     fn unasked(&self) -> impl Iterator<Item = (&'d Spanned<DeString<'t>>, &'d Spanned<DeValue<'t>>)> {
-        self.entries.iter().filter(|(key, _)| !self.asked.iter().any(|(asked, _)| asked == key.get_ref()))
+        let entries = self.has_unasked().then_some(self.entries).into_iter().flatten();
+        entries.filter(|(key, _)| !self.found.contains(&key.span().start))
     }
 
     fn value(&self, key: &'d Spanned<DeString<'t>>, value: &'d Spanned<DeValue<'t>>) -> Value<'d, 't> {
         Value {
-            path: format!("{}{}", self.path, key.get_ref()),
+            path: [self.path.as_str(), key.get_ref()].concat(),
             key_span: key.span(),
             span: value.span(),
             value: value.get_ref(),
@@ -144,8 +157,7 @@ impl<'d, 't> Table<'d, 't> {
 
     /// Refuses a key by name: it is known, and this version does not carry it out.
     pub fn refuse(&mut self, key: &str, why: &str, report: &mut Report<'t>) {
-        self.asked.push((key.to_owned(), false));
-        if let Some(value) = self.peek(key) {
+        if let Some(value) = self.find(key) {
             let message = format!("`{}` is not supported by this version", shown(&value.path));
             report.error_with_hint(value.key_span, message, why);
         }
@@ -167,10 +179,9 @@ impl<'d, 't> Table<'d, 't> {
         if let Some(home) = report.home_of(key) {
             return format!("`{key}` belongs {home}");
         }
-        let known = || self.asked.iter().filter(|(_, listed)| *listed).map(|(known, _)| known.as_str());
-        match nearest(key, known()) {
+        match nearest(key, self.known.lines()) {
             Some(name) => format!("did you mean `{name}`?"),
-            None => format!("known here: {}", known().collect::<Vec<_>>().join(", ")),
+            None => format!("known here: {}", self.known.lines().collect::<Vec<_>>().join(", ")),
         }
     }
 }

@@ -34,7 +34,9 @@ pub enum ParseNameError {
 
 /// Tells look-alikes of other scripts from the letters that they look like.
 fn code_point(c: char) -> String {
-    if c.is_ascii() { String::new() } else { format!(" (U+{:04X})", u32::from(c)) }
+    // One that can't be seen is shown by its number already.
+    let is_seen = c.escape_debug().eq([c]);
+    if is_seen && !c.is_ascii() { format!(" (U+{:04X})", u32::from(c)) } else { String::new() }
 }
 
 fn check_part(part: &str) -> Result<(), ParseNameError> {

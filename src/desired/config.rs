@@ -48,20 +48,20 @@ impl Reader<'_, '_> {
 
     fn value(&mut self, value: &Spanned<DeValue<'_>>) -> Option<Json> {
         if self.path.len() > MAX_CONFIG_DEPTH {
-            return self.refuse(value, &format!("is nested deeper than {MAX_CONFIG_DEPTH} levels"), None);
+            return self.refuse(value, &format!("is nested deeper than {MAX_CONFIG_DEPTH} levels"), "write it flatter");
         }
         match value.get_ref() {
             DeValue::String(text) => Some(Json::String(text.to_string())),
             DeValue::Boolean(value) => Some(Json::Bool(*value)),
             DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
                 Ok(number) => Some(Json::Number(number.into())),
-                Err(_) => self.refuse(value, "is no 64-bit integer", Some("write it as a string")),
+                Err(_) => self.refuse(value, "is no 64-bit integer", "write it as a string"),
             },
             DeValue::Float(number) => match number.as_str().parse().ok().and_then(Number::from_f64) {
                 Some(number) => Some(Json::Number(number)),
-                None => self.refuse(value, "is no finite number; JSON has no other", None),
+                None => self.refuse(value, "is no finite number; JSON has no other", "put it in quotes"),
             },
-            DeValue::Datetime(_) => self.refuse(value, "is a date; JSON has none", Some("put it in quotes")),
+            DeValue::Datetime(_) => self.refuse(value, "is a date; JSON has none", "put it in quotes"),
             DeValue::Array(items) => {
                 let mut array = Vec::with_capacity(items.len());
                 for (index, item) in items.iter().enumerate() {
@@ -75,12 +75,9 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn refuse(&mut self, value: &Spanned<DeValue<'_>>, what: &str, hint: Option<&str>) -> Option<Json> {
+    fn refuse(&mut self, value: &Spanned<DeValue<'_>>, what: &str, hint: &str) -> Option<Json> {
         let message = format!("`{}` {what}", self.key());
-        match hint {
-            Some(hint) => self.report.error_with_hint(value.span(), message, hint),
-            None => self.report.error(value.span(), message),
-        }
+        self.report.error_with_hint(value.span(), message, hint);
         None
     }
 

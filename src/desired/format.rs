@@ -127,6 +127,14 @@ fn read_rest<'t>(
             report.error_with_hint(value.key_span, "`package` must be a string, not a table", hint);
             return None;
         }
+        let text = value.string(report)?;
+        if let Some((package, version)) = text.split_once('@') {
+            let message = format!("`package` can't be \"{}\": it is a name without a version", shown(text));
+            let hint =
+                format!("write package = \"{}\", and in [require] version = \"{}\"", shown(package), shown(version));
+            report.error_with_hint(value.span, message, hint);
+            return None;
+        }
         value.parsed(report)
     });
     let enabled = root.take("enabled").and_then(|value| value.boolean(report));
@@ -260,6 +268,7 @@ fn require<'t>(mut table: Table<'_, 't>, report: &mut Report<'t>) -> Require {
 fn grant<'t>(value: &Value<'_, 't>, report: &mut Report<'t>) -> Option<Grant> {
     let grant = Grant::read(value.table(report)?, report);
     let DeValue::Table(table) = value.raw() else { return None };
+    refuse_open_customs(table, report);
     let start_of = |is_wanted: &dyn Fn(&str) -> bool| {
         table.keys().filter(|key| is_wanted(key.get_ref())).map(|key| key.span()).min_by_key(|span| span.start)
     };
@@ -272,6 +281,21 @@ fn grant<'t>(value: &Value<'_, 't>, report: &mut Report<'t>) -> Option<Grant> {
         report.error_with_hint(without, message, "write `without` as the first line of [grant]");
     }
     Some(grant)
+}
+
+/// Refuses custom permissions whose table has no end of its own. Such a permission is its whole table, so the
+/// first lines of the table would be another permission.
+fn refuse_open_customs<'t>(grant: &DeTable<'t>, report: &mut Report<'t>) {
+    let Some(DeValue::Table(customs)) = grant.get("custom").map(Spanned::get_ref) else { return };
+    for (name, value) in customs.iter() {
+        if value.get_ref().is_table() && !report.text()[value.span()].starts_with('{') {
+            let name_shown = shown(name.get_ref());
+            let message = format!("`grant.custom.{name_shown}` must be written in braces");
+            let hint =
+                format!("write custom.{name_shown} = {{ … }} in [grant], so that half a file grants nothing else");
+            report.error_with_hint(name.span(), message, hint);
+        }
+    }
 }
 
 /// Whether a declined entry narrows what is granted.

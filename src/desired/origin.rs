@@ -3,7 +3,9 @@
 //! Values deep in `[config]` have no line of their own; they are the guest's, not the plan's.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::document::Report;
@@ -17,45 +19,60 @@ const MAX_LEVELS: usize = 4;
 
 /// The lines of all keys, and of all texts in arrays.
 pub fn lines(document: &DeTable<'_>, report: &Report<'_>) -> BTreeMap<String, u32> {
-    let mut lines = BTreeMap::new();
-    add_table("", document, MAX_LEVELS, report, &mut lines);
-    lines
+    let mut lines = Lines { report, path: String::new(), found: Vec::new() };
+    lines.add_table(document, MAX_LEVELS);
+    // Of two equal texts in an array, the first counts.
+    let mut found = lines.found;
+    found.reverse();
+    found.into_iter().collect()
 }
 
-fn add_table(prefix: &str, table: &DeTable<'_>, levels: usize, report: &Report<'_>, lines: &mut BTreeMap<String, u32>) {
-    let (levels, most) = if prefix == "config." { (1, MAX_CONFIG_LINES) } else { (levels, usize::MAX) };
-    for (key, value) in table.iter().filter(|(key, _)| key.get_ref().len() <= MAX_KEY_BYTES).take(most) {
-        let path = format!("{prefix}{}", key.get_ref());
-        match value.get_ref() {
-            DeValue::Table(inner) if levels > 1 => add_table(&format!("{path}."), inner, levels - 1, report, lines),
-            DeValue::Array(items) if levels > 1 => add_items(&path, items, levels - 1, report, lines),
-            _ => {}
-        }
-        add(path, report.line_of(&key.span()), lines);
-    }
+struct Lines<'r, 't> {
+    report: &'r Report<'t>,
+    /// The key at hand.
+    path: String,
+    found: Vec<(String, u32)>,
 }
 
-fn add_items(
-    path: &str,
-    items: &[toml::Spanned<DeValue<'_>>],
-    levels: usize,
-    report: &Report<'_>,
-    lines: &mut BTreeMap<String, u32>,
-) {
-    for (index, item) in items.iter().enumerate() {
-        let line = report.line_of(&item.span());
-        match item.get_ref() {
-            DeValue::String(text) if text.len() <= MAX_KEY_BYTES => add(format!("{path} \"{text}\""), line, lines),
-            DeValue::Table(inner) => {
-                add(format!("{path}[{index}]"), line, lines);
-                add_table(&format!("{path}[{index}]."), inner, levels, report, lines);
+impl Lines<'_, '_> {
+    fn add_table(&mut self, table: &DeTable<'_>, levels: usize) {
+        let (levels, most) = if self.path == "config." { (1, MAX_CONFIG_LINES) } else { (levels, usize::MAX) };
+        for (key, value) in table.iter().filter(|(key, _)| key.get_ref().len() <= MAX_KEY_BYTES).take(most) {
+            let outer = self.path.len();
+            self.path += key.get_ref();
+            self.add("", &key.span());
+            match value.get_ref() {
+                DeValue::Table(inner) if levels > 1 => {
+                    self.path += ".";
+                    self.add_table(inner, levels - 1);
+                }
+                DeValue::Array(items) if levels > 1 => self.add_items(items, levels - 1),
+                _ => {}
             }
-            _ => {}
+            self.path.truncate(outer);
         }
     }
-}
 
-/// Of two equal texts in an array, the first counts.
-fn add(key: String, line: u32, lines: &mut BTreeMap<String, u32>) {
-    lines.entry(key).or_insert(line);
+    fn add_items(&mut self, items: &[Spanned<DeValue<'_>>], levels: usize) {
+        for (index, item) in items.iter().enumerate() {
+            match item.get_ref() {
+                DeValue::String(text) if text.len() <= MAX_KEY_BYTES => {
+                    self.add(&[" \"", text, "\""].concat(), &item.span());
+                }
+                DeValue::Table(inner) => {
+                    let outer = self.path.len();
+                    self.path += &format!("[{index}]");
+                    self.add("", &item.span());
+                    self.path += ".";
+                    self.add_table(inner, levels);
+                    self.path.truncate(outer);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn add(&mut self, text: &str, span: &Range<usize>) {
+        self.found.push(([self.path.as_str(), text].concat(), self.report.line_of(span)));
+    }
 }

@@ -57,9 +57,13 @@ fn lines_for(path: &str) -> String {
 
 fn read_path<'t>(value: &Value<'_, 't>, report: &mut Report<'t>) -> Option<String> {
     let path = value.string(report)?;
+    let written = &report.text()[value.span.clone()];
     let name = path.trim_end_matches('/').rsplit('/').next().unwrap_or(path);
     let problem = if path.is_empty() {
         ("is empty", DIRECTORY)
+    } else if written.starts_with("\"\"\"") || written.starts_with("'''") {
+        // Of `"""a""""`, which is `a"`, the part without the last character is another valid path.
+        ("is written in three quotes", "write it in one pair of quotes, so that half a file never names another path")
     } else if path.len() > MAX_SOURCE_PATH_BYTES {
         ("is too long for a path", DIRECTORY)
     } else if path.contains(char::is_control) {

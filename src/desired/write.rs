@@ -71,8 +71,17 @@ fn line(key: &str, value: Option<&impl ToString>) -> String {
     value.map_or(String::new(), |value| format!("{key} = {}\n", quoted(value)))
 }
 
+/// Always on one line: of `"""a""""`, which is `a"`, the part without the last character is valid too.
 fn quoted(value: &impl ToString) -> String {
-    Toml::String(value.to_string()).to_string()
+    let mut text = String::from("\"");
+    for c in value.to_string().chars() {
+        match c {
+            '"' | '\\' => text.extend(['\\', c]),
+            c if c.is_control() => text += &format!("\\u{:04X}", u32::from(c)),
+            c => text.push(c),
+        }
+    }
+    text + "\""
 }
 
 fn limit_lines(limits: &LimitOverrides) -> String {

@@ -23,7 +23,7 @@ pub fn parse<'t>(text: &'t str, report: &mut Report<'t>) -> Spanned<DeTable<'t>>
     let too_deep = |at: Range<usize>, report: &mut Report<'t>| {
         let message = format!("tables and arrays are nested deeper than {MAX_NESTING} levels");
         report.distrust(0..usize::MAX);
-        report.syntax_error(at, message, None);
+        report.syntax_error(at, message, Some("write it flatter".to_owned()));
         Spanned::new(0..0, DeTable::new())
     };
     // Brackets and dots are the only things that nest; few files need a second look.
@@ -104,22 +104,31 @@ fn find_too_deep(text: &str) -> Option<Range<usize>> {
 }
 
 /// Reports one error a line, and nothing that only follows from another error.
+///
+/// There may be as many errors as bytes: what looks at text or tree is done once for each line.
 fn report_errors<'t>(text: &'t str, document: &DeTable<'t>, errors: &[(Range<usize>, &str)], report: &mut Report<'t>) {
-    if let Some(foreign) = explain_foreign(text, errors) {
+    let unclosed = find_unclosed(text, document, errors);
+    let trusted = unclosed.as_ref().map_or(text.len() + 1, |unclosed| unclosed.span.start);
+    let is_same_line =
+        |a: &&(Range<usize>, &str), b: &&(Range<usize>, &str)| report.line_of(&a.0) == report.line_of(&b.0);
+    let errors: Vec<_> = errors.iter().take_while(|(span, _)| span.start < trusted).collect();
+    let first_of_lines: Vec<_> = errors.chunk_by(is_same_line).map(|line| line[0]).collect();
+    if let Some(foreign) = explain_foreign(text, &first_of_lines) {
         report.distrust(0..usize::MAX);
         return report.syntax_error(foreign.span, foreign.message, foreign.hint);
     }
-    let unclosed = errors.iter().filter_map(|(span, message)| find_unclosed(text, document, span.start, message));
-    let unclosed = unclosed.min_by_key(|unclosed| unclosed.span.start);
-    let trusted = unclosed.as_ref().map_or(text.len() + 1, |unclosed| unclosed.span.start);
-    for (span, message) in errors.iter().filter(|(span, _)| span.start < trusted) {
+    for (span, message) in first_of_lines {
         if message.starts_with("unclosed table") || message.starts_with("unclosed array table") {
             // The keys below were read as keys of another table.
             let end = text[span.start..].find("\n[").map_or(text.len(), |at| span.start + at);
             report.distrust(span.start..end);
         }
-        let explained = explain(text, span.clone(), message);
-        report.syntax_error(explained.span, explained.message, explained.hint);
+        if report.is_full() {
+            report.syntax_error(span.clone(), String::new(), None);
+        } else {
+            let explained = explain(text, span.clone(), message);
+            report.syntax_error(explained.span, explained.message, explained.hint);
+        }
     }
     if let Some(unclosed) = unclosed {
         report.distrust(unclosed.span.start..usize::MAX);
@@ -128,7 +137,7 @@ fn report_errors<'t>(text: &'t str, document: &DeTable<'t>, errors: &[(Range<usi
 }
 
 /// A text that is something else as a whole, so that single errors say nothing.
-fn explain_foreign(text: &str, errors: &[(Range<usize>, &str)]) -> Option<Explained> {
+fn explain_foreign(text: &str, errors: &[&(Range<usize>, &str)]) -> Option<Explained> {
     let explained =
         |span, message: &str, hint: &str| Explained { span, message: message.to_owned(), hint: Some(hint.to_owned()) };
     let start = text.len() - text.trim_start().len();
@@ -150,24 +159,26 @@ fn line_at(text: &str, at: usize) -> Range<usize> {
     start..start + text[start..end].trim_end().len()
 }
 
-/// The opening of the value that runs up to `end` because nothing closes it.
-fn find_unclosed(text: &str, table: &DeTable<'_>, end: usize, message: &str) -> Option<Explained> {
-    let (what, width, hint) = if message.starts_with("unclosed array,") {
-        ("the array", 1, "add `]` after its last item")
-    } else if message.starts_with("unclosed inline table") {
-        ("the table", 1, "add `}` after its last value")
-    } else if message.starts_with("invalid multi-line") {
-        ("the text", 3, "add the same three quotes at its end")
-    } else {
-        return None;
+/// The opening of the outermost value that runs on because nothing closes it.
+fn find_unclosed(text: &str, document: &DeTable<'_>, errors: &[(Range<usize>, &str)]) -> Option<Explained> {
+    // What is never closed is noticed where the parser gives up, so it is among the last errors.
+    let (end, message) = errors.iter().rev().take(8).rev().find_map(|(span, message)| {
+        let is_it = ["unclosed array,", "unclosed inline table", "invalid multi-line"];
+        is_it.iter().any(|start| message.starts_with(start)).then_some((span.start, *message))
+    })?;
+    let (what, width, hint) = match message {
+        _ if message.starts_with("unclosed array") => ("the array", 1, "add `]` after its last item"),
+        _ if message.starts_with("unclosed inline") => ("the table", 1, "add `}` after its last value"),
+        // A multi-line string that is bad in its middle is closed.
+        _ if end < text.len() => return None,
+        _ => ("the text", 3, "add the same three quotes at its end"),
     };
     let is_wanted = |value: &DeValue<'_>| match value {
         DeValue::Array(_) | DeValue::Table(_) => width == 1,
         DeValue::String(_) => width == 3,
         _ => false,
     };
-    // The outermost one counts: what it holds is not closed either.
-    let mut values: Vec<_> = table.values().collect();
+    let mut values: Vec<_> = document.values().collect();
     let mut starts = Vec::new();
     while let Some(value) = values.pop() {
         if value.span().end == end && is_wanted(value.get_ref()) {
@@ -180,9 +191,7 @@ fn find_unclosed(text: &str, table: &DeTable<'_>, end: usize, message: &str) -> 
         }
     }
     let start = starts.into_iter().min()?;
-    // A multi-line string may end in its middle, at a control character; then it is closed.
-    let is_open = width == 1 || end >= text.len();
-    is_open.then(|| Explained {
+    Some(Explained {
         span: start..start + width,
         message: format!("{what} that starts here is never closed"),
         hint: Some(hint.to_owned()),
@@ -236,7 +245,9 @@ fn explain(text: &str, span: Range<usize>, message: &str) -> Explained {
             let hint = format!("write `{}]]`", shown(line.trim_start().trim_end_matches(']')));
             explained(span, "the header is not closed", &hint)
         }
-        "missing comma between array elements" => explained(span, "a comma is missing between two items", ""),
+        "missing comma between array elements" => {
+            explained(span, "a comma is missing between two items", "write `,` before this one")
+        }
         "invalid basic string" if rest.is_empty() => explained(span, "the string is not closed", "add `\"` at its end"),
         "invalid literal string" if rest.is_empty() => {
             explained(span, "the string is not closed", "add `'` at its end, where it starts with `'`")

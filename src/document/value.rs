@@ -49,6 +49,7 @@ impl<'d, 't> Value<'d, 't> {
             (STRING, DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_)) => {
                 Some(format!("put it in quotes: \"{written}\""))
             }
+            (STRING, DeValue::Array(_)) => Some("write one value, without brackets".to_owned()),
             (ARRAY, DeValue::String(_)) => Some(format!("put it in brackets: [{written}]")),
             (BOOLEAN | INTEGER, DeValue::String(_)) => Some("write it without quotes".to_owned()),
             (TABLE, _) => Some(format!("write [{}] and its keys below", shown(&self.path))),
@@ -184,7 +185,7 @@ impl<'d, 't> Value<'d, 't> {
         match self.value {
             DeValue::Table(entries) => {
                 // A table made by a header spans only its own lines or nothing at all; the key is what a person knows.
-                Some(Table { entries, path: format!("{}.", self.path), span: self.key_span.clone(), asked: Vec::new() })
+                Some(Table::new(entries, [self.path.as_str(), "."].concat(), self.key_span.clone()))
             }
             _ => self.wrong_kind(TABLE, report),
         }

@@ -117,7 +117,8 @@ fn uninstall(row: &Row<'_>, have: &Installed) -> Action {
 
 fn hold_bad_file(row: &Row<'_>, held: &Held) -> Action {
     let Held { files, problems } = held;
-    let first = problems.first();
+    // One with a place leads a person further than one about the file as a whole.
+    let first = problems.iter().find(|problem| problem.place.is_some()).or(problems.first());
     let message = match (first, problems.len()) {
         (Some(problem), 1) => problem.message.clone(),
         (Some(problem), n) => format!("{} (and {} more)", problem.message, n - 1),

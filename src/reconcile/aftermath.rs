@@ -42,11 +42,13 @@ impl Aftermath {
         deferred.is_some_and(|d| target_of(action) == Some(d.target) && !d.retries.is_due(millis(now)))
     }
 
-    /// Why an install waits, and for how long.
-    pub(super) fn waiting(&self, name: &InstallationName, now: Duration) -> Option<(Refusal, Duration)> {
-        let deferred = self.deferred.get(name)?;
-        let next = Duration::from_millis(deferred.retries.next_ms()?);
-        Some((deferred.why.clone(), next.saturating_sub(now)))
+    /// Installs that wait for another attempt, each with why and for how long.
+    pub(super) fn waiting(&self, now: Duration) -> BTreeMap<InstallationName, (Refusal, Duration)> {
+        let waiting = self.deferred.iter().filter_map(|(name, deferred)| {
+            let next = Duration::from_millis(deferred.retries.next_ms()?);
+            Some((name.clone(), (deferred.why.clone(), next.saturating_sub(now))))
+        });
+        waiting.collect()
     }
 
     /// Notes what came of the actions of a pass.

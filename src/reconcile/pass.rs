@@ -9,6 +9,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::actor::{ActorPhase, System};
 use crate::backoff::{Backoff, Jitter, Retries};
+use crate::desired::BadFile;
+use crate::diagnostic::Diagnostic;
 use crate::engine::Engine;
 use crate::name::InstallationName;
 use crate::observed::{Observed, Phase, SetHistory};
@@ -81,6 +83,8 @@ pub struct Pass {
     pub committed: bool,
     /// What went wrong with actions of this pass.
     pub failed: Vec<FailedAction>,
+    /// Installs that failed and are tried again, each with why and after which wait.
+    pub waiting: BTreeMap<InstallationName, (Refusal, Duration)>,
     /// What concerns no single name.
     pub problems: Vec<Refusal>,
 }
@@ -188,6 +192,7 @@ impl Reconciler {
             approvals: &BTreeSet::new(),
         });
         self.aftermath.keep_only(|name| desired.entries.contains_key(name));
+        problems.extend(plan.unreadable.iter().map(bad_file));
         self.told.problems(&problems, &self.parts.tell);
         let actions: Vec<Action> =
             plan.effects().filter(|action| !self.aftermath.waits(action, now)).cloned().collect();
@@ -201,7 +206,8 @@ impl Reconciler {
             ended_ms_ago: 0,
             done: applied.done.len() as u64,
             failed: applied.failed.len() as u64,
-            converged: applied.done.len() == plan.effects().count(),
+            // While a file settles it is not known what is wanted.
+            converged: applied.done.len() == plan.effects().count() && self.reader.look_again_after().is_none(),
         };
         let now = self.now();
         let waits = [self.aftermath.next_look(now), waits_for_sources, self.reader.look_again_after()];
@@ -211,6 +217,7 @@ impl Reconciler {
             look_again_in: waits.into_iter().flatten().min(),
             committed: self.committed.generation.number != number,
             failed: applied.failed,
+            waiting: self.aftermath.waiting(now),
             problems,
         })
     }
@@ -270,6 +277,18 @@ fn note_sources(
         sources.failed(millis(now), Jitter(getrandom::u32().unwrap_or(u32::MAX / 2)));
     }
     sources.next_ms().map(|at| Duration::from_millis(at).saturating_sub(now))
+}
+
+/// A bad file that nobody knows the installation of, as a problem of the directory.
+fn bad_file(file: &BadFile) -> Refusal {
+    let first = file.problems.iter().find(|problem| problem.place.is_some()).or(file.problems.first());
+    let what = first.map_or_else(|| file.file.clone(), Diagnostic::one_line);
+    let message = format!("{what}; nothing is uninstalled while it is unknown what {} defines", file.file);
+    let refusal = Refusal::new("invalid-file", message);
+    match first.and_then(|problem| problem.hint.clone()) {
+        Some(hint) => refusal.hint(hint),
+        None => refusal,
+    }
 }
 
 /// What an actor does, in the planner's words.

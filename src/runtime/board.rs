@@ -13,6 +13,7 @@ use crate::plan::action::{Action, Kind};
 use crate::reconcile::observe::Targeted;
 use crate::reconcile::{Pass, Reconciler, offline, why_not};
 use crate::resolution::Refusal;
+use crate::status::text::span;
 use crate::status::{
     ActorCounters, ComponentState, ComponentStatus, HostProcess, HostStatus, Note, PassSummary, STATUS_TYPE,
 };
@@ -73,6 +74,11 @@ impl Shared {
         board.trust = rounds.reconciler.trust_shown().to_owned();
         board.watch = watch_text(rounds.watcher.mode());
         board.notes = pass.plan.actions.iter().filter_map(note).collect();
+        board.notes.extend(pass.waiting.into_iter().map(|(name, (why, wait))| {
+            let message = format!("{}; the next try is in {}", why.message, span(millis(wait)));
+            let why = Refusal { message, ..why };
+            (name, Note { kind: "failed".to_owned(), location: None, why })
+        }));
         board.problems = pass.problems;
         board.last_pass = Some((pass.summary, Instant::now()));
     }

@@ -42,7 +42,7 @@ fn lifecycle(mark: &str, init: &str) -> Vec<u8> {
     (data (i32.const 1024) "{mark}"))
   (core instance $i (instantiate $m))
   (func $init (param "config" string) (result (result (error string)))
-    (canon lift (core func $i "init") (memory $i "memory") (realloc (func $i "realloc"))))
+    (canon lift (core func $i "init") (memory (core memory $i "memory")) (realloc (core func $i "realloc"))))
   (func $shutdown (canon lift (core func $i "shutdown")))
   (instance $lifecycle (export "init" (func $init)) (export "shutdown" (func $shutdown)))
   (export "airssys:component/lifecycle@0.1.0" (instance $lifecycle)))"#

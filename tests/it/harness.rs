@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use airssys_wasm::trust::keyfile::{self, SigningKey};
+use airssys_wasm::trust::{SigningKey, sign_manifest};
 use tempfile::TempDir;
 
 /// Longest wait for something that must happen; generous, because machines of tests are busy.
@@ -37,7 +37,7 @@ pub struct Release<'a> {
 impl World {
     /// An empty world with a trust policy for `test:*`.
     pub fn new() -> Self {
-        let world = Self { dir: tempfile::tempdir().expect("a directory"), key: SigningKey::from_seed([7; 32]) };
+        let world = Self { dir: tempfile::tempdir().expect("a directory"), key: SigningKey::from_seed(&[7; 32]) };
         std::fs::create_dir(world.desired()).expect("made");
         let key = world.key.public();
         let policy = format!(
@@ -83,7 +83,7 @@ impl World {
             "schema = 1\n\n[package]\nname = \"{package}\"\nversion = \"{version}\"\nsequence = {sequence}\n\n\
              [wasm]\nfile = \"component.wasm\"\nworld = \"airssys:component/actor@0.1.0\"\n\n{more}\n"
         );
-        let signed = keyfile::sign_manifest(&manifest, wasm, key, None).expect("signed");
+        let signed = sign_manifest(&manifest, wasm, None, key).expect("signed");
         rename_into_place(&to.join("component.wasm"), wasm);
         rename_into_place(&to.join("Component.toml"), signed.manifest.as_bytes());
         rename_into_place(&to.join("Component.toml.sig"), signed.signature.as_bytes());

@@ -81,7 +81,7 @@ fn breaking_each_example_file_in_turn_names_file_line_and_remedy_while_the_rest_
         let path = world.path().join(format!("examples/desired-state/{name}.toml"));
         let good = std::fs::read_to_string(&path).expect("readable");
         let line = good.lines().position(|line| line.starts_with("package")).expect("a package") + 1;
-        rename_into_place(&path, good.replacen("package", "pakcage", 1).as_bytes());
+        rename_into_place(&path, good.replacen("\npackage", "\npakcage", 1).as_bytes());
         let told = host.wait_for(&["held", name]);
         assert!(told.contains(&format!("{name}.toml:{line}")), "{told}");
         assert!(told.contains("what runs goes on"), "{told}");
@@ -164,7 +164,7 @@ fn p11_one_bad_file_among_many_holds_only_itself_and_needs_no_restart() {
     }
     world.desire_text("bad", "package = 3\n");
     let mut host = world.run();
-    host.wait_for(&["bad", "package"]);
+    host.wait_for(&["bad.toml:1", "package"]);
     host.wait_for(&["4 of 4 running"]);
     world.desire("bad", "test:idle", "idle", "");
     host.wait_for(&["bad", "installed"]);
@@ -188,7 +188,7 @@ fn p12_an_emptied_or_vanished_directory_uninstalls_nothing() {
     assert_eq!(list.lines().filter(|line| line.contains("running")).count(), 2, "{list}");
     std::fs::remove_dir(world.desired()).expect("removed");
     std::fs::rename(world.path().join("elsewhere"), world.desired()).expect("renamed");
-    host.wait_for(&["converged: 2 of 2"]);
+    host.wait_for(&["no longer held", "b"]);
     assert!(host.stop().success());
 }
 

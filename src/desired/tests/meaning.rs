@@ -133,7 +133,7 @@ fn a_file_with_package_and_source_alone_gets_the_defaults_and_its_stem_as_name()
 #[test]
 fn the_same_wish_in_another_spelling_is_the_same_spec() {
     let reordered = "[source]\nfile = {path = 'x'} # here\r\n[limits]\r\n";
-    let dotted = "enabled = true\npackage = 'acme:notifier'\nsource.file.path = \"\"\"x\"\"\"\nsupervision = {}\n";
+    let dotted = "enabled = true\npackage = 'acme:notifier'\nsource.file.path = 'x'\nsupervision = {}\n";
     assert_eq!(spec(dotted), spec(SMALLEST));
     assert_eq!(spec(&format!("\"package\" = \"acme:notifier\"\n{reordered}")), spec(SMALLEST));
 }
@@ -213,6 +213,17 @@ fn a_long_key_above_a_long_list_does_not_multiply() {
     assert_eq!(spec(&text).config.len(), 1);
     let bad = format!("{SMALLEST}[config]\n{} = [{}]\n", "k".repeat(100_000), "nan,".repeat(30_000));
     assert_eq!(problems(&bad).len(), 51);
+}
+
+#[test]
+fn a_line_with_an_error_in_every_byte_is_answered_once() {
+    // Work for each error over the whole line would be 10,000,000,000 steps.
+    for text in
+        [format!("a = \"{}\"", "\\q".repeat(100_000)), format!("a = [{}]", ",".repeat(100_000)), "=".repeat(100_000)]
+    {
+        assert_eq!(problems(&text).len(), 1);
+    }
+    assert_eq!(problems(&"a b\n".repeat(50_000)).len(), 51);
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub fn name() -> impl Strategy<Value = InstallationName> {
 }
 
 fn grant() -> impl Strategy<Value = Grant> {
-    const ENTRIES: [&str; 14] = [
+    const ENTRIES: [&str; 16] = [
         "send alerter",
         "send pager",
         "send *",
@@ -34,6 +34,8 @@ fn grant() -> impl Strategy<Value = Grant> {
         "storage read-only",
         "publish events.*",
         "subscribe events.created",
+        "custom.metrics {\"labels\":[\"a\",\"b\\\"\"],\"prefix\":\"shop\"}",
+        "custom.queue {\"depth\":12}",
     ];
     const WITHOUT: [&str; 5] = ["net.connect", "send alerter", "fs.read", "receive b-c", "publish events.created"];
     let entries = proptest::sample::subsequence(&ENTRIES[..], 0..6);
@@ -108,7 +110,7 @@ fn require() -> impl Strategy<Value = Require> {
 }
 
 fn path() -> impl Strategy<Value = String> {
-    "(\\.\\./|/)?[a-z]{1,6}(/[a-zA-Z0-9 äß大\"'\\\\._-]{1,8}){0,2}/?"
+    "(\\.\\./|/)?[a-z]{1,6}(/[a-zA-Z0-9 äß大\"'\\\\._-]{1,8}){0,2}[/\"]?"
         .prop_filter("a directory", |path| !path.trim_end_matches('/').ends_with(".wasm"))
 }
 

@@ -79,6 +79,15 @@ fn a_file_cut_off_anywhere_adds_no_permission_and_names_no_other_source() {
 }
 
 #[test]
+fn a_text_in_three_quotes_that_is_cut_off_is_no_other_path() {
+    let text = |path: &str| format!("package = \"a:b\"\n[source.file]\npath = {path}");
+    for path in ["\"\"\"a\"\"\"\"", "'''a''''", "\"\"\"a\"\"\""] {
+        assert!(parse("stem.toml", text(path).as_bytes()).outcome.is_err(), "{path}");
+    }
+    assert!(parse("stem.toml", text("\"a\\\"\"").as_bytes()).outcome.is_ok());
+}
+
+#[test]
 fn no_part_of_a_file_that_this_program_writes_is_valid() {
     for spec in specs(cases(50)) {
         let text = write(&spec);
