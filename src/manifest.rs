@@ -488,6 +488,54 @@ inner = { list = [1, 2.5, inf] }
     }
 
     #[test]
+    fn a_wasm_file_is_one_plain_name_beside_the_manifest() {
+        let longest = format!("{}.wasm", "a".repeat(MAX_WASM_FILE_BYTES - 5));
+        for good in ["a.wasm", "0.wasm", "Notifier_v1.2-rc.wasm", &longest] {
+            assert!(good.parse::<WasmFile>().is_ok(), "{good}");
+        }
+        let too_long = format!("a{longest}");
+        let hostile = [
+            "",
+            ".wasm",
+            "-a.wasm",
+            "..wasm",
+            "a..wasm",
+            "a..b.wasm",
+            "../a.wasm",
+            "a/b.wasm",
+            "/a.wasm",
+            "a\\b.wasm",
+            "a.wasm/",
+            "a.wasm ",
+            " a.wasm",
+            "a\0.wasm",
+            "a.WASM",
+            "a.cwasm.so",
+            "a.wasm\n",
+            "ä.wasm",
+            "a b.wasm",
+            "~a.wasm",
+            "C:a.wasm",
+            "a*.wasm",
+            "a.wat",
+            &too_long,
+        ];
+        for bad in hostile {
+            assert!(bad.parse::<WasmFile>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_release_that_is_never_valid_is_refused() {
+        let with = |expires: &str| {
+            let text = FULL.replace("2026-01-01T00:00:00+01:00", "2026-01-01T00:00:00Z");
+            text.replace("2027-01-01T00:00:00Z", expires)
+        };
+        assert!(Manifest::parse("Component.toml", with("2026-01-01T00:00:00Z").as_bytes()).is_err());
+        assert!(Manifest::parse("Component.toml", with("2026-01-01T00:00:01Z").as_bytes()).is_ok());
+    }
+
+    #[test]
     fn a_manifest_over_the_cap_is_not_even_looked_at() {
         let mut text = FULL.to_owned();
         text.push_str(&"#".repeat(MAX_MANIFEST_BYTES as usize + 1 - text.len()));

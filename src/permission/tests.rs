@@ -608,6 +608,29 @@ fn a_declined_kind_keeps_what_was_granted_of_it() {
 }
 
 #[test]
+fn declining_an_ask_leaves_what_is_granted_more_narrowly() {
+    let ask = set(&["net.connect *.example.com:443", "storage admin", "fs.write /data/**"]);
+    let grant = grant(
+        "net.connect = [\"api.example.com:*\"]\nstorage = \"read-only\"\nfs.read = [\"/data/in/**\"]\n\
+         without = [\"net.connect *.example.com:*\", \"storage admin\", \"fs.write /data/**\"]",
+    );
+    let decision = decide(&ask, &grant, &ask, &[Kind::NetConnect, Kind::Storage, Kind::FsRead]);
+    let given = set(&["net.connect api.example.com:443", "storage read-only", "fs.read /data/in/**"]);
+    assert_eq!(decision.effective, given);
+    assert_eq!(decision.declined.len(), 3);
+    assert!(!decision.is_blocked());
+}
+
+#[test]
+fn what_is_declined_is_not_given_by_a_wider_entry() {
+    let ask = set(&["send alerter", "send billing", "storage read-write"]);
+    let grant = grant("send = [\"*\"]\nstorage = \"admin\"\nwithout = [\"send alerter\", \"storage read-write\"]");
+    let decision = decide(&ask, &grant, &set(&["send *", "storage admin"]), &[Kind::Send, Kind::Storage]);
+    assert_eq!(decision.effective, set(&["send billing"]));
+    assert!(!decision.is_blocked());
+}
+
+#[test]
 fn declining_a_part_of_an_ask_does_not_leave_the_rest_standing_in_silence() {
     let ask = set(&["net.connect *.example.com:443"]);
     let grant = grant("net.connect = [\"*.example.com:443\"]\nwithout = [\"net.connect internal.example.com:443\"]");

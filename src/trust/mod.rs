@@ -4,7 +4,7 @@
 //!
 //! The way is one chain of types. [`verify_manifest`] gives a [`VerifiedManifest`]; together with the wasm's
 //! digest that becomes a [`VerifiedArtifact`], and nothing that compiles or runs wasm takes anything else.
-//! Neither can be made outside of this module, so code that has one has passed every check:
+//! Neither can be made outside of this crate in any other way, so code that has one has passed every check:
 //!
 //! ```
 //! use airssys_wasm::trust::VerifiedArtifact;
@@ -39,6 +39,8 @@ mod key;
 mod key_file;
 mod name_pattern;
 pub mod policy;
+#[cfg(any(test, feature = "runtime"))]
+mod readmit;
 mod revocation;
 mod sequence;
 mod sign;
@@ -57,13 +59,13 @@ pub use key::{KeyProblem, check_key};
 pub use key_file::{KEY_FILE_TYPE, KeyFileError, MAX_KEY_FILE_BYTES, SigningKey};
 pub use name_pattern::{NamePattern, ParseNamePatternError};
 pub use policy::{Publisher, TrustPolicy};
+#[cfg(any(test, feature = "runtime"))]
+pub(crate) use readmit::readmit;
 pub use revocation::{Revocation, Revoked, VersionRange};
 pub use sequence::check_sequence;
 pub use sign::{SignError, Signed, sign_manifest};
 pub use signature::{
     MAX_SIGNATURE_FILE_BYTES, MAX_SIGNATURES, SignatureFile, SignatureFileError, SignatureLine, signed_bytes,
 };
-#[cfg(feature = "runtime")]
-pub(crate) use verify::readmit;
 pub use verify::{Expectation, StoredWasm, VerifiedArtifact, VerifiedManifest, verify_manifest};
 pub use wasm_kind::WasmKind;

@@ -13,11 +13,11 @@ use super::{advice, key};
 use crate::desired::spec::Require;
 use crate::digest::Digest;
 use crate::key::PublicKey;
-use crate::limits::{LimitOverrides, Limits};
+use crate::limits::LimitOverrides;
 use crate::manifest::{MAX_MANIFEST_BYTES, Manifest};
 use crate::name::PackageName;
 use crate::permission::Permissions;
-use crate::record::{ArtifactIdentity, Record};
+use crate::record::ArtifactIdentity;
 use crate::resolution::Refusal;
 use crate::timestamp::rfc3339;
 
@@ -60,12 +60,12 @@ pub struct VerifiedManifest {
 
 /// An artifact that may run: a verified manifest and the very wasm that it names.
 ///
-/// Only [`VerifiedManifest::admit`] and [`readmit`] make it.
+/// Only [`VerifiedManifest::admit`] makes it, and a restart of the host for what was admitted before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedArtifact {
-    identity: ArtifactIdentity,
-    permissions_max: Permissions,
-    limits: LimitOverrides,
+    pub(super) identity: ArtifactIdentity,
+    pub(super) permissions_max: Permissions,
+    pub(super) limits: LimitOverrides,
 }
 
 /// Checks a manifest and its signature file against the policy and what is expected, at `now` in seconds since 1970.
@@ -101,28 +101,6 @@ pub fn verify_manifest(
     check_not_revoked(policy, &identity)?;
     check_time(parsed.not_before, &identity, now_unix_s)?;
     Ok(VerifiedManifest { manifest: parsed, identity, permissions_max: publisher.permissions_max.clone() })
-}
-
-/// Checks at a restart that an artifact which was admitted before still satisfies the policy of today.
-///
-/// Reads nothing again: the record comes out of a generation whose hash was checked, and what it says was
-/// verified when it was written.
-pub fn readmit(policy: &TrustPolicy, record: &Record, now_unix_s: i64) -> Result<VerifiedArtifact, Refusal> {
-    let identity = &record.artifact;
-    let (publisher, _) = check_signers(policy, &identity.package, &identity.signers)
-        .map_err(|problem| problem.refusal(&identity.package, &identity.signers, &[]))?;
-    check_not_revoked(policy, identity)?;
-    check_time(None, identity, now_unix_s)?;
-    if !record.effective.is_subset_of(&publisher.permissions_max) {
-        let message = format!("{} may do more than publisher `{}` may have by now", identity.package, publisher.name);
-        return Err(Refusal::new("over-cap", message)
-            .hint("run `airssys-wasm plan` to see what is too much, then change the grant or permissions-max"));
-    }
-    Ok(VerifiedArtifact {
-        identity: identity.clone(),
-        permissions_max: publisher.permissions_max.clone(),
-        limits: committed_limits(&record.limits),
-    })
 }
 
 /// The keys that signed; every signature in the file must hold.
@@ -166,7 +144,7 @@ fn without_carriage_returns(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Why signers are not enough.
-enum SignerProblem<'p> {
+pub(super) enum SignerProblem<'p> {
     NoPolicy,
     NoRule,
     NoneListed(&'p Publisher),
@@ -175,7 +153,7 @@ enum SignerProblem<'p> {
 }
 
 /// The rule for the package, and the signers that count by it.
-fn check_signers<'p>(
+pub(super) fn check_signers<'p>(
     policy: &'p TrustPolicy,
     package: &PackageName,
     signers: &BTreeSet<PublicKey>,
@@ -201,7 +179,7 @@ fn check_signers<'p>(
 }
 
 impl SignerProblem<'_> {
-    fn refusal(self, package: &PackageName, signers: &BTreeSet<PublicKey>, manifest: &[u8]) -> Refusal {
+    pub(super) fn refusal(self, package: &PackageName, signers: &BTreeSet<PublicKey>, manifest: &[u8]) -> Refusal {
         let keys = || signers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         match self {
             Self::NoPolicy => {
@@ -271,7 +249,7 @@ fn check_expected(expect: &Expectation<'_>, identity: &ArtifactIdentity) -> Resu
     Ok(())
 }
 
-fn check_not_revoked(policy: &TrustPolicy, identity: &ArtifactIdentity) -> Result<(), Refusal> {
+pub(super) fn check_not_revoked(policy: &TrustPolicy, identity: &ArtifactIdentity) -> Result<(), Refusal> {
     let ArtifactIdentity { package, version, sequence, manifest, signature, wasm, .. } = identity;
     let digests = [*manifest, *signature, *wasm];
     match policy.revocations().find(|one| one.is_of_release(package, version, *sequence, &digests)) {
@@ -283,7 +261,7 @@ fn check_not_revoked(policy: &TrustPolicy, identity: &ArtifactIdentity) -> Resul
     }
 }
 
-fn check_time(not_before: Option<i64>, identity: &ArtifactIdentity, now_unix_s: i64) -> Result<(), Refusal> {
+pub(super) fn check_time(not_before: Option<i64>, identity: &ArtifactIdentity, now_unix_s: i64) -> Result<(), Refusal> {
     let ArtifactIdentity { package, version, expires, .. } = identity;
     if let Some(from) = not_before.filter(|from| now_unix_s < *from) {
         let message = format!("{package} {version} is not to be used before {}", rfc3339(from));
@@ -352,20 +330,5 @@ impl VerifiedArtifact {
     /// Limits that the manifest suggests; of a readmitted artifact, those that were committed.
     pub fn limits(&self) -> &LimitOverrides {
         &self.limits
-    }
-}
-
-fn committed_limits(limits: &Limits) -> LimitOverrides {
-    let Limits { call, init, drain, stop, memory, message, mailbox, mailbox_bytes, sends } = *limits;
-    LimitOverrides {
-        call: Some(call),
-        init: Some(init),
-        drain: Some(drain),
-        stop: Some(stop),
-        memory: Some(memory),
-        message: Some(message),
-        mailbox: Some(mailbox),
-        mailbox_bytes: Some(mailbox_bytes),
-        sends: Some(sends),
     }
 }
