@@ -54,14 +54,16 @@ pub(crate) fn logs(global: &Global, args: LogsArgs) -> Result<ExitCode, Failure>
         output::write_stdout(&text?)
     };
     print(lines)?;
-    while args.follow {
+    if !args.follow {
+        return Ok(ExitCode::SUCCESS);
+    }
+    loop {
         std::thread::sleep(Duration::from_millis(POLL_MS));
         print(follow.poll()?)?;
         if output::is_stdout_closed() {
-            break;
+            return Ok(ExitCode::SUCCESS);
         }
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn level(text: &str) -> Result<Level, Failure> {

@@ -56,7 +56,7 @@ pub(crate) fn sign(global: &Global, args: SignArgs) -> Result<ExitCode, Failure>
     let manifest = String::from_utf8(manifest)
         .map_err(|_| Failure::message(Exit::Validation, format!("{} is not UTF-8", shown(&manifest_path))))?;
     let wasm = read(&args.wasm.unwrap_or_else(|| args.dir.join(wasm_file(&manifest))), MAX_WASM_BYTES)?;
-    let before = match read(&signature_path, MAX_SIGNATURE_FILE_BYTES as u64) {
+    let before = match read(&signature_path, MAX_SIGNATURE_FILE_BYTES) {
         Ok(bytes) => Some(bytes),
         Err(_) if !signature_path.exists() => None,
         Err(failure) => return Err(failure),

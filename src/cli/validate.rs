@@ -47,7 +47,7 @@ pub(crate) fn validate(global: &Global, args: ValidateArgs) -> Result<ExitCode, 
         }
     }
     report.problems.extend(desired.unknown.iter().flat_map(|file| file.problems.iter().cloned()));
-    report.problems.sort_by(|a, b| a.location().cmp(&b.location()));
+    report.problems.sort_by_key(Diagnostic::location);
     report.problems.dedup();
     output::print(global.output, &report, || {
         let count = report.valid.len();

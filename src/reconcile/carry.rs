@@ -84,7 +84,12 @@ impl Reconciler {
         let (size, removed) = (current.entries.len(), ready.iter().filter(|a| a.kind == Kind::Uninstall).count());
         let mut floors = self.committed.floors.clone();
         for targeted in targeted.values() {
-            floors.accept(&targeted.record.artifact.package, targeted.record.artifact.sequence);
+            let artifact = &targeted.record.artifact;
+            floors.accept(&artifact.package, artifact.sequence);
+            // What a revocation forbids stays forbidden when its line is gone from the policy.
+            if let Some(lowest) = self.policy.floor(&artifact.package) {
+                floors.raise_floor(&artifact.package, lowest);
+            }
         }
         let done = self.parts.store.commit(next, floors).wait()?;
         let now_ms = u64::try_from(self.now().as_millis()).unwrap_or(u64::MAX);

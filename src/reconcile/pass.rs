@@ -165,6 +165,11 @@ impl Reconciler {
         self.resolver.changed_directories()
     }
 
+    /// Whether desired files are reached through links, as in a Kubernetes mount.
+    pub fn has_links(&self) -> bool {
+        self.reader.has_links()
+    }
+
     /// One pass. Errors of single actions are in the result; an error means that nothing was committed.
     ///
     /// `completed` gives the names of desired files that were completed since the last pass, `times`

@@ -25,6 +25,7 @@ pub struct Reader {
     /// The generation whose files were taken as last good ones for `state`.
     last_good_of: Option<u64>,
     look_again_after: Option<Duration>,
+    has_links: bool,
 }
 
 /// What a look may know besides the directory itself.
@@ -48,6 +49,7 @@ impl Reader {
             state: DesiredState::default(),
             last_good_of: None,
             look_again_after: None,
+            has_links: false,
         }
     }
 
@@ -69,6 +71,7 @@ impl Reader {
             }
         };
         let Hints { completed, times, now } = hints;
+        self.has_links = listing.has_links;
         let completed = completed();
         let step = self.cache.observe(Look { listing, completed: &completed, times, now });
         for name in &step.read {
@@ -92,6 +95,11 @@ impl Reader {
     /// When a file is still settling: how long until it is worth another look.
     pub fn look_again_after(&self) -> Option<Duration> {
         self.look_again_after
+    }
+
+    /// Whether a file was reached through a link, so that changes elsewhere in the directory count.
+    pub fn has_links(&self) -> bool {
+        self.has_links
     }
 
     /// Looks until everything has settled or `MAX_SETTLING` is over: for commands that look once.

@@ -214,6 +214,8 @@ impl Rounds {
         if let Some(directories) = self.reconciler.changed_source_directories() {
             self.watcher.set_artifact_dirs(&directories);
         }
+        self.wake.set_has_links(self.reconciler.has_links());
+        // What was touched is found by identity: a pass looks at the files of every source anyway.
         drop(self.wake.take_touched());
         (self, passed)
     }
@@ -226,24 +228,22 @@ async fn next_cause(
     stop: &mut watch::Receiver<bool>,
     tell: &Tell,
 ) -> String {
-    loop {
-        tokio::select! {
-            // Cancel-safe: `Wake::next` keeps what it has seen until it returns.
-            cause = wake.next() => return cause.to_string(),
-            // Cancel-safe: a channel's `recv`. The sender lives as long as the actors do.
-            Some(event) = events.recv() => {
-                tell(&telling::notice(&event));
-                // Three exits may have sent a new version back; a recovery changes what converged means.
-                let what = match event.what {
-                    ActorChange::Crashed(_) => "crashed",
-                    ActorChange::Failed(_) => "failed",
-                    ActorChange::Recovered => "recovered",
-                };
-                return format!("{} {what}", event.name);
-            }
-            // Cancel-safe: `watch` keeps the value.
-            _ = stop.wait_for(|stop| *stop) => return "stop".to_owned(),
+    tokio::select! {
+        // Cancel-safe: `Wake::next` keeps what it has seen until it returns.
+        cause = wake.next() => cause.to_string(),
+        // Cancel-safe: a channel's `recv`. The sender lives as long as the actors do.
+        Some(event) = events.recv() => {
+            tell(&telling::notice(&event));
+            // Three exits may have sent a new version back; a recovery changes what converged means.
+            let what = match event.what {
+                ActorChange::Crashed(_) => "crashed",
+                ActorChange::Failed(_) => "failed",
+                ActorChange::Recovered => "recovered",
+            };
+            format!("{} {what}", event.name)
         }
+        // Cancel-safe: `watch` keeps the value.
+        _ = stop.wait_for(|stop| *stop) => "stop".to_owned(),
     }
 }
 

@@ -219,7 +219,11 @@ pub(crate) struct CacheWriter {
 
 impl CacheWriter {
     pub(crate) fn new(layout: Arc<Layout>) -> Self {
-        Self { layout, held_bytes: None, max_bytes: MAX_CACHE_BYTES }
+        Self::with_max_bytes(layout, MAX_CACHE_BYTES)
+    }
+
+    pub(crate) fn with_max_bytes(layout: Arc<Layout>, max_bytes: u64) -> Self {
+        Self { layout, held_bytes: None, max_bytes }
     }
 
     pub(crate) fn carry_out(&mut self, disk: &Disk, command: CacheCommand) {

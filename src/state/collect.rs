@@ -88,9 +88,9 @@ impl HostWriter {
         self.disk.check_going()?;
         let objects = self.list_objects()?;
         let kept = self.choose(keep, &objects)?;
-        let mut collected = Collected::default();
         // Generations first: one that is left must have its objects.
-        collected.generations = self.remove_generations(keep, &kept)?;
+        let generations = self.remove_generations(keep, &kept)?;
+        let mut collected = Collected { generations, ..Collected::default() };
         for (digest, object) in &objects {
             if !kept.objects.contains(digest) && keep.age(object.modified) >= keep.min_object_age {
                 self.disk.remove_file(&self.layout.object(digest))?;

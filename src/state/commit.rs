@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use super::error::StateError;
 use super::layout::{current_target, temporary};
-use super::load::{GOOD_FIRST_LINE, MAX_RECORD_BYTES, named_objects};
-use super::read::{ObjectBytes, open_file, read_link, read_object};
+use super::load::{GOOD_FIRST_LINE, MAX_RECORD_BYTES, damaged_floors, named_objects};
+use super::read::{ObjectBytes, open_file, read_file, read_link, read_object};
 use super::writer::HostWriter;
 use crate::digest::Digest;
-use crate::floors::{Floors, FloorsFile};
+use crate::floors::{Floors, FloorsFile, MAX_FLOORS_BYTES};
 use crate::generation::{Decoded, Generation};
 use crate::name::InstallationName;
 use crate::record::Record;
@@ -65,7 +65,10 @@ impl HostWriter {
         generation.floors = new_floors.as_ref().map_or(self.floors.digest, |sealed| sealed.digest);
         let number = generation.number;
         let (sealed, decoded) = generation.encode(Some(&self.current));
-        self.write(number, &sealed, new_floors.as_ref(), &new_objects)?;
+        if let Err(error) = self.write(number, &sealed, new_floors.as_ref(), &new_objects) {
+            self.reread_floors();
+            return Err(error);
+        }
         self.objects.set_durable(new_objects.digests);
         if let Some(sealed) = new_floors {
             self.floors = FloorsFile { generation: number, floors, digest: sealed.digest };
@@ -132,6 +135,16 @@ impl HostWriter {
             self.disk.sync_dir(directory)?;
         }
         files.iter().try_for_each(|(file, path)| self.disk.sync_file(file, path))
+    }
+
+    /// A failed commit may have replaced the floors all the same, and the next generation names what is there.
+    fn reread_floors(&mut self) {
+        let bytes = read_file(&self.layout.floors(), MAX_FLOORS_BYTES);
+        match bytes.map(|bytes| FloorsFile::decode(&bytes.unwrap_or_default())) {
+            Ok(Ok(file)) => self.floors = file,
+            Ok(Err(error)) => self.disk.stop(&damaged_floors(&self.layout, &error)),
+            Err(error) => self.disk.stop(&error),
+        }
     }
 
     /// The commit point.

@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::disk::Disk;
@@ -29,6 +30,19 @@ const MAX_UPLOADS: usize = 64;
 /// garbage by age leaves it alone. In seconds.
 const REFRESH_AFTER_S: u64 = 30 * 60;
 const DAMAGED_HINT: &str = "it was removed, and is fetched again when it is needed";
+
+/// Streams of this process so far, of all stores: two must not share a file.
+static UPLOADS_STARTED: AtomicU64 = AtomicU64::new(1);
+
+/// Starts the names of this process's files in scratch. The process id tells a host that sweeps which of them belong to
+/// a `plan` that is still at work, and the random part tells this process from an earlier one of the same id.
+pub(crate) fn scratch_prefix() -> &'static str {
+    static PREFIX: OnceLock<String> = OnceLock::new();
+    PREFIX.get_or_init(|| {
+        let token = getrandom::u64().unwrap_or_default();
+        format!("object-{}-{token:016x}-", std::process::id())
+    })
+}
 
 /// A handle to the content store. Cheap to clone; all handles write through the same thread.
 ///
@@ -199,14 +213,13 @@ pub(crate) struct ObjectWriter {
     /// Space on the file system that is not given to objects, in bytes.
     kept_bytes: u64,
     uploads: BTreeMap<u64, (File, PathBuf)>,
-    started: u64,
     /// Objects that a commit made durable and that were not written again since.
     durable: BTreeSet<Digest>,
 }
 
 impl ObjectWriter {
     pub(crate) fn new(layout: Arc<Layout>, kept_bytes: u64) -> Self {
-        Self { layout, kept_bytes, uploads: BTreeMap::new(), started: 0, durable: BTreeSet::new() }
+        Self { layout, kept_bytes, uploads: BTreeMap::new(), durable: BTreeSet::new() }
     }
 
     pub(crate) fn carry_out(&mut self, disk: &Disk, command: ObjectCommand) {
@@ -251,12 +264,11 @@ impl ObjectWriter {
             return Err(StateError::TooManyUploads(MAX_UPLOADS));
         }
         self.check_room()?;
-        self.started += 1;
-        // The process id tells a host that sweeps which of these belong to a `plan` that is still at work.
-        let path = self.layout.scratch().join(format!("object-{}-{}", std::process::id(), self.started));
+        let id = UPLOADS_STARTED.fetch_add(1, Ordering::Relaxed);
+        let path = self.layout.scratch().join(format!("{}{id}", scratch_prefix()));
         let file = disk.create(&path)?;
-        self.uploads.insert(self.started, (file, path));
-        Ok(self.started)
+        self.uploads.insert(id, (file, path));
+        Ok(id)
     }
 
     fn append(&mut self, disk: &Disk, upload: u64, bytes: &[u8]) -> Result<(), StateError> {

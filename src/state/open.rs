@@ -18,7 +18,7 @@ use super::layout::{DAMAGED, Layout, TEMPORARY, current_target, with_ending};
 use super::load::{FORMAT, Loaded, load, read_generation};
 use super::lock::Lock;
 use super::marker::{Deaths, Suspects, open_markers};
-use super::object::{ObjectWriter, ensure_dir};
+use super::object::{ObjectWriter, ensure_dir, scratch_prefix};
 use super::read::{ObjectBytes, list, read_file, read_link, read_object};
 use super::reader::Snapshot;
 use super::writer::HostWriter;
@@ -171,7 +171,7 @@ fn belongs_to_a_living_plan(name: &str, path: &Path) -> bool {
     let process = name.strip_prefix("object-").and_then(|rest| rest.split_once('-'));
     let Some(process) = process.and_then(|(id, _)| Pid::from_raw(id.parse().ok()?)) else { return false };
     if process == rustix::process::getpid() {
-        return false;
+        return name.starts_with(scratch_prefix());
     }
     let modified = fs::symlink_metadata(path).and_then(|metadata| metadata.modified());
     let age = modified.ok().and_then(|modified| modified.elapsed().ok());

@@ -69,13 +69,6 @@ impl<T> Drop for Answer<T> {
 }
 
 impl<T> Reply<T> {
-    /// A reply that is there already.
-    pub(crate) fn ready(result: Result<T, StateError>) -> Self {
-        let (answer, reply) = channel();
-        answer.send(result);
-        reply
-    }
-
     /// Blocks until the answer is there. Not for asynchronous code, which awaits the reply instead.
     pub fn wait(self) -> Result<T, StateError> {
         let mut state = self.0.lock();

@@ -5,9 +5,30 @@ use std::path::{Path, PathBuf};
 
 /// Modules of the pure core: names, decisions, formats.
 const PURE: &[&str] = &[
-    "backoff", "config", "desired", "diagnostic", "digest", "document", "escape", "floors", "generation", "hex", "key",
-    "limits", "manifest", "name", "observed", "permission", "plan", "quantity", "record", "resolution", "sealed", "status",
-    "timestamp", "trust",
+    "backoff",
+    "config",
+    "desired",
+    "diagnostic",
+    "digest",
+    "document",
+    "escape",
+    "floors",
+    "generation",
+    "hex",
+    "key",
+    "limits",
+    "manifest",
+    "name",
+    "observed",
+    "permission",
+    "plan",
+    "quantity",
+    "record",
+    "resolution",
+    "sealed",
+    "status",
+    "timestamp",
+    "trust",
 ];
 
 /// What each impure module may import of ours, besides the pure core.
@@ -33,8 +54,24 @@ const TEST_FILES: &[&str] =
 
 /// Texts that would bring the outside world into the pure core.
 const IMPURE_TEXTS: &[&str] = &[
-    "std::fs", "TcpStream", "UdpSocket", "UnixStream", "ToSocketAddrs", "std::env::", "std::process", "std::thread", "SystemTime::now", "Instant::now", "tokio::",
-    "anyhow", "wasmtime", "notify::", "rustix", "getrandom", "println!", "eprintln!",
+    "std::fs",
+    "TcpStream",
+    "UdpSocket",
+    "UnixStream",
+    "ToSocketAddrs",
+    "std::env::",
+    "std::process",
+    "std::thread",
+    "SystemTime::now",
+    "Instant::now",
+    "tokio::",
+    "anyhow",
+    "wasmtime",
+    "notify::",
+    "rustix",
+    "getrandom",
+    "println!",
+    "eprintln!",
 ];
 
 fn source_root() -> PathBuf {
@@ -71,7 +108,9 @@ fn code_of(path: &Path) -> String {
     let mut lines = text.lines().peekable();
     while let Some(line) = lines.next() {
         let trimmed = line.trim_start();
-        if trimmed.starts_with("#[cfg(test)]") && lines.peek().is_some_and(|next| next.trim_start().starts_with("mod ") && next.ends_with('{')) {
+        if trimmed.starts_with("#[cfg(test)]")
+            && lines.peek().is_some_and(|next| next.trim_start().starts_with("mod ") && next.ends_with('{'))
+        {
             break;
         }
         if !trimmed.starts_with("//") {
@@ -91,7 +130,8 @@ fn sources() -> Vec<(PathBuf, String, String)> {
 
 fn imports(code: &str) -> BTreeSet<String> {
     let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
-    let mut found: BTreeSet<String> = code.match_indices("crate::").map(|(at, hit)| word(&code[at + hit.len()..])).collect();
+    let mut found: BTreeSet<String> =
+        code.match_indices("crate::").map(|(at, hit)| word(&code[at + hit.len()..])).collect();
     for (at, hit) in code.match_indices("crate::{") {
         let list = code[at + hit.len()..].split('}').next().unwrap_or_default();
         found.extend(list.split(',').map(|item| word(item.trim())));

@@ -10,8 +10,28 @@ use crate::scale::{cases, needs_tool};
 
 /// System calls that change what is on disk.
 const STATE_CHANGING: &[&str] = &[
-    "rename", "renameat", "renameat2", "unlink", "unlinkat", "symlink", "symlinkat", "mkdir", "mkdirat", "rmdir", "fsync",
-    "fdatasync", "syncfs", "link", "linkat", "chmod", "fchmod", "fchmodat", "ftruncate", "write", "pwrite64", "utimensat",
+    "rename",
+    "renameat",
+    "renameat2",
+    "unlink",
+    "unlinkat",
+    "symlink",
+    "symlinkat",
+    "mkdir",
+    "mkdirat",
+    "rmdir",
+    "fsync",
+    "fdatasync",
+    "syncfs",
+    "link",
+    "linkat",
+    "chmod",
+    "fchmod",
+    "fchmodat",
+    "ftruncate",
+    "write",
+    "pwrite64",
+    "utimensat",
 ];
 /// More calls of one kind than one pass makes: the enumeration must end by itself before.
 const MOST_POINTS: u32 = 500;

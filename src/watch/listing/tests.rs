@@ -206,7 +206,7 @@ fn a_missing_directory_a_file_and_a_pipe_in_its_place_are_errors_and_never_an_em
     assert!(matches!(pipe, ListError::Unusable(FileError::NotADirectory { .. })), "{pipe}");
     expect_test::expect![[r#"
         error: the desired directory `D/missing` does not exist
-          --> D/missing
+         --> D/missing
           = help: nothing is removed while the directory cannot be read
     "#]]
     .assert_eq(

@@ -1,3 +1,0 @@
-//! Tests of logs: from a written line to a read one.
-
-use super::*;
