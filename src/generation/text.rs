@@ -161,6 +161,22 @@ impl GenerationFile {
         self.body.set.values().map(|slot| &slot.record)
     }
 
+    /// The records of `parent` that this generation has no more.
+    pub fn dropped_records(&self, parent: &Generation) -> Vec<Digest> {
+        let is_dropped = |name: &InstallationName, before: &Slot| match self.body.set.get(name) {
+            Some(now) => now.record != before.record,
+            None => self.is_base() || self.body.unset.contains(name),
+        };
+        let entries = parent.entries.iter();
+        if self.is_base() {
+            return entries.filter(|(name, slot)| is_dropped(name, slot)).map(|(_, slot)| slot.record).collect();
+        }
+        // A delta names what it touches: few of many.
+        let touched = self.body.set.keys().chain(&self.body.unset);
+        let before = touched.filter_map(|name| parent.entries.get_key_value(name));
+        before.filter(|(name, slot)| is_dropped(name, slot)).map(|(_, slot)| slot.record).collect()
+    }
+
     /// The whole set: the file's own, or what it makes of its parent's.
     pub fn apply(self, parent: Option<Decoded>) -> Result<Decoded, GenerationError> {
         let deltas = match (&parent, self.is_base()) {

@@ -15,6 +15,7 @@ use std::time::SystemTime;
 use super::disk::Disk;
 use super::error::StateError;
 use super::layout::{Layout, temporary};
+use super::object::check_room;
 use super::read::{list, open_file};
 use super::reply::{Answer, Reply, channel};
 use super::writer::Command;
@@ -212,18 +213,20 @@ pub(crate) fn open_cache_key(layout: &Layout, disk: &Disk) -> Result<CacheKeyByt
 /// The writing half of the cache.
 pub(crate) struct CacheWriter {
     layout: Arc<Layout>,
+    /// Space on the file system that is not given to code, in bytes.
+    kept_bytes: u64,
     /// Bytes of all entries; unknown until the first is written.
     held_bytes: Option<u64>,
     max_bytes: u64,
 }
 
 impl CacheWriter {
-    pub(crate) fn new(layout: Arc<Layout>) -> Self {
-        Self::with_max_bytes(layout, MAX_CACHE_BYTES)
+    pub(crate) fn new(layout: Arc<Layout>, kept_bytes: u64) -> Self {
+        Self::with_limits(layout, kept_bytes, MAX_CACHE_BYTES)
     }
 
-    pub(crate) fn with_max_bytes(layout: Arc<Layout>, max_bytes: u64) -> Self {
-        Self { layout, held_bytes: None, max_bytes }
+    pub(crate) fn with_limits(layout: Arc<Layout>, kept_bytes: u64, max_bytes: u64) -> Self {
+        Self { layout, kept_bytes, held_bytes: None, max_bytes }
     }
 
     pub(crate) fn carry_out(&mut self, disk: &Disk, command: CacheCommand) {
@@ -238,6 +241,7 @@ impl CacheWriter {
 
     /// Unsynced: an entry that a power cut left half-written fails its MAC.
     fn put(&mut self, disk: &Disk, name: &str, code: &[u8], mac: &[u8]) -> Result<(), StateError> {
+        check_room(self.layout.root(), self.kept_bytes)?;
         let path = self.layout.cache().join(name);
         let new = temporary(&path);
         let file = disk.write_new(&new, code)?;

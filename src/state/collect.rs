@@ -8,11 +8,11 @@ use std::time::{Duration, SystemTime};
 
 use super::error::StateError;
 use super::layout::{DAMAGED, generation_number};
-use super::load::{self, MAX_RECORD_BYTES, generation_numbers};
+use super::load::{self, MAX_RECORD_BYTES, generation_numbers, read_chain};
 use super::read::{ObjectBytes, list, read_object};
 use super::writer::HostWriter;
 use crate::digest::Digest;
-use crate::generation::GenerationFile;
+use crate::generation::{Decoded, REBASE_EVERY};
 use crate::record::Record;
 
 /// Generations that are kept however old they are.
@@ -124,49 +124,85 @@ impl HostWriter {
 
     /// Newest first, until a limit is met; the current one and the last good one in any case.
     fn choose(&mut self, keep: &Keep, objects: &BTreeMap<Digest, Object>) -> Result<Kept, StateError> {
-        let mut kept = Kept::default();
         let current = self.current.generation.number;
-        let always = [Some(current), self.last_good];
-        let mut is_full = false;
-        for (index, number) in generation_numbers(&self.layout)?.into_iter().rev().enumerate() {
-            let is_young = || {
-                let modified = fs::symlink_metadata(self.layout.generation(number)).and_then(|m| m.modified());
-                modified.is_ok_and(|modified| keep.age(modified) < keep.generation_age)
-            };
-            if index >= KEPT_GENERATIONS && !is_full {
-                is_full = index >= MAX_KEPT_GENERATIONS || kept.bytes > keep.max_object_bytes || !is_young();
+        let mut numbers = generation_numbers(&self.layout)?;
+        numbers.retain(|number| *number <= current);
+        let candidates = self.candidates(keep, &numbers);
+        let last_uses = self.last_uses(&numbers, candidates.first().copied())?;
+        let mut kept = Kept::default();
+        for (index, number) in candidates.iter().rev().enumerate() {
+            if index >= KEPT_GENERATIONS && kept.bytes > keep.max_object_bytes {
+                break;
             }
-            if !is_full || always.contains(&Some(number)) {
-                self.keep_chain(number, objects, &mut kept)?;
-            }
+            kept.generations.insert(*number);
+            self.keep_records(last_uses.get(number).into_iter().flatten(), objects, &mut kept)?;
+        }
+        if let Some(good) = self.last_good.filter(|good| !kept.generations.contains(good))
+            && let Ok(decoded) = read_chain(&self.layout, good)?
+        {
+            kept.generations.insert(good);
+            self.keep_records(decoded.generation.entries.values().map(|slot| &slot.record), objects, &mut kept)?;
+        }
+        // What a kept one stands on is kept as a file; its objects are not.
+        for number in kept.generations.clone() {
+            kept.generations.extend(self.chain_of(number)?);
         }
         Ok(kept)
     }
 
-    /// Keeps a generation with everything it stands on.
-    fn keep_chain(
-        &mut self,
-        number: u64,
-        objects: &BTreeMap<Digest, Object>,
-        kept: &mut Kept,
-    ) -> Result<(), StateError> {
-        let mut next = Some(number);
-        while let Some(number) = next.filter(|number| !kept.generations.contains(number)) {
-            let Ok(file) = load::read_generation(&self.layout, number)? else { break };
-            kept.generations.insert(number);
-            self.keep_records(&file, objects, kept)?;
-            next = if file.is_base() { None } else { file.parent.map(|parent| parent.number) };
-        }
-        Ok(())
+    /// The last ten, and before those the young ones: the end of the list.
+    fn candidates(&self, keep: &Keep, numbers: &[u64]) -> Vec<u64> {
+        let is_young = |number: u64| {
+            let modified = fs::symlink_metadata(self.layout.generation(number)).and_then(|m| m.modified());
+            modified.is_ok_and(|modified| keep.age(modified) < keep.generation_age)
+        };
+        let newest_first = numbers.iter().rev().take(MAX_KEPT_GENERATIONS).enumerate();
+        let kept = newest_first.take_while(|(index, number)| *index < KEPT_GENERATIONS || is_young(**number));
+        numbers[numbers.len() - kept.count()..].to_vec()
     }
 
-    fn keep_records(
+    /// By generation, the records that it has and the next one has no more; those in use now stand at the current one.
+    fn last_uses(&self, numbers: &[u64], first: Option<u64>) -> Result<BTreeMap<u64, BTreeSet<Digest>>, StateError> {
+        let mut last_uses: BTreeMap<u64, BTreeSet<Digest>> = BTreeMap::new();
+        let Some(first) = first else { return Ok(last_uses) };
+        let start = self.chain_of(first)?.first().copied().unwrap_or(first);
+        let mut parent: Option<Decoded> = None;
+        for number in numbers.iter().copied().filter(|number| *number >= start) {
+            let Ok(file) = load::read_generation(&self.layout, number)? else {
+                parent = None;
+                continue;
+            };
+            if let Some(parent) = &parent {
+                let dropped = file.dropped_records(&parent.generation);
+                last_uses.entry(parent.generation.number).or_default().extend(dropped);
+            }
+            parent = file.apply(parent).ok();
+        }
+        let current = &self.current.generation;
+        last_uses.entry(current.number).or_default().extend(current.entries.values().map(|slot| slot.record));
+        Ok(last_uses)
+    }
+
+    /// A generation and what it stands on, the base first; as far as the files are intact.
+    fn chain_of(&self, number: u64) -> Result<Vec<u64>, StateError> {
+        let mut chain = Vec::new();
+        let mut next = Some(number);
+        while let Some(number) = next.filter(|_| chain.len() < REBASE_EVERY as usize) {
+            let Ok(file) = load::read_generation(&self.layout, number)? else { break };
+            chain.push(number);
+            next = file.parent.map(|parent| parent.number).filter(|parent| !file.is_base() && *parent < number);
+        }
+        chain.reverse();
+        Ok(chain)
+    }
+
+    fn keep_records<'a>(
         &mut self,
-        file: &GenerationFile,
+        records: impl Iterator<Item = &'a Digest>,
         objects: &BTreeMap<Digest, Object>,
         kept: &mut Kept,
     ) -> Result<(), StateError> {
-        for record in file.named_records() {
+        for record in records {
             if !kept.records.insert(*record) {
                 continue;
             }

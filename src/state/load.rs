@@ -193,7 +193,7 @@ fn find_current(
 ) -> Result<Result<Decoded, String>, StateError> {
     let Some(link) = link else { return Ok(Err("`current` is missing".to_owned())) };
     let named = link.file_name().and_then(|name| generation_number(name.to_str()?));
-    let Some(number) = named.filter(|number| current_target(*number) == link) else {
+    let Some(number) = named.filter(|number| current_target(*number).as_os_str() == link.as_os_str()) else {
         return Ok(Err(format!("`current` points to \"{}\"", escape(&link.to_string_lossy()))));
     };
     let current = match read_chain(layout, number)? {

@@ -211,6 +211,3 @@ impl ObjectStore {
         &self.objects
     }
 }
-
-#[cfg(test)]
-mod tests;

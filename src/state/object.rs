@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, OnceLock};
@@ -263,7 +263,7 @@ impl ObjectWriter {
         if self.uploads.len() >= MAX_UPLOADS {
             return Err(StateError::TooManyUploads(MAX_UPLOADS));
         }
-        self.check_room()?;
+        check_room(self.layout.root(), self.kept_bytes)?;
         let id = UPLOADS_STARTED.fetch_add(1, Ordering::Relaxed);
         let path = self.layout.scratch().join(format!("{}{id}", scratch_prefix()));
         let file = disk.create(&path)?;
@@ -293,22 +293,21 @@ impl ObjectWriter {
             disk.give_up(&path);
         }
     }
+}
 
-    /// Objects are what fills a disk; what the state itself writes is small and must still fit.
-    fn check_room(&self) -> Result<(), StateError> {
-        let path = self.layout.root();
-        let room = rustix::fs::statvfs(path).map_err(|error| StateError::io("look at", path, error.into()))?;
-        let free = room.f_bavail.saturating_mul(room.f_frsize);
-        if free < self.kept_bytes {
-            let (free, kept) = (ByteSize(free), ByteSize(self.kept_bytes));
-            return Err(StateError::NoRoom { path: path.to_owned(), free, kept });
-        }
-        Ok(())
+/// Objects and compiled code are what fills a disk; what the state itself writes is small and must still fit.
+pub(crate) fn check_room(path: &Path, kept_bytes: u64) -> Result<(), StateError> {
+    let room = rustix::fs::statvfs(path).map_err(|error| StateError::io("look at", path, error.into()))?;
+    let free = room.f_bavail.saturating_mul(room.f_frsize);
+    if free < kept_bytes {
+        let (free, kept) = (ByteSize(free), ByteSize(kept_bytes));
+        return Err(StateError::NoRoom { path: path.to_owned(), free, kept });
     }
+    Ok(())
 }
 
 /// Makes a directory that may be there already, made by another process too.
-pub(crate) fn ensure_dir(disk: &Disk, path: &std::path::Path) -> Result<(), StateError> {
+pub(crate) fn ensure_dir(disk: &Disk, path: &Path) -> Result<(), StateError> {
     if path.is_dir() {
         return Ok(());
     }

@@ -19,7 +19,7 @@ use super::load::{FORMAT, Loaded, load, read_generation};
 use super::lock::Lock;
 use super::marker::{Deaths, Suspects, open_markers};
 use super::object::{ObjectWriter, ensure_dir, scratch_prefix};
-use super::read::{ObjectBytes, list, read_file, read_link, read_object};
+use super::read::{ObjectBytes, list, read_file, read_object};
 use super::reader::Snapshot;
 use super::writer::HostWriter;
 use super::{Options, load};
@@ -68,7 +68,7 @@ pub(crate) fn open(layout: Arc<Layout>, disk: Disk, options: &Options) -> Result
     objects.set_durable(snapshot.records.values().flat_map(|record| load::named_objects(record)));
     let writer = HostWriter {
         objects,
-        cache: CacheWriter::new(Arc::clone(&layout)),
+        cache: CacheWriter::new(Arc::clone(&layout), options.kept_bytes),
         disk,
         layout,
         current: Arc::new(loaded.current.clone()),
@@ -142,12 +142,15 @@ fn repair(writer: &HostWriter, loaded: &Loaded) -> Result<(), StateError> {
         disk.sync_dir(layout.root())?;
     }
     let number = loaded.current.generation.number;
-    if read_link(&layout.current())? != Some(current_target(number)) {
+    if loaded.recovered.is_some() {
         disk.sync_dir(&layout.generations())?;
         writer.point_current_to(number)?;
+        // The mark of a generation that is lost would speak against every older one.
+        if writer.last_good.is_none() {
+            disk.remove_file(&layout.good())?;
+        }
     }
-    // The mark of a generation that is lost would speak against every older one.
-    if loaded.recovered.is_some() && writer.last_good.is_none() { disk.remove_file(&layout.good()) } else { Ok(()) }
+    Ok(())
 }
 
 /// Removes what unfinished writes left. Nothing names any of it.
