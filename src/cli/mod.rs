@@ -1,7 +1,7 @@
 //! The command line: one file a command, each a thin use of the library.
 //!
 //! Data goes to standard output, everything else to standard error. Exit codes are those of
-//! [`exit`]; `plan` and `apply` have their own above 9.
+//! `exit`; `plan` and `apply` have their own above 9.
 
 mod apply;
 mod exit;
