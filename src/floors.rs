@@ -72,6 +72,14 @@ impl Floors {
         entry.floor = entry.floor.max(lowest);
     }
 
+    /// Raises every number to at least that of `other`.
+    pub fn raise_to(&mut self, other: &Floors) {
+        for (package, floor) in &other.0 {
+            self.accept(package, floor.high);
+            self.raise_floor(package, floor.floor);
+        }
+    }
+
     /// Every package for which `self` is lower than `earlier`, or which it lacks.
     pub fn lower_than<'a>(&'a self, earlier: &'a Floors) -> impl Iterator<Item = &'a PackageName> {
         earlier
@@ -161,6 +169,10 @@ mod tests {
         assert_eq!(floors, before);
         assert_eq!(floors.of(&package("acme:a")), Floor { high: 7, floor: 3 });
         floors.accept(&package("acme:a"), 8);
+        let mut lower = Floors::default();
+        lower.accept(&package("acme:b"), 1);
+        lower.raise_to(&floors);
+        assert_eq!((lower.of(&package("acme:a")).high, lower.iter().count()), (8, 2));
         assert_eq!(floors.lower_than(&before).count(), 0);
         assert_eq!(before.lower_than(&floors).collect::<Vec<_>>(), [&package("acme:a")]);
         assert_eq!(Floors::default().lower_than(&floors).count(), 1);

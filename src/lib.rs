@@ -10,6 +10,8 @@ pub mod escape;
 pub mod floors;
 pub mod generation;
 pub mod hex;
+#[cfg(feature = "runtime")]
+pub mod home;
 pub mod key;
 pub mod limits;
 pub mod manifest;
@@ -19,5 +21,7 @@ pub mod quantity;
 pub mod record;
 pub mod resolution;
 pub mod sealed;
+#[cfg(feature = "runtime")]
+pub mod state;
 #[cfg(test)]
 pub(crate) mod test_scale;

@@ -187,13 +187,23 @@ impl Generation {
 
     /// Each id at most once, and none that was given out before and is not in use now.
     fn check_storage_ids(&self, before: &Generation) -> Result<(), SuccessionError> {
-        let in_use: BTreeSet<u64> = before.entries.values().map(|slot| slot.storage_id).collect();
+        let id_before = |name| before.entries.get(name).map(|slot: &Slot| slot.storage_id);
+        let not_kept: Vec<_> =
+            self.entries.iter().filter(|(name, slot)| id_before(*name) != Some(slot.storage_id)).collect();
+        if not_kept.is_empty() {
+            return Ok(());
+        }
+        // Ids whose installation is gone or has another one now: what a move may take over.
+        let left = before
+            .entries
+            .iter()
+            .filter(|(name, slot)| self.entries.get(*name).is_none_or(|now| now.storage_id != slot.storage_id));
+        let mut free: BTreeSet<u64> = left.map(|(_, slot)| slot.storage_id).collect();
         let mut taken = BTreeSet::new();
-        for (name, slot) in &self.entries {
+        for (name, slot) in not_kept {
             let id = slot.storage_id;
-            let is_known = in_use.contains(&id);
-            let is_new = (before.next_storage_id..self.next_storage_id).contains(&id);
-            if !(is_known || is_new) || !taken.insert(id) {
+            let is_new = (before.next_storage_id..self.next_storage_id).contains(&id) && taken.insert(id);
+            if !is_new && !free.remove(&id) {
                 return Err(SuccessionError::StorageId { name: name.clone(), id });
             }
         }

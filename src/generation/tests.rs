@@ -144,6 +144,28 @@ proptest! {
     }
 
     #[test]
+    fn dropped_records_are_those_of_the_parent_that_are_gone(steps in any_chain()) {
+        let (texts, _) = commit_all(&steps);
+        let mut parent: Option<Decoded> = None;
+        for text in texts {
+            let file = GenerationFile::decode(text.as_bytes()).unwrap();
+            let dropped = parent.as_ref().map(|parent| file.dropped_records(&parent.generation));
+            let after = file.apply(parent.clone()).unwrap();
+            if let Some(parent) = parent {
+                let gone = parent.generation.entries.iter().filter(|(name, slot)| {
+                    after.generation.entries.get(*name).is_none_or(|now| now.record != slot.record)
+                });
+                let mut gone: Vec<_> = gone.map(|(_, slot)| slot.record).collect();
+                let mut dropped = dropped.unwrap();
+                gone.sort();
+                dropped.sort();
+                prop_assert_eq!(dropped, gone);
+            }
+            parent = Some(after);
+        }
+    }
+
+    #[test]
     fn a_flipped_bit_anywhere_in_a_chain_is_always_detected(
         steps in any_chain(), file in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), bit in 0..8u32,
     ) {
@@ -185,7 +207,7 @@ proptest! {
             + &digest("f").to_string() + "\nnext-storage-id 9\nentries 1\nbase\n";
         let text = sealed::seal("airssys-generation 1", &(head + &lines.concat())).text;
         if let Ok(decoded) = GenerationFile::decode(text.as_bytes()).and_then(|file| file.apply(None)) {
-            prop_assert_eq!(decoded.generation.encode(None).0.text, text);
+            prop_assert_eq!(decoded.generation.clone().encode(None).0.text, text);
         }
     }
 }

@@ -81,11 +81,11 @@ pub enum GenerationError {
 impl Generation {
     /// The file of this generation: whole when there is no parent, when [`REBASE_EVERY`] is reached or when a delta
     /// would be no shorter; else what changed against `parent`.
-    pub fn encode(&self, parent: Option<&Decoded>) -> (Sealed, Decoded) {
-        let base = || self.file(Body::of_base(self));
+    pub fn encode(self, parent: Option<&Decoded>) -> (Sealed, Decoded) {
+        let base = || self.file(Body::of_base(&self));
         let (file, deltas) = match parent {
             Some(parent) if parent.deltas + 1 < REBASE_EVERY => {
-                let body = Body::between(&parent.generation, self);
+                let body = Body::between(&parent.generation, &self);
                 if body.lines() < self.entries.len() + self.holds.len() + self.notes.len() {
                     (self.file(body), parent.deltas + 1)
                 } else {
@@ -95,7 +95,7 @@ impl Generation {
             _ => (base(), 0),
         };
         let sealed = sealed::seal(FIRST_LINE, &file.body_text());
-        let decoded = Decoded { generation: self.clone(), digest: sealed.digest, deltas };
+        let decoded = Decoded { generation: self, digest: sealed.digest, deltas };
         (sealed, decoded)
     }
 
@@ -159,6 +159,22 @@ impl GenerationFile {
     /// The records that the file itself names: of a base all of them, of a delta the new ones.
     pub fn named_records(&self) -> impl Iterator<Item = &Digest> {
         self.body.set.values().map(|slot| &slot.record)
+    }
+
+    /// The records of `parent` that this generation has no more.
+    pub fn dropped_records(&self, parent: &Generation) -> Vec<Digest> {
+        let is_dropped = |name: &InstallationName, before: &Slot| match self.body.set.get(name) {
+            Some(now) => now.record != before.record,
+            None => self.is_base() || self.body.unset.contains(name),
+        };
+        let entries = parent.entries.iter();
+        if self.is_base() {
+            return entries.filter(|(name, slot)| is_dropped(name, slot)).map(|(_, slot)| slot.record).collect();
+        }
+        // A delta names what it touches: few of many.
+        let touched = self.body.set.keys().chain(&self.body.unset);
+        let before = touched.filter_map(|name| parent.entries.get_key_value(name));
+        before.filter(|(name, slot)| is_dropped(name, slot)).map(|(_, slot)| slot.record).collect()
     }
 
     /// The whole set: the file's own, or what it makes of its parent's.

@@ -1,0 +1,255 @@
+//! Owns what is kept of the past: which generations, and which objects because of them.
+//!
+//! Runs between passes, never during one. It removes nothing that a kept generation names, and nothing young.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::time::{Duration, SystemTime};
+
+use super::error::StateError;
+use super::layout::{DAMAGED, generation_number};
+use super::load::{self, MAX_RECORD_BYTES, generation_numbers, read_chain};
+use super::read::{ObjectBytes, list, read_object};
+use super::writer::HostWriter;
+use crate::digest::Digest;
+use crate::generation::{Decoded, REBASE_EVERY};
+use crate::record::Record;
+
+/// Generations that are kept however old they are.
+pub const KEPT_GENERATIONS: usize = 10;
+/// How long a generation is kept, in seconds.
+pub const KEPT_GENERATION_AGE_S: u64 = 7 * 24 * 3600;
+/// Most generations that are kept, however young they are.
+pub const MAX_KEPT_GENERATIONS: usize = 4096;
+/// Most bytes of objects that are kept for older generations.
+pub const MAX_KEPT_OBJECT_BYTES: u64 = 10 << 30;
+/// An object that nothing names is left alone for this long: somebody may be about to name it. In seconds.
+pub const MIN_OBJECT_AGE_S: u64 = 3600;
+
+/// How collecting measures age. The limits are arguments, so that tests need not wait.
+#[derive(Debug, Clone, Copy)]
+pub struct Keep {
+    /// The time from which ages are counted.
+    pub now: SystemTime,
+    /// Younger objects and cache entries stay.
+    pub min_object_age: Duration,
+    /// Younger generations stay.
+    pub generation_age: Duration,
+    /// Objects of older generations stay up to this size.
+    pub max_object_bytes: u64,
+}
+
+impl Keep {
+    /// The usual limits.
+    pub fn at(now: SystemTime) -> Self {
+        Self {
+            now,
+            min_object_age: Duration::from_secs(MIN_OBJECT_AGE_S),
+            generation_age: Duration::from_secs(KEPT_GENERATION_AGE_S),
+            max_object_bytes: MAX_KEPT_OBJECT_BYTES,
+        }
+    }
+
+    fn age(&self, modified: SystemTime) -> Duration {
+        self.now.duration_since(modified).unwrap_or_default()
+    }
+}
+
+/// What was removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Generation files.
+    pub generations: u64,
+    /// Objects.
+    pub objects: u64,
+    /// Bytes of those objects.
+    pub object_bytes: u64,
+    /// Entries of the code cache.
+    pub cache_entries: u64,
+}
+
+struct Object {
+    bytes: u64,
+    modified: SystemTime,
+}
+
+/// What the kept generations need.
+#[derive(Default)]
+struct Kept {
+    generations: BTreeSet<u64>,
+    records: BTreeSet<Digest>,
+    objects: BTreeSet<Digest>,
+    wasm: BTreeSet<Digest>,
+    bytes: u64,
+}
+
+impl HostWriter {
+    pub(super) fn collect(&mut self, keep: &Keep) -> Result<Collected, StateError> {
+        self.disk.check_going()?;
+        let objects = self.list_objects()?;
+        let kept = self.choose(keep, &objects)?;
+        // Generations first: one that is left must have its objects.
+        let generations = self.remove_generations(keep, &kept)?;
+        let mut collected = Collected { generations, ..Collected::default() };
+        for (digest, object) in &objects {
+            if !kept.objects.contains(digest) && keep.age(object.modified) >= keep.min_object_age {
+                self.disk.remove_file(&self.layout.object(digest))?;
+                self.objects.forget(digest);
+                collected.objects += 1;
+                collected.object_bytes += object.bytes;
+            }
+        }
+        let is_wanted = |wasm: &str, modified| {
+            Digest::from_hex(wasm).is_ok_and(|digest| kept.wasm.contains(&digest))
+                || keep.age(modified) < keep.min_object_age
+        };
+        collected.cache_entries = self.cache.retain(&self.disk, is_wanted)?;
+        self.named_by.retain(|record, _| kept.records.contains(record));
+        Ok(collected)
+    }
+
+    fn list_objects(&self) -> Result<BTreeMap<Digest, Object>, StateError> {
+        let mut objects = BTreeMap::new();
+        for directory in list(&self.layout.digests())? {
+            for name in list(&self.layout.digests().join(directory))? {
+                let Ok(digest) = Digest::from_hex(&name) else { continue };
+                let path = self.layout.object(&digest);
+                let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+                let modified = metadata.modified().map_err(|error| StateError::io("look at", &path, error))?;
+                objects.insert(digest, Object { bytes: metadata.len(), modified });
+            }
+        }
+        Ok(objects)
+    }
+
+    /// Newest first, until a limit is met; the current one and the last good one in any case.
+    fn choose(&mut self, keep: &Keep, objects: &BTreeMap<Digest, Object>) -> Result<Kept, StateError> {
+        let current = self.current.generation.number;
+        let mut numbers = generation_numbers(&self.layout)?;
+        numbers.retain(|number| *number <= current);
+        let candidates = self.candidates(keep, &numbers);
+        let last_uses = self.last_uses(&numbers, candidates.first().copied())?;
+        let mut kept = Kept::default();
+        for (index, number) in candidates.iter().rev().enumerate() {
+            if index >= KEPT_GENERATIONS && kept.bytes > keep.max_object_bytes {
+                break;
+            }
+            kept.generations.insert(*number);
+            self.keep_records(last_uses.get(number).into_iter().flatten(), objects, &mut kept)?;
+        }
+        if let Some(good) = self.last_good.filter(|good| !kept.generations.contains(good))
+            && let Ok(decoded) = read_chain(&self.layout, good)?
+        {
+            kept.generations.insert(good);
+            self.keep_records(decoded.generation.entries.values().map(|slot| &slot.record), objects, &mut kept)?;
+        }
+        // What a kept one stands on is kept as a file; its objects are not.
+        for number in kept.generations.clone() {
+            kept.generations.extend(self.chain_of(number)?);
+        }
+        Ok(kept)
+    }
+
+    /// The last ten, and before those the young ones: the end of the list.
+    fn candidates(&self, keep: &Keep, numbers: &[u64]) -> Vec<u64> {
+        let is_young = |number: u64| {
+            let modified = fs::symlink_metadata(self.layout.generation(number)).and_then(|m| m.modified());
+            modified.is_ok_and(|modified| keep.age(modified) < keep.generation_age)
+        };
+        let newest_first = numbers.iter().rev().take(MAX_KEPT_GENERATIONS).enumerate();
+        let kept = newest_first.take_while(|(index, number)| *index < KEPT_GENERATIONS || is_young(**number));
+        numbers[numbers.len() - kept.count()..].to_vec()
+    }
+
+    /// By generation, the records that it has and the next one has no more; those in use now stand at the current one.
+    fn last_uses(&self, numbers: &[u64], first: Option<u64>) -> Result<BTreeMap<u64, BTreeSet<Digest>>, StateError> {
+        let mut last_uses: BTreeMap<u64, BTreeSet<Digest>> = BTreeMap::new();
+        let Some(first) = first else { return Ok(last_uses) };
+        let start = self.chain_of(first)?.first().copied().unwrap_or(first);
+        let mut parent: Option<Decoded> = None;
+        for number in numbers.iter().copied().filter(|number| *number >= start) {
+            let Ok(file) = load::read_generation(&self.layout, number)? else {
+                parent = None;
+                continue;
+            };
+            if let Some(parent) = &parent {
+                let dropped = file.dropped_records(&parent.generation);
+                last_uses.entry(parent.generation.number).or_default().extend(dropped);
+            }
+            parent = file.apply(parent).ok();
+        }
+        let current = &self.current.generation;
+        last_uses.entry(current.number).or_default().extend(current.entries.values().map(|slot| slot.record));
+        Ok(last_uses)
+    }
+
+    /// A generation and what it stands on, the base first; as far as the files are intact.
+    fn chain_of(&self, number: u64) -> Result<Vec<u64>, StateError> {
+        let mut chain = Vec::new();
+        let mut next = Some(number);
+        while let Some(number) = next.filter(|_| chain.len() < REBASE_EVERY as usize) {
+            let Ok(file) = load::read_generation(&self.layout, number)? else { break };
+            chain.push(number);
+            next = file.parent.map(|parent| parent.number).filter(|parent| !file.is_base() && *parent < number);
+        }
+        chain.reverse();
+        Ok(chain)
+    }
+
+    fn keep_records<'a>(
+        &mut self,
+        records: impl Iterator<Item = &'a Digest>,
+        objects: &BTreeMap<Digest, Object>,
+        kept: &mut Kept,
+    ) -> Result<(), StateError> {
+        for record in records {
+            if !kept.records.insert(*record) {
+                continue;
+            }
+            // A record that is gone or damaged can't be used again, and neither can what only it names.
+            let Some(named) = self.named_by(record)? else { continue };
+            kept.wasm.insert(named[2]);
+            for digest in named.into_iter().chain([*record]) {
+                if kept.objects.insert(digest) {
+                    kept.bytes += objects.get(&digest).map_or(0, |object| object.bytes);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The manifest, signature and wasm that a record names.
+    fn named_by(&mut self, record: &Digest) -> Result<Option<[Digest; 3]>, StateError> {
+        if let Some(named) = self.named_by.get(record) {
+            return Ok(Some(*named));
+        }
+        let ObjectBytes::Good(bytes) = read_object(&self.layout, record, MAX_RECORD_BYTES)? else { return Ok(None) };
+        let Ok(decoded) = Record::decode(&bytes) else { return Ok(None) };
+        let named = load::named_objects(&decoded);
+        self.named_by.insert(*record, named);
+        Ok(Some(named))
+    }
+
+    fn remove_generations(&self, keep: &Keep, kept: &Kept) -> Result<u64, StateError> {
+        let current = self.current.generation.number;
+        let mut removed = 0;
+        for name in list(&self.layout.generations())? {
+            let path = self.layout.generations().join(&name);
+            let is_old = || {
+                let modified = fs::symlink_metadata(&path).and_then(|metadata| metadata.modified());
+                modified.is_ok_and(|modified| keep.age(modified) >= keep.generation_age)
+            };
+            // A damaged file above the current one still says that its number was used.
+            let is_past = match (generation_number(&name), name.strip_suffix(DAMAGED).and_then(generation_number)) {
+                (Some(number), _) => number < current && !kept.generations.contains(&number),
+                (None, Some(number)) => number < current && is_old(),
+                (None, None) => false,
+            };
+            if is_past {
+                self.disk.remove_file(&path)?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+}

@@ -1,0 +1,318 @@
+//! Owns the content store: bytes under their digest, written once, never changed.
+//!
+//! It does not know what the bytes mean, nor which of them are still needed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use super::disk::Disk;
+use super::error::StateError;
+use super::layout::Layout;
+use super::read::{ObjectBytes, read_object};
+use super::reply::{Answer, Reply, channel};
+use super::writer::Command;
+use crate::digest::{Digest, Digester};
+use crate::quantity::ByteSize;
+
+/// Mode of an object: nobody writes to it.
+const OBJECT_MODE: u32 = 0o444;
+/// How much of a stream is read, hashed and written at a time, in bytes.
+const CHUNK_BYTES: usize = 256 << 10;
+/// Most objects that are being streamed in at the same time.
+const MAX_UPLOADS: usize = 64;
+/// An object that is found to be there already and is older than this counts as new again, so that what collects
+/// garbage by age leaves it alone. In seconds.
+const REFRESH_AFTER_S: u64 = 30 * 60;
+const DAMAGED_HINT: &str = "it was removed, and is fetched again when it is needed";
+
+/// Streams of this process so far, of all stores: two must not share a file.
+static UPLOADS_STARTED: AtomicU64 = AtomicU64::new(1);
+
+/// Starts the names of this process's files in scratch. The process id tells a host that sweeps which of them belong to
+/// a `plan` that is still at work, and the random part tells this process from an earlier one of the same id.
+pub(crate) fn scratch_prefix() -> &'static str {
+    static PREFIX: OnceLock<String> = OnceLock::new();
+    PREFIX.get_or_init(|| {
+        let token = getrandom::u64().unwrap_or_default();
+        format!("object-{}-{token:016x}-", std::process::id())
+    })
+}
+
+/// A handle to the content store. Cheap to clone; all handles write through the same thread.
+///
+/// The methods block for as long as the disk takes.
+#[derive(Clone)]
+pub struct Objects {
+    layout: Arc<Layout>,
+    commands: SyncSender<Command>,
+}
+
+/// An object that is in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredObject {
+    /// Its name.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// What the writing thread does with objects.
+pub(crate) enum ObjectCommand {
+    /// Stores bytes that are all there.
+    Put { digest: Digest, bytes: Vec<u8>, answer: Answer<()> },
+    /// Starts a stream of bytes.
+    Begin { answer: Answer<u64> },
+    /// Continues it.
+    Append { upload: u64, bytes: Vec<u8>, answer: Answer<()> },
+    /// Ends it: the bytes have this digest.
+    Finish { upload: u64, digest: Digest, answer: Answer<()> },
+    /// Gives it up.
+    Abort { upload: u64 },
+    /// Makes an object count as new.
+    Refresh { digest: Digest },
+    /// Removes an object that is not what its name says.
+    Discard { digest: Digest, answer: Answer<()> },
+}
+
+impl ObjectCommand {
+    /// Answers with an error instead of carrying it out.
+    pub(crate) fn refuse(self, error: StateError) {
+        match self {
+            Self::Begin { answer } => answer.send(Err(error)),
+            Self::Put { answer, .. }
+            | Self::Append { answer, .. }
+            | Self::Finish { answer, .. }
+            | Self::Discard { answer, .. } => answer.send(Err(error)),
+            Self::Abort { .. } | Self::Refresh { .. } => {}
+        }
+    }
+}
+
+impl Objects {
+    pub(crate) fn new(layout: Arc<Layout>, commands: SyncSender<Command>) -> Self {
+        Self { layout, commands }
+    }
+
+    /// Stores bytes. It is not durable before the generation that names it.
+    pub fn put_object(&self, bytes: &[u8]) -> Result<StoredObject, StateError> {
+        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let stored = StoredObject { digest: Digest::of(bytes), size };
+        if !self.has_intact(&stored)? {
+            let digest = stored.digest;
+            self.ask(|answer| ObjectCommand::Put { digest, bytes: bytes.to_vec(), answer }).wait()?;
+        }
+        Ok(stored)
+    }
+
+    /// Stores what `source` gives, hashed while it is copied; refused as soon as it is more than `max_bytes`.
+    ///
+    /// The source is read on the caller's thread, so that a slow one holds up nobody else.
+    pub fn put_file(&self, source: &mut dyn Read, max_bytes: u64) -> Result<StoredObject, StateError> {
+        let upload = Upload { id: self.ask(|answer| ObjectCommand::Begin { answer }).wait()?, objects: self };
+        let mut digester = Digester::default();
+        let mut size = 0u64;
+        loop {
+            let bytes = read_chunk(source)?;
+            if bytes.is_empty() {
+                break;
+            }
+            size = size.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+            if size > max_bytes {
+                return Err(StateError::TooLarge(ByteSize(max_bytes)));
+            }
+            digester.update(&bytes);
+            self.ask(|answer| ObjectCommand::Append { upload: upload.id, bytes, answer }).wait()?;
+        }
+        let stored = StoredObject { digest: digester.finish(), size };
+        if !self.has_intact(&stored)? {
+            self.ask(|answer| ObjectCommand::Finish { upload: upload.id, digest: stored.digest, answer }).wait()?;
+        }
+        Ok(stored)
+    }
+
+    /// Whether an object of this name is there. Its bytes are not looked at.
+    pub fn has_object(&self, digest: &Digest) -> bool {
+        fs::symlink_metadata(self.layout.object(digest)).is_ok_and(|metadata| metadata.is_file())
+    }
+
+    /// An object's bytes, checked against its name; `None` when there is none. A damaged one is removed.
+    pub fn get_object(&self, digest: &Digest, max_bytes: u64) -> Result<Option<Vec<u8>>, StateError> {
+        match read_object(&self.layout, digest, max_bytes)? {
+            ObjectBytes::Good(bytes) => Ok(Some(bytes)),
+            ObjectBytes::Missing => Ok(None),
+            ObjectBytes::Damaged(why) => {
+                self.ask(|answer| ObjectCommand::Discard { digest: *digest, answer }).wait()?;
+                let path = self.layout.object(digest);
+                Err(StateError::Damaged { path, why: format!("it {why}"), hint: DAMAGED_HINT })
+            }
+        }
+    }
+
+    /// Whether exactly these bytes are stored already. Anything else in their place is written anew.
+    fn has_intact(&self, wanted: &StoredObject) -> Result<bool, StateError> {
+        if !matches!(read_object(&self.layout, &wanted.digest, wanted.size)?, ObjectBytes::Good(_)) {
+            return Ok(false);
+        }
+        let age = fs::metadata(self.layout.object(&wanted.digest)).and_then(|metadata| metadata.modified());
+        let age = age.ok().and_then(|modified| modified.elapsed().ok());
+        if age.is_none_or(|age| age > Duration::from_secs(REFRESH_AFTER_S)) {
+            // Without an answer: that the object is old is no reason to refuse it.
+            self.tell(ObjectCommand::Refresh { digest: wanted.digest });
+        }
+        Ok(true)
+    }
+
+    fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> ObjectCommand) -> Reply<T> {
+        let (answer, reply) = channel();
+        self.tell(command(answer));
+        reply
+    }
+
+    fn tell(&self, command: ObjectCommand) {
+        // A thread that is gone drops the command, and with it the answer.
+        let _ = self.commands.send(Command::Object(command));
+    }
+}
+
+/// A stream that is given up unless it was finished.
+struct Upload<'a> {
+    id: u64,
+    objects: &'a Objects,
+}
+
+impl Drop for Upload<'_> {
+    fn drop(&mut self) {
+        self.objects.tell(ObjectCommand::Abort { upload: self.id });
+    }
+}
+
+fn read_chunk(source: &mut dyn Read) -> Result<Vec<u8>, StateError> {
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut filled = 0;
+    while filled < chunk.len() {
+        match source.read(&mut chunk[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(StateError::Source(error)),
+        }
+    }
+    chunk.truncate(filled);
+    Ok(chunk)
+}
+
+/// The writing half of the content store.
+pub(crate) struct ObjectWriter {
+    layout: Arc<Layout>,
+    /// Space on the file system that is not given to objects, in bytes.
+    kept_bytes: u64,
+    uploads: BTreeMap<u64, (File, PathBuf)>,
+    /// Objects that a commit made durable and that were not written again since.
+    durable: BTreeSet<Digest>,
+}
+
+impl ObjectWriter {
+    pub(crate) fn new(layout: Arc<Layout>, kept_bytes: u64) -> Self {
+        Self { layout, kept_bytes, uploads: BTreeMap::new(), durable: BTreeSet::new() }
+    }
+
+    pub(crate) fn carry_out(&mut self, disk: &Disk, command: ObjectCommand) {
+        match command {
+            ObjectCommand::Put { digest, bytes, answer } => answer.send(self.put(disk, &digest, &bytes)),
+            ObjectCommand::Begin { answer } => answer.send(self.begin(disk)),
+            ObjectCommand::Append { upload, bytes, answer } => answer.send(self.append(disk, upload, &bytes)),
+            ObjectCommand::Finish { upload, digest, answer } => answer.send(self.finish(disk, upload, &digest)),
+            ObjectCommand::Abort { upload } => self.abort(disk, upload),
+            ObjectCommand::Refresh { digest } => drop(disk.touch(&self.layout.object(&digest))),
+            ObjectCommand::Discard { digest, answer } => {
+                self.forget(&digest);
+                answer.send(disk.remove_file(&self.layout.object(&digest)));
+            }
+        }
+    }
+
+    /// Whether the object needs no sync before it is named.
+    pub(crate) fn is_durable(&self, digest: &Digest) -> bool {
+        self.durable.contains(digest)
+    }
+
+    /// The objects are durable from now on.
+    pub(crate) fn set_durable(&mut self, digests: impl IntoIterator<Item = Digest>) {
+        self.durable.extend(digests);
+    }
+
+    /// The object is gone, or about to go.
+    pub(crate) fn forget(&mut self, digest: &Digest) {
+        self.durable.remove(digest);
+    }
+
+    fn put(&mut self, disk: &Disk, digest: &Digest, bytes: &[u8]) -> Result<(), StateError> {
+        let upload = self.begin(disk)?;
+        let result = self.append(disk, upload, bytes).and_then(|()| self.finish(disk, upload, digest));
+        self.abort(disk, upload);
+        result
+    }
+
+    fn begin(&mut self, disk: &Disk) -> Result<u64, StateError> {
+        if self.uploads.len() >= MAX_UPLOADS {
+            return Err(StateError::TooManyUploads(MAX_UPLOADS));
+        }
+        check_room(self.layout.root(), self.kept_bytes)?;
+        let id = UPLOADS_STARTED.fetch_add(1, Ordering::Relaxed);
+        let path = self.layout.scratch().join(format!("{}{id}", scratch_prefix()));
+        let file = disk.create(&path)?;
+        self.uploads.insert(id, (file, path));
+        Ok(id)
+    }
+
+    fn append(&mut self, disk: &Disk, upload: u64, bytes: &[u8]) -> Result<(), StateError> {
+        let (file, path) = self.uploads.get(&upload).ok_or(StateError::WriterGone)?;
+        disk.write(file, path, bytes)
+    }
+
+    fn finish(&mut self, disk: &Disk, upload: u64, digest: &Digest) -> Result<(), StateError> {
+        let (file, path) = self.uploads.get(&upload).ok_or(StateError::WriterGone)?;
+        disk.set_mode(file, path, OBJECT_MODE)?;
+        let object = self.layout.object(digest);
+        let parent = object.parent().expect("an object's path has a directory");
+        ensure_dir(disk, parent)?;
+        disk.rename(path, &object)?;
+        self.uploads.remove(&upload);
+        self.durable.remove(digest);
+        Ok(())
+    }
+
+    fn abort(&mut self, disk: &Disk, upload: u64) {
+        if let Some((_, path)) = self.uploads.remove(&upload) {
+            disk.give_up(&path);
+        }
+    }
+}
+
+/// Objects and compiled code are what fills a disk; what the state itself writes is small and must still fit.
+pub(crate) fn check_room(path: &Path, kept_bytes: u64) -> Result<(), StateError> {
+    let room = rustix::fs::statvfs(path).map_err(|error| StateError::io("look at", path, error.into()))?;
+    let free = room.f_bavail.saturating_mul(room.f_frsize);
+    if free < kept_bytes {
+        let (free, kept) = (ByteSize(free), ByteSize(kept_bytes));
+        return Err(StateError::NoRoom { path: path.to_owned(), free, kept });
+    }
+    Ok(())
+}
+
+/// Makes a directory that may be there already, made by another process too.
+pub(crate) fn ensure_dir(disk: &Disk, path: &Path) -> Result<(), StateError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    match disk.make_dir(path) {
+        Err(StateError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        result => result,
+    }
+}

@@ -1,0 +1,198 @@
+//! Opens a state as its host: makes what is missing, repairs what a crash left, never goes back unsaid.
+//!
+//! Runs on the writing thread, with the lock held. It decides nothing about what runs.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::{Pid, test_kill_process};
+
+use super::cache::{CacheKeyBytes, CacheWriter, open_cache_key};
+use super::disk::Disk;
+use super::error::StateError;
+use super::layout::{DAMAGED, Layout, TEMPORARY, current_target, with_ending};
+use super::load::{FORMAT, Loaded, load, read_generation};
+use super::lock::Lock;
+use super::marker::{Deaths, Suspects, open_markers};
+use super::object::{ObjectWriter, ensure_dir, scratch_prefix};
+use super::read::{ObjectBytes, list, read_file, read_object};
+use super::reader::Snapshot;
+use super::writer::HostWriter;
+use super::{Options, load};
+use crate::floors::{Floors, FloorsFile, MAX_FLOORS_BYTES};
+use crate::generation::Generation;
+use crate::home::{Privacy, check_dir};
+use crate::record::Record;
+
+/// How long the scratch file of a living process is left alone, in seconds.
+const MAX_SCRATCH_AGE_S: u64 = 3600;
+/// Deepest directory below scratch that is removed; deeper ones are nobody's.
+const MAX_SCRATCH_DEPTH: usize = 64;
+
+/// What a host learns when it opens its state.
+pub(crate) struct Parts {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) suspects: Suspects,
+    pub(crate) deaths: Deaths,
+    pub(crate) cache_key: CacheKeyBytes,
+}
+
+/// Takes the lock, then makes the state sound.
+pub(crate) fn open(layout: Arc<Layout>, disk: Disk, options: &Options) -> Result<(HostWriter, Parts), StateError> {
+    let lock = Lock::take(&layout, options.now_unix_s)?;
+    for directory in layout.directories() {
+        if fs::symlink_metadata(&directory).is_ok() {
+            check_dir(&directory, Privacy::Private)?;
+        }
+    }
+    let rebuilt = if options.rebuild_floors { Some(rebuild_floors(&layout)?) } else { None };
+    let loaded = match load(&layout, rebuilt.as_ref())? {
+        Some(loaded) => loaded,
+        None => {
+            initialise(&layout, &disk, options.now_unix_s)?;
+            let path = layout.format();
+            load(&layout, None)?.ok_or_else(|| StateError::io("read", &path, io::ErrorKind::NotFound.into()))?
+        }
+    };
+    layout.directories().iter().try_for_each(|directory| ensure_dir(&disk, directory))?;
+    sweep(&layout, &disk)?;
+    let cache_key = open_cache_key(&layout, &disk)?;
+    let (deaths, suspects) = open_markers(&layout, &disk, &loaded.current.generation)?;
+    let snapshot = Snapshot::of(&layout, loaded.clone())?;
+    let mut objects = ObjectWriter::new(Arc::clone(&layout), options.kept_bytes);
+    objects.set_durable(snapshot.generation.entries.values().map(|slot| slot.record));
+    objects.set_durable(snapshot.records.values().flat_map(|record| load::named_objects(record)));
+    let writer = HostWriter {
+        objects,
+        cache: CacheWriter::new(Arc::clone(&layout), options.kept_bytes),
+        disk,
+        layout,
+        current: Arc::new(loaded.current.clone()),
+        floors: loaded.floors.clone(),
+        highest: loaded.highest,
+        last_good: loaded.last_good,
+        deaths: deaths.clone(),
+        named_by: BTreeMap::new(),
+        _lock: lock,
+    };
+    repair(&writer, &loaded)?;
+    Ok((writer, Parts { snapshot, suspects, deaths, cache_key }))
+}
+
+/// Makes a state that holds the empty generation. Repeating it after a cut is harmless; the format file comes last.
+fn initialise(layout: &Layout, disk: &Disk, now_unix_s: u64) -> Result<(), StateError> {
+    layout.directories().iter().try_for_each(|directory| ensure_dir(disk, directory))?;
+    // Floors outlive everything else that may have been removed by hand.
+    let floors = match read_file(&layout.floors(), MAX_FLOORS_BYTES)? {
+        Some(bytes) => FloorsFile::decode(&bytes).map_err(|error| load::damaged_floors(layout, &error))?.digest,
+        None => {
+            let sealed = Floors::default().encode(0);
+            disk.replace_durably(&layout.floors(), sealed.text.as_bytes())?;
+            sealed.digest
+        }
+    };
+    let birth = Generation::birth(now_unix_s, floors).encode(None).0;
+    disk.replace_durably(&layout.generation(0), birth.text.as_bytes())?;
+    let link = super::layout::temporary(&layout.current());
+    disk.remove_file(&link)?;
+    disk.symlink(&link, &current_target(0))?;
+    disk.rename(&link, &layout.current())?;
+    disk.sync_file_system(layout.root())?;
+    disk.replace_durably(&layout.format(), format!("{FORMAT}\n").as_bytes())?;
+    disk.sync_dir(layout.root())
+}
+
+/// The highest sequences that the records of all generations on disk name.
+fn rebuild_floors(layout: &Layout) -> Result<Floors, StateError> {
+    let mut floors = Floors::default();
+    for number in load::generation_numbers(layout)? {
+        let Ok(file) = read_generation(layout, number)? else { continue };
+        for digest in file.named_records() {
+            let ObjectBytes::Good(bytes) = read_object(layout, digest, load::MAX_RECORD_BYTES)? else { continue };
+            if let Ok(record) = Record::decode(&bytes) {
+                floors.accept(&record.artifact.package, record.artifact.sequence);
+            }
+        }
+    }
+    Ok(floors)
+}
+
+/// Puts right on disk what loading found out.
+fn repair(writer: &HostWriter, loaded: &Loaded) -> Result<(), StateError> {
+    let (layout, disk) = (&writer.layout, &writer.disk);
+    let set_aside = |number: &u64| {
+        let path = layout.generation(*number);
+        disk.rename(&path, &with_ending(&path, DAMAGED))
+    };
+    loaded.damaged.iter().try_for_each(set_aside)?;
+    if loaded.recovered.is_some() {
+        // They were committed once and stand on something damaged: set aside, not removed.
+        loaded.unfinished.iter().try_for_each(set_aside)?;
+    } else {
+        loaded.unfinished.iter().try_for_each(|number| disk.remove_file(&layout.generation(*number)))?;
+    }
+    let floors_on_disk = read_file(&layout.floors(), MAX_FLOORS_BYTES)?;
+    let rebuilt = loaded.floors.floors.encode(loaded.floors.generation);
+    if floors_on_disk.as_deref() != Some(rebuilt.text.as_bytes()) {
+        disk.replace_durably(&layout.floors(), rebuilt.text.as_bytes())?;
+        disk.sync_dir(layout.root())?;
+    }
+    let number = loaded.current.generation.number;
+    if loaded.recovered.is_some() {
+        disk.sync_dir(&layout.generations())?;
+        writer.point_current_to(number)?;
+        // The mark of a generation that is lost would speak against every older one.
+        if writer.last_good.is_none() {
+            disk.remove_file(&layout.good())?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes what unfinished writes left. Nothing names any of it.
+fn sweep(layout: &Layout, disk: &Disk) -> Result<(), StateError> {
+    for directory in [layout.root().to_owned(), layout.generations(), layout.cache()] {
+        for name in list(&directory)?.iter().filter(|name| name.ends_with(TEMPORARY)) {
+            remove(disk, &directory.join(name), 0)?;
+        }
+    }
+    for name in list(&layout.scratch())? {
+        let path = layout.scratch().join(&name);
+        if !belongs_to_a_living_plan(&name, &path) {
+            remove(disk, &path, 0)?;
+        }
+    }
+    Ok(())
+}
+
+/// `plan` needs no lock, so it may be storing objects right now.
+fn belongs_to_a_living_plan(name: &str, path: &Path) -> bool {
+    let process = name.strip_prefix("object-").and_then(|rest| rest.split_once('-'));
+    let Some(process) = process.and_then(|(id, _)| Pid::from_raw(id.parse().ok()?)) else { return false };
+    if process == rustix::process::getpid() {
+        return name.starts_with(scratch_prefix());
+    }
+    let modified = fs::symlink_metadata(path).and_then(|metadata| metadata.modified());
+    let age = modified.ok().and_then(|modified| modified.elapsed().ok());
+    let is_alive = !matches!(test_kill_process(process), Err(rustix::io::Errno::SRCH));
+    is_alive && age.is_some_and(|age| age < Duration::from_secs(MAX_SCRATCH_AGE_S))
+}
+
+fn remove(disk: &Disk, path: &Path, depth: usize) -> Result<(), StateError> {
+    let metadata = fs::symlink_metadata(path).map_err(|error| StateError::io("look at", path, error))?;
+    if !metadata.is_dir() {
+        return disk.remove_file(path);
+    }
+    if depth == MAX_SCRATCH_DEPTH {
+        return Err(StateError::io("remove", path, io::Error::other("it lies too deep")));
+    }
+    for entry in fs::read_dir(path).map_err(|error| StateError::io("list", path, error))? {
+        let entry = entry.map_err(|error| StateError::io("list", path, error))?;
+        remove(disk, &entry.path(), depth + 1)?;
+    }
+    disk.remove_dir(path)
+}
