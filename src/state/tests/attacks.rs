@@ -72,7 +72,8 @@ fn check_tampered(top: &str, place: &str, before: &Snapshot, opened: &Opened) ->
     match top {
         "gen" => {
             // An older file than the current chain's may be damaged without any effect.
-            let is_noticed = snapshot.recovered.is_some() && snapshot.generation.number < before.generation.number;
+            let is_older = |recovered: &Recovered| recovered.number < before.generation.number;
+            let is_noticed = snapshot.recovered.as_ref().is_some_and(is_older);
             prop_assert!(is_noticed || is_same, "{place}");
         }
         "objects" => {
@@ -125,6 +126,7 @@ fn a_current_that_is_missing_garbled_or_points_elsewhere_gives_way_to_the_newest
     for target in targets {
         let temp = temp_dir();
         let home = lived_in_home(&temp);
+        let before = Reader::new(&home).snapshot().unwrap();
         let current = home.state_dir().join("current");
         fs::remove_file(&current).unwrap();
         match target {
@@ -133,11 +135,11 @@ fn a_current_that_is_missing_garbled_or_points_elsewhere_gives_way_to_the_newest
             None => {}
         }
         let snapshot = open(&home).snapshot;
-        assert_eq!(snapshot.generation.number, 5, "{target:?}");
-        assert_eq!(snapshot.recovered.unwrap().number, 5, "{target:?}");
+        assert_eq!(snapshot.recovered.as_ref().unwrap().number, 5, "{target:?}");
+        assert_eq!(entries(&snapshot), entries(&before), "{target:?}");
         let again = open(&home).snapshot;
-        assert_eq!((again.generation.number, again.recovered), (5, None), "{target:?}");
-        assert_eq!(fs::read_link(&current).unwrap(), Path::new("gen/0000000005"));
+        assert_eq!((again.generation, again.recovered), (snapshot.generation, None), "{target:?}");
+        assert_eq!(fs::read_link(&current).unwrap(), Path::new("gen/0000000006"));
     }
 }
 
@@ -153,17 +155,45 @@ fn damaged_generations_are_skipped_set_aside_and_their_numbers_not_used_again() 
     }
     let opened = open(&home);
     let recovered = opened.snapshot.recovered.clone().unwrap();
-    assert_eq!((recovered.number, opened.snapshot.next_number), (3, 6));
+    assert_eq!((recovered.number, opened.snapshot.generation.number, opened.snapshot.next_number), (3, 6, 7));
+    assert_eq!(opened.snapshot.generation.notes[0].kind, "recovered");
     assert!(recovered.why.starts_with("generation 5 is damaged"), "{}", recovered.why);
     assert_eq!(opened.snapshot.floors.of(&package("alpha")).high, 2, "floors are newer than the set, and stay");
     assert!(home.state_dir().join("gen/0000000005.damaged").exists());
     drop(opened);
     let opened = open(&home);
-    assert_eq!((opened.snapshot.recovered.clone(), opened.snapshot.next_number), (None, 6));
+    assert_eq!((opened.snapshot.recovered.clone(), opened.snapshot.next_number), (None, 7));
     let committed = carry_out(&opened.store, Step::Release("alpha", 2)).unwrap();
-    assert_eq!(committed.current.generation.number, 6);
+    assert_eq!(committed.current.generation.number, 7);
     drop(opened);
     assert_eq!(open(&home).snapshot.records["alpha"].artifact.sequence, 2);
+}
+
+/// Data lies under storage ids: an id of a lost installation must not reach another one.
+#[test]
+fn storage_ids_of_lost_generations_are_not_given_out_again() {
+    let temp = temp_dir();
+    let home = lived_in_home(&temp);
+    let opened = open(&home);
+    let committed = carry_out(&opened.store, Step::Release("delta", 1)).unwrap();
+    let lost = committed.current.generation.entries["delta"].storage_id;
+    drop(opened);
+    fs::write(home.state_dir().join("gen/0000000006"), b"damaged").unwrap();
+    drop(open(&home));
+    let opened = open(&home);
+    assert!(!opened.snapshot.generation.entries.contains_key("delta"));
+    let committed = carry_out(&opened.store, Step::Release("epsilon", 1)).unwrap();
+    assert!(committed.current.generation.entries["epsilon"].storage_id > lost);
+    drop(opened);
+    // The same when all but the data was removed by hand.
+    for name in ["objects", "gen"] {
+        fs::remove_dir_all(home.state_dir().join(name)).unwrap();
+    }
+    fs::remove_file(home.state_dir().join("format")).unwrap();
+    fs::remove_file(home.state_dir().join("current")).unwrap();
+    fs::create_dir_all(home.state_dir().join("kv/data")).unwrap();
+    let next = open(&home).snapshot.generation.next_storage_id;
+    assert!(next > committed.current.generation.next_storage_id, "{next}");
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn a_thousand_installs_take_at_most_five_syncs_and_few_ones_a_handful() {
         );
         syncs
     };
-    assert!(measure("1 install", Step::Release("alpha", 1)) <= 4);
+    assert!(measure("1 install", Step::Release("alpha", 1)) <= 3);
     assert!(measure("1 reconfigure", Step::Reconfigure("alpha", 1)) <= 8);
     assert!(measure("1 uninstall", Step::Uninstall("alpha")) <= 3);
     // Objects that are durable already are not synced again.
