@@ -15,7 +15,7 @@ use super::read::{ObjectBytes, open_file, read_file, read_link, read_object};
 use super::writer::HostWriter;
 use crate::digest::Digest;
 use crate::floors::{Floors, FloorsFile, MAX_FLOORS_BYTES};
-use crate::generation::{Decoded, Generation};
+use crate::generation::{Decoded, Generation, Note};
 use crate::name::InstallationName;
 use crate::record::Record;
 use crate::sealed::{self, END_LINE_BYTES, Sealed};
@@ -23,6 +23,9 @@ use crate::sealed::{self, END_LINE_BYTES, Sealed};
 /// Up to how many syncs new objects get one each, files and directories; above that the file system is synced as a
 /// whole, which also waits for whatever others wrote to it.
 const MAX_SINGLE_SYNCS: usize = 8;
+
+/// More storage ids than generations that were lost can have given out.
+const LOST_STORAGE_IDS: u64 = 1 << 32;
 
 /// What was committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,12 +55,27 @@ impl Committed {
 
 impl HostWriter {
     /// Makes `generation` the current one. Before the last rename nothing counts; after it everything does.
-    pub(super) fn commit(&mut self, mut generation: Generation, mut floors: Floors) -> Result<Committed, StateError> {
+    pub(super) fn commit(&mut self, generation: Generation, floors: Floors) -> Result<Committed, StateError> {
         self.disk.check_going()?;
+        self.check_disk_is_ours()?;
+        self.commit_over(generation, floors)
+    }
+
+    /// Makes what was recovered a generation of its own, in one step: whatever the lost ones gave out is not given out
+    /// again, even if the host ends right after this.
+    pub(super) fn commit_recovered(&mut self, why: &str, now_unix_s: u64) -> Result<Committed, StateError> {
+        let mut generation = self.current.generation.successor(self.current.digest, self.highest + 1, now_unix_s);
+        generation.next_storage_id = generation.next_storage_id.saturating_add(LOST_STORAGE_IDS);
+        generation.notes.push(Note { kind: "recovered".to_owned(), text: why.to_owned() });
+        let floors = self.floors.floors.clone();
+        self.commit_over(generation, floors)
+    }
+
+    /// Whatever `current` points to now.
+    fn commit_over(&mut self, mut generation: Generation, mut floors: Floors) -> Result<Committed, StateError> {
         generation.clip();
         let refused = |source| StateError::Succession { number: generation.number, source };
         generation.check_follows(&self.current, self.highest).map_err(refused)?;
-        self.check_disk_is_ours()?;
         let new_objects = self.find_new_objects(&generation)?;
         // An attempt that failed half-way may have raised them already: they never fall again.
         floors.raise_to(&self.floors.floors);
@@ -98,9 +116,15 @@ impl HostWriter {
             if let Some(floors) = floors {
                 files.push((self.disk.write_new(&new_floors, floors.text.as_bytes())?, &new_floors));
             }
-            self.sync(objects, &files)?;
-            self.disk.rename(&new_generation, &generation_path)?;
-            self.disk.sync_dir(&self.layout.generations())?;
+            if objects.files.len() + objects.directories.len() > MAX_SINGLE_SYNCS {
+                // Nothing points to the generation yet, so its name may come before its bytes; the floors' may not.
+                self.disk.rename(&new_generation, &generation_path)?;
+                self.disk.sync_file_system(self.layout.root()).inspect_err(|_| self.give_up(objects))?;
+            } else {
+                self.sync_each(objects, &files)?;
+                self.disk.rename(&new_generation, &generation_path)?;
+                self.disk.sync_dir(&self.layout.generations())?;
+            }
             if floors.is_some() {
                 self.disk.rename(&new_floors, &floors_path)?;
                 self.disk.sync_dir(self.layout.root())?;
@@ -114,27 +138,21 @@ impl HostWriter {
         result
     }
 
-    fn sync(&self, objects: &NewObjects, files: &[(File, &PathBuf)]) -> Result<(), StateError> {
-        let singles = objects.files.len() + objects.directories.len();
-        let result = if singles > MAX_SINGLE_SYNCS {
-            self.disk.sync_file_system(self.layout.root())
-        } else {
-            self.sync_each(objects, files)
+    fn sync_each(&self, objects: &NewObjects, files: &[(File, &PathBuf)]) -> Result<(), StateError> {
+        let sync_object = |path: &PathBuf| {
+            let file = File::open(path).map_err(|error| StateError::io("open", path, error))?;
+            self.disk.sync_file(&file, path)
         };
-        // After a failed sync the system may hold as clean what never reached the disk. What is removed is fetched
-        // again; what stayed would be believed.
-        result.inspect_err(|_| objects.files.iter().for_each(|path| self.disk.give_up(path)))
+        let synced = objects.files.iter().try_for_each(sync_object);
+        let synced = synced.and_then(|()| objects.directories.iter().try_for_each(|path| self.disk.sync_dir(path)));
+        synced.inspect_err(|_| self.give_up(objects))?;
+        files.iter().try_for_each(|(file, path)| self.disk.sync_file(file, path))
     }
 
-    fn sync_each(&self, objects: &NewObjects, files: &[(File, &PathBuf)]) -> Result<(), StateError> {
-        for path in &objects.files {
-            let file = File::open(path).map_err(|error| StateError::io("open", path, error))?;
-            self.disk.sync_file(&file, path)?;
-        }
-        for directory in &objects.directories {
-            self.disk.sync_dir(directory)?;
-        }
-        files.iter().try_for_each(|(file, path)| self.disk.sync_file(file, path))
+    /// After a failed sync the system may hold as clean what never reached the disk. What is removed is fetched again;
+    /// what stayed would be believed.
+    fn give_up(&self, objects: &NewObjects) {
+        objects.files.iter().for_each(|path| self.disk.give_up(path));
     }
 
     /// A failed commit may have replaced the floors all the same, and the next generation names what is there.
@@ -148,7 +166,7 @@ impl HostWriter {
     }
 
     /// The commit point.
-    pub(super) fn point_current_to(&self, number: u64) -> Result<(), StateError> {
+    fn point_current_to(&self, number: u64) -> Result<(), StateError> {
         let path = self.layout.current();
         let new = temporary(&path);
         let target = current_target(number);

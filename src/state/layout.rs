@@ -107,6 +107,11 @@ impl Layout {
         self.root.join("scratch")
     }
 
+    /// Components' data; another module's, only looked at here.
+    pub(crate) fn kv(&self) -> PathBuf {
+        self.root.join("kv")
+    }
+
     pub(crate) fn mirrors(&self) -> PathBuf {
         self.root.join("mirrors")
     }

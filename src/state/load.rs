@@ -35,10 +35,10 @@ const FLOORS_HINT: &str = "restore it from a backup, or start once with --rebuil
 const GENERATION_HINT: &str = "restore gen/ from a backup, or move the state directory away to start from nothing \
      (keep the floors file)";
 
-/// The current generation was not usable and another one was taken.
+/// The current generation was not usable, and another one was taken. A host makes it a new generation, with a note.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recovered {
-    /// The generation that was taken: the newest intact one.
+    /// The generation whose set was taken: the newest intact one.
     pub number: u64,
     /// What was wrong, for people.
     pub why: String,
@@ -53,10 +53,8 @@ pub(crate) struct Loaded {
     pub(crate) highest: u64,
     pub(crate) last_good: Option<u64>,
     pub(crate) recovered: Option<Recovered>,
-    /// Intact files of commits that were never finished.
-    pub(crate) unfinished: Vec<u64>,
-    /// Files above the current generation that are not intact.
-    pub(crate) damaged: Vec<u64>,
+    /// Files above the current generation: of commits that were never finished, or that are lost.
+    pub(crate) later: Vec<u64>,
 }
 
 /// The records of one generation.
@@ -97,22 +95,14 @@ fn load_from(layout: &Layout, link: Option<&Path>, rebuilt_floors: Option<&Floor
     let floors = read_floors(layout, &current, rebuilt_floors)?;
     let number = current.generation.number;
     let seen = numbers_in_use(layout)?.into_iter().chain([floors.generation]);
-    let mut loaded = Loaded {
+    Ok(Loaded {
         highest: seen.max().unwrap_or(number),
         current,
         floors,
         last_good: last_good.filter(|good| *good <= number),
         recovered,
-        unfinished: Vec::new(),
-        damaged: Vec::new(),
-    };
-    for later in numbers.into_iter().filter(|n| *n > number) {
-        match read_generation(layout, later)? {
-            Ok(_) => loaded.unfinished.push(later),
-            Err(_) => loaded.damaged.push(later),
-        }
-    }
-    Ok(loaded)
+        later: numbers.into_iter().filter(|later| *later > number).collect(),
+    })
 }
 
 /// Whether a host finished making this state; refuses formats of other versions.

@@ -211,3 +211,6 @@ impl ObjectStore {
         &self.objects
     }
 }
+
+#[cfg(test)]
+mod tests;

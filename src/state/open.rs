@@ -33,6 +33,9 @@ const MAX_SCRATCH_AGE_S: u64 = 3600;
 /// Deepest directory below scratch that is removed; deeper ones are nobody's.
 const MAX_SCRATCH_DEPTH: usize = 64;
 
+/// More storage ids than are given out in a second, on average over the life of a host.
+const STORAGE_IDS_A_SECOND: u64 = 1 << 20;
+
 /// What a host learns when it opens its state.
 pub(crate) struct Parts {
     pub(crate) snapshot: Snapshot,
@@ -62,11 +65,11 @@ pub(crate) fn open(layout: Arc<Layout>, disk: Disk, options: &Options) -> Result
     sweep(&layout, &disk)?;
     let cache_key = open_cache_key(&layout, &disk)?;
     let (deaths, suspects) = open_markers(&layout, &disk, &loaded.current.generation)?;
-    let snapshot = Snapshot::of(&layout, loaded.clone())?;
+    let mut snapshot = Snapshot::of(&layout, loaded.clone())?;
     let mut objects = ObjectWriter::new(Arc::clone(&layout), options.kept_bytes);
     objects.set_durable(snapshot.generation.entries.values().map(|slot| slot.record));
     objects.set_durable(snapshot.records.values().flat_map(|record| load::named_objects(record)));
-    let writer = HostWriter {
+    let mut writer = HostWriter {
         objects,
         cache: CacheWriter::new(Arc::clone(&layout), options.kept_bytes),
         disk,
@@ -80,6 +83,12 @@ pub(crate) fn open(layout: Arc<Layout>, disk: Disk, options: &Options) -> Result
         _lock: lock,
     };
     repair(&writer, &loaded)?;
+    if let Some(recovered) = &loaded.recovered {
+        let committed = writer.commit_recovered(&recovered.why, options.now_unix_s)?;
+        snapshot.generation = committed.current.generation.clone();
+        snapshot.digest = Some(committed.current.digest);
+        snapshot.next_number = committed.next_number;
+    }
     Ok((writer, Parts { snapshot, suspects, deaths, cache_key }))
 }
 
@@ -95,7 +104,13 @@ fn initialise(layout: &Layout, disk: &Disk, now_unix_s: u64) -> Result<(), State
             sealed.digest
         }
     };
-    let birth = Generation::birth(now_unix_s, floors).encode(None).0;
+    let mut birth = Generation::birth(now_unix_s, floors);
+    if !list(&layout.kv())?.is_empty() {
+        // The state was removed by hand and the data was not. Nobody knows the ids under which it lies, but they were
+        // given out one by one, from 1 or from an earlier time.
+        birth.next_storage_id = now_unix_s.saturating_mul(STORAGE_IDS_A_SECOND);
+    }
+    let birth = birth.encode(None).0;
     disk.replace_durably(&layout.generation(0), birth.text.as_bytes())?;
     let link = super::layout::temporary(&layout.current());
     disk.remove_file(&link)?;
@@ -124,16 +139,13 @@ fn rebuild_floors(layout: &Layout) -> Result<Floors, StateError> {
 /// Puts right on disk what loading found out.
 fn repair(writer: &HostWriter, loaded: &Loaded) -> Result<(), StateError> {
     let (layout, disk) = (&writer.layout, &writer.disk);
-    let set_aside = |number: &u64| {
-        let path = layout.generation(*number);
-        disk.rename(&path, &with_ending(&path, DAMAGED))
-    };
-    loaded.damaged.iter().try_for_each(set_aside)?;
-    if loaded.recovered.is_some() {
-        // They were committed once and stand on something damaged: set aside, not removed.
-        loaded.unfinished.iter().try_for_each(set_aside)?;
-    } else {
-        loaded.unfinished.iter().try_for_each(|number| disk.remove_file(&layout.generation(*number)))?;
+    for path in loaded.later.iter().map(|number| layout.generation(*number)) {
+        if loaded.recovered.is_some() {
+            // They were committed once, and stand on something damaged or are damaged: for whoever looks for the cause.
+            disk.rename(&path, &with_ending(&path, DAMAGED))?;
+        } else {
+            disk.remove_file(&path)?;
+        }
     }
     let floors_on_disk = read_file(&layout.floors(), MAX_FLOORS_BYTES)?;
     let rebuilt = loaded.floors.floors.encode(loaded.floors.generation);
@@ -141,16 +153,8 @@ fn repair(writer: &HostWriter, loaded: &Loaded) -> Result<(), StateError> {
         disk.replace_durably(&layout.floors(), rebuilt.text.as_bytes())?;
         disk.sync_dir(layout.root())?;
     }
-    let number = loaded.current.generation.number;
-    if loaded.recovered.is_some() {
-        disk.sync_dir(&layout.generations())?;
-        writer.point_current_to(number)?;
-        // The mark of a generation that is lost would speak against every older one.
-        if writer.last_good.is_none() {
-            disk.remove_file(&layout.good())?;
-        }
-    }
-    Ok(())
+    // The mark of a generation that is lost would speak against every older one.
+    if loaded.recovered.is_some() && writer.last_good.is_none() { disk.remove_file(&layout.good()) } else { Ok(()) }
 }
 
 /// Removes what unfinished writes left. Nothing names any of it.
