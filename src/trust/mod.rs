@@ -49,7 +49,7 @@ mod wasm_kind;
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod tests;
 

@@ -10,7 +10,7 @@ use crate::desired::spec::{Origin, Require, Source, Spec, Supervision, Trigger};
 use crate::digest::Digest;
 use crate::engine::{CompiledComponent, Engine, EngineConfig};
 use crate::limits::{LimitOverrides, Limits};
-use crate::logs::{Follow, LogLine, Logs};
+use crate::logs::{Follow, Level, LogLine, Logs};
 use crate::name::InstallationName;
 use crate::permission::{Grant, Permissions};
 use crate::quantity::{ByteSize, Millis};
@@ -22,6 +22,7 @@ mod hostile;
 mod messages;
 mod speed;
 mod switching;
+mod wasi;
 
 /// Longest time that a test waits for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(60);
