@@ -89,10 +89,8 @@ impl Ticking {
             tick.skip(1);
         }
         let (next, missed) = next_after(at, self.period, now);
-        if missed > 0 {
-            if let Some(tick) = self.tick.upgrade() {
-                tick.skip(missed);
-            }
+        if let Some(tick) = self.tick.upgrade() {
+            tick.skip(missed);
         }
         Some(next)
     }

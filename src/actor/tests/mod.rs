@@ -146,6 +146,7 @@ struct Actor {
     receive: Vec<&'static str>,
     links: Vec<(&'static str, &'static str)>,
     config: serde_json::Value,
+    depends_on: Vec<&'static str>,
 }
 
 impl Actor {
@@ -159,6 +160,7 @@ impl Actor {
             receive: vec!["*"],
             links: Vec::new(),
             config: serde_json::json!({}),
+            depends_on: Vec::new(),
         }
     }
 
@@ -180,7 +182,7 @@ impl Actor {
             name: name(self.name),
             package: "test:guest".parse().unwrap(),
             enabled: true,
-            depends_on: BTreeSet::new(),
+            depends_on: self.depends_on.iter().map(|other| name(other)).collect(),
             moved_from: None,
             require: Require::default(),
             source: Source::File { path: "guest".to_owned() },

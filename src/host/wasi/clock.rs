@@ -41,7 +41,7 @@ struct Deadline(Option<Instant>);
 #[async_trait]
 impl Pollable for Deadline {
     async fn ready(&mut self) {
-        if !self.0.is_some_and(|at| at <= Instant::now()) {
+        if self.0.is_none_or(|at| at > Instant::now()) {
             // Nobody waits for this future; it is looked at once.
             std::future::pending().await
         }
