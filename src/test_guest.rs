@@ -17,6 +17,7 @@ pub(crate) struct TestGuest {
     imports: String,
     core_extra: String,
     exports: String,
+    wasi: bool,
 }
 
 impl TestGuest {
@@ -31,7 +32,14 @@ impl TestGuest {
             imports: String::new(),
             core_extra: String::new(),
             exports: String::new(),
+            wasi: false,
         }
+    }
+
+    /// Imports parts of WASI; the core functions are in [`WASI_CORE`].
+    pub(crate) fn wasi(mut self) -> Self {
+        self.wasi = true;
+        self
     }
 
     /// `init(config_ptr, config_len) -> i32`.
@@ -110,12 +118,17 @@ impl TestGuest {
         let mut out = String::from("(component\n");
         out.push_str(IMPORTS);
         out.push_str(&self.imports);
+        let [wasi_imports, wasi_lowered, wasi_core, wasi_exports] =
+            if self.wasi { [WASI_IMPORTS, WASI_LOWERED, WASI_CORE, WASI_EXPORTS] } else { [""; 4] };
+        out.push_str(wasi_imports);
         out.push_str(LIBC);
+        out.push_str(wasi_lowered);
         out.push_str(&self.core_extra);
         let _ = write!(
             out,
             r#"
 (core module $main_code
+  {wasi_core}
   {MAIN_START}
   (data (i32.const {TEXTS_AT}) "{texts}")
   {functions}
@@ -129,7 +142,7 @@ impl TestGuest {
 "#,
             texts = texts.data
         );
-        out.push_str(MAIN);
+        out.push_str(&MAIN.replace("WASI", wasi_exports));
         if self.init.is_some() {
             out.push_str(LIFECYCLE);
         }
@@ -238,7 +251,7 @@ const MAIN: &str = r#"
 (core instance $main (instantiate $main_code
   (with "libc" (instance $libc))
   (with "host" (instance
-    (export "send" (func $send)) (export "log" (func $log)) (export "get" (func $get))))))
+    (export "send" (func $send)) (export "log" (func $log)) (export "get" (func $get)) WASI))))
 "#;
 
 const LIFECYCLE: &str = r#"
@@ -256,4 +269,84 @@ const HANDLER: &str = r#"
     (post-return (core func $libc "forget"))))
 (instance $handler (export "message" (type $message)) (export "handle" (func $handle)))
 (export "airssys:component/message-handler@0.1.0" (instance $handler))
+"#;
+
+const WASI_IMPORTS: &str = r#"
+(import "wasi:io/error@0.2.0" (instance $io_error (export "error" (type (sub resource)))))
+(alias export $io_error "error" (type $error))
+(import "wasi:io/poll@0.2.0" (instance $io_poll
+  (export "pollable" (type $p (sub resource)))
+  (export "[method]pollable.ready" (func (param "self" (borrow $p)) (result bool)))
+  (export "[method]pollable.block" (func (param "self" (borrow $p))))))
+(alias export $io_poll "pollable" (type $pollable))
+(import "wasi:io/streams@0.2.0" (instance $io_streams
+  (alias outer 1 $error (type $e0))
+  (export "error" (type $e (eq $e0)))
+  (alias outer 1 $pollable (type $p0))
+  (export "pollable" (type $p (eq $p0)))
+  (type $se0 (variant (case "last-operation-failed" (own $e)) (case "closed")))
+  (export "stream-error" (type $se (eq $se0)))
+  (export "output-stream" (type $os (sub resource)))
+  (export "[method]output-stream.blocking-write-and-flush"
+    (func (param "self" (borrow $os)) (param "contents" (list u8)) (result (result (error $se)))))
+  (export "[method]output-stream.write-zeroes"
+    (func (param "self" (borrow $os)) (param "len" u64) (result (result (error $se)))))
+  (export "[method]output-stream.subscribe" (func (param "self" (borrow $os)) (result (own $p))))))
+(alias export $io_streams "output-stream" (type $output_stream))
+(import "wasi:cli/stdout@0.2.0" (instance $stdout
+  (alias outer 1 $output_stream (type $os0))
+  (export "output-stream" (type $os (eq $os0)))
+  (export "get-stdout" (func (result (own $os))))))
+(import "wasi:cli/stderr@0.2.0" (instance $stderr
+  (alias outer 1 $output_stream (type $os0))
+  (export "output-stream" (type $os (eq $os0)))
+  (export "get-stderr" (func (result (own $os))))))
+(import "wasi:cli/exit@0.2.0" (instance $exit (export "exit" (func (param "status" (result))))))
+(import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+  (alias outer 1 $pollable (type $p0))
+  (export "pollable" (type $p (eq $p0)))
+  (export "now" (func (result u64)))
+  (export "subscribe-duration" (func (param "when" u64) (result (own $p))))))
+(import "wasi:random/random@0.2.0" (instance $random
+  (export "get-random-bytes" (func (param "len" u64) (result (list u8))))))
+"#;
+
+const WASI_LOWERED: &str = r#"
+(core func $get_stdout (canon lower (func $stdout "get-stdout")))
+(core func $get_stderr (canon lower (func $stderr "get-stderr")))
+(core func $write (canon lower (func $io_streams "[method]output-stream.blocking-write-and-flush")
+  (memory (core memory $libc "memory"))))
+(core func $write_zeroes (canon lower (func $io_streams "[method]output-stream.write-zeroes")
+  (memory (core memory $libc "memory"))))
+(core func $stream_pollable (canon lower (func $io_streams "[method]output-stream.subscribe")))
+(core func $exit (canon lower (func $exit "exit")))
+(core func $now (canon lower (func $clock "now")))
+(core func $sleep_pollable (canon lower (func $clock "subscribe-duration")))
+(core func $ready (canon lower (func $io_poll "[method]pollable.ready")))
+(core func $block (canon lower (func $io_poll "[method]pollable.block")))
+(core func $random (canon lower (func $random "get-random-bytes")
+  (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
+"#;
+
+/// What a guest with WASI may call; results that are no number are written at 192.
+const WASI_CORE: &str = r#"
+(import "host" "get-stdout" (func $get_stdout (result i32)))
+(import "host" "get-stderr" (func $get_stderr (result i32)))
+(import "host" "write" (func $write (param i32 i32 i32 i32)))
+(import "host" "write-zeroes" (func $write_zeroes (param i32 i64 i32)))
+(import "host" "stream-pollable" (func $stream_pollable (param i32) (result i32)))
+(import "host" "exit" (func $exit (param i32)))
+(import "host" "now" (func $now (result i64)))
+(import "host" "sleep-pollable" (func $sleep_pollable (param i64) (result i32)))
+(import "host" "ready" (func $ready (param i32) (result i32)))
+(import "host" "block" (func $block (param i32)))
+(import "host" "random" (func $random (param i64 i32)))
+"#;
+
+const WASI_EXPORTS: &str = r#"
+(export "get-stdout" (func $get_stdout)) (export "get-stderr" (func $get_stderr))
+(export "write" (func $write)) (export "write-zeroes" (func $write_zeroes))
+(export "stream-pollable" (func $stream_pollable)) (export "exit" (func $exit)) (export "now" (func $now))
+(export "sleep-pollable" (func $sleep_pollable)) (export "ready" (func $ready)) (export "block" (func $block))
+(export "random" (func $random))
 "#;

@@ -131,7 +131,8 @@ impl Core {
 
     pub(super) fn tell(&self, event: &ActorEvent) {
         if let Some(events) = &self.events {
-            events(event);
+            // Whoever listens is not part of the actor; its panic was printed and stays its own.
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| events(event)));
         }
     }
 

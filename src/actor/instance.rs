@@ -12,8 +12,8 @@ use wasmtime::Store;
 use wasmtime::component::TypedFunc;
 
 use super::core::Core;
+use super::mark::during_call;
 use super::outbox::ActorOutbox;
-use super::scheduler::during_call;
 use super::version::Version;
 use crate::engine::{InstanceLimiter, MAX_WASM_STACK_BYTES, MemoryRefusal, ticks};
 use crate::escape::escape;

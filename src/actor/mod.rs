@@ -13,6 +13,7 @@ mod cell;
 mod core;
 mod instance;
 mod mailbox;
+mod mark;
 mod outbox;
 mod reply;
 mod scheduler;

@@ -2,7 +2,6 @@
 //!
 //! A message has its room in the target's mailbox from the call on, and its place from the commit on.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use super::cell::ActorCell;
@@ -10,7 +9,7 @@ use super::core::{Core, IdBlock};
 use super::mailbox::{Envelope, NoRoom, SentBy, Share};
 use super::version::Version;
 use crate::host::{Outbox, SendError};
-use crate::name::InstallationName;
+use crate::name::{InstallationName, MAX_NAME_PART_BYTES};
 
 /// Links that are remembered; a guest that asks for more words than this has them looked up again.
 const MAX_LINKS: usize = 256;
@@ -19,7 +18,8 @@ const MAX_LINKS: usize = 256;
 pub(super) struct ActorOutbox {
     core: Arc<Core>,
     version: Arc<Version>,
-    links: BTreeMap<Box<str>, Link>,
+    /// Few and short: looking through them is faster than any map.
+    links: Vec<Link>,
     pending: Vec<Outgoing>,
     ids: IdBlock,
     hops: u32,
@@ -27,6 +27,7 @@ pub(super) struct ActorOutbox {
 }
 
 struct Link {
+    word: Box<str>,
     target: Option<InstallationName>,
     /// The state of the registry for which `reach` was found out.
     seen: u64,
@@ -48,18 +49,16 @@ struct Outgoing {
 impl ActorOutbox {
     /// Takes nothing before its first transaction.
     pub(super) fn new(core: Arc<Core>, version: Arc<Version>) -> Self {
-        Self { core, version, links: BTreeMap::new(), pending: Vec::new(), ids: IdBlock::default(), hops: 0, sends: 0 }
+        Self { core, version, links: Vec::new(), pending: Vec::new(), ids: IdBlock::default(), hops: 0, sends: 0 }
     }
 
     fn reach(&mut self, word: &str) -> Result<(Arc<ActorCell>, Arc<Share>), SendError> {
-        if !self.links.contains_key(word) {
-            if self.links.len() >= MAX_LINKS {
-                self.links.clear();
-            }
-            let link = Link { target: self.version.target(word), seen: 0, reach: Err(SendError::NotPermitted) };
-            self.links.insert(word.into(), link);
+        // A word that is no name leads nowhere, and is not remembered however often it is asked for.
+        if word.len() > MAX_NAME_PART_BYTES {
+            return Err(SendError::NotPermitted);
         }
-        let Some(link) = self.links.get_mut(word) else { return Err(SendError::NotPermitted) };
+        let at = self.links.iter().position(|link| *link.word == *word).unwrap_or_else(|| self.remember(word));
+        let link = &mut self.links[at];
         let Some(target) = &link.target else { return Err(SendError::NotPermitted) };
         let now = self.core.registry.state();
         if link.seen != now {
@@ -69,6 +68,16 @@ impl ActorOutbox {
         let Reach { cell, share } = link.reach.as_ref().map_err(|e| *e)?;
         let cell = cell.upgrade().ok_or(SendError::NoSuchTarget)?;
         Ok((cell, Arc::clone(share)))
+    }
+
+    /// Where the word's link stands from now on.
+    fn remember(&mut self, word: &str) -> usize {
+        if self.links.len() >= MAX_LINKS {
+            self.links.clear();
+        }
+        let target = self.version.target(word);
+        self.links.push(Link { word: word.into(), target, seen: 0, reach: Err(SendError::NotPermitted) });
+        self.links.len() - 1
     }
 }
 

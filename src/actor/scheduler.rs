@@ -5,15 +5,15 @@
 //! yield, so the watchdog looks for a thread that is in one guest call for more than a tick: its queue
 //! gets a new thread, and the old one ends after its call.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::mark::{LOCAL, Local, Mark, current_thread_id, lower_priority};
 use crate::engine::MAX_WASM_STACK_BYTES;
 
 /// How often the watchdog looks; also the longest time that one actor holds a thread while others wait.
@@ -33,8 +33,6 @@ const CALLS_PER_LOOK: u32 = 8;
 const SHARE_AFTER: Duration = Duration::from_micros(100);
 /// How often threads that should end are hurried.
 const HURRY_EVERY: Duration = Duration::from_millis(1);
-/// Priority that a stuck thread gets: the guest may go on, but after everyone else.
-const STUCK_NICENESS: i32 = 10;
 
 /// What is in common to all threads.
 struct Shared<J> {
@@ -59,54 +57,6 @@ struct Slot<J> {
     owner: Mutex<Arc<Mark>>,
     awake: Mutex<bool>,
     wake: Condvar,
-}
-
-/// What one thread shows to the watchdog.
-struct Mark {
-    /// The tick in which the guest call began that runs now; 0 when none does.
-    call_began: AtomicU64,
-    /// Another thread has the queue.
-    demoted: AtomicBool,
-    thread_id: AtomicI32,
-}
-
-impl Mark {
-    fn new() -> Arc<Self> {
-        Arc::new(Self { call_began: AtomicU64::new(0), demoted: AtomicBool::new(false), thread_id: AtomicI32::new(0) })
-    }
-}
-
-/// What a worker thread knows about itself.
-struct Local {
-    /// Address of the shared part: tells one scheduler's threads from another's.
-    scheduler: usize,
-    slot: usize,
-    mark: Arc<Mark>,
-    tick: Arc<AtomicU64>,
-    /// The tick in which the job began that runs now.
-    job_tick: u64,
-    calls: u32,
-    first_look: Option<Instant>,
-}
-
-thread_local! {
-    static LOCAL: RefCell<Option<Local>> = const { RefCell::new(None) };
-}
-
-/// Calls a guest, in view of the watchdog if this is a worker's thread.
-pub(super) fn during_call<T>(call: impl FnOnce() -> T) -> T {
-    LOCAL.with_borrow(|local| {
-        if let Some(local) = local {
-            local.mark.call_began.store(local.tick.load(Ordering::Relaxed), Ordering::Relaxed);
-        }
-    });
-    let result = call();
-    LOCAL.with_borrow(|local| {
-        if let Some(local) = local {
-            local.mark.call_began.store(0, Ordering::Relaxed);
-        }
-    });
-    result
 }
 
 /// The threads. They end when this is dropped.
@@ -391,27 +341,11 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[cfg(target_os = "linux")]
-fn current_thread_id() -> i32 {
-    rustix::thread::gettid().as_raw_nonzero().get()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn current_thread_id() -> i32 {
-    0
-}
-
-/// Linux has a priority for each thread; elsewhere a stuck thread competes like any other.
-fn lower_priority(thread_id: i32) {
-    let Some(thread) = rustix::process::Pid::from_raw(thread_id) else { return };
-    // The thread may have ended, and then there is nothing to lower.
-    let _ = rustix::process::setpriority_process(Some(thread), STUCK_NICENESS);
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
 
+    use super::super::mark::during_call;
     use super::*;
 
     fn workers(count: usize) -> NonZeroUsize {

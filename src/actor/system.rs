@@ -3,6 +3,7 @@
 //! Does not decide which actors there are; the reconciler does. What it is told to do, it does in the order
 //! in which it is told.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -326,7 +327,8 @@ impl System {
         self.core.scheduler().stuck()
     }
 
-    /// Ends all actors within `within`: no new messages, what waits is worked off, then shut down.
+    /// Ends all actors within `within`: no new messages, what waits is worked off, then shut down. What others
+    /// depend on ends after them.
     ///
     /// Returns whether all ended in time; those that did not are cut off when the system is dropped. When
     /// it is asked for a second time, neither waits any longer.
@@ -338,16 +340,31 @@ impl System {
         }
         let _one = locked(&self.switching);
         let until = Instant::now() + within;
-        let actors = self.core.registry.all();
-        let begun: Vec<Begun> = actors
-            .iter()
-            .filter_map(|(_, cell)| {
-                let version = cell.version()?;
-                let limits = &version.record.limits;
-                let (drain, stop) = (limits.drain.duration().min(within), limits.stop.duration().min(within));
-                Some(self.order_stop(cell, drain, stop))
-            })
-            .collect();
+        let mut left: Vec<_> =
+            self.core.registry.all().into_iter().filter_map(|(_, cell)| Some((cell.version()?, cell))).collect();
+        let mut all_ended = true;
+        while !left.is_empty() {
+            let needed: BTreeSet<InstallationName> =
+                left.iter().flat_map(|(version, _)| version.record.spec.depends_on.clone()).collect();
+            let (mut last, mut first): (Vec<_>, Vec<_>) =
+                left.into_iter().partition(|(version, _)| needed.contains(&version.record.spec.name));
+            if first.is_empty() {
+                // They depend on one another in a circle; nobody can be last.
+                first = std::mem::take(&mut last);
+            }
+            all_ended &= self.stop_wave(&first, until);
+            left = last;
+        }
+        all_ended
+    }
+
+    fn stop_wave(&self, actors: &[(Arc<Version>, Arc<ActorCell>)], until: Instant) -> bool {
+        let time = until.saturating_duration_since(Instant::now());
+        let begin = |(version, cell): &(Arc<Version>, Arc<ActorCell>)| {
+            let limits = &version.record.limits;
+            self.order_stop(cell, limits.drain.duration().min(time), limits.stop.duration().min(time))
+        };
+        let begun: Vec<Begun> = actors.iter().map(begin).collect();
         begun.into_iter().all(|begun| self.finish(begun, until) == Switched::Done)
     }
 }

@@ -89,9 +89,7 @@ impl Ticking {
             tick.skip(1);
         }
         let (next, missed) = next_after(at, self.period, now);
-        if missed > 0
-            && let Some(tick) = self.tick.upgrade()
-        {
+        if let Some(tick) = self.tick.upgrade() {
             tick.skip(missed);
         }
         Some(next)

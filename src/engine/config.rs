@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use super::EngineConfig;
 
 /// How often a running guest can be looked at: the unit of every deadline.
-pub const EPOCH_TICK: Duration = Duration::from_millis(10);
+pub const EPOCH_TICK: Duration = Duration::from_millis(EPOCH_TICK_MS);
+const EPOCH_TICK_MS: u64 = 10;
 /// Stack that a guest may use, in bytes. A thread that calls guests needs more than this.
 pub const MAX_WASM_STACK_BYTES: usize = 512 * 1024;
 /// How far the clock is moved to end all running calls; longer than any deadline.
@@ -18,8 +19,9 @@ const MAX_CATCH_UP_TICKS: u128 = 3;
 
 /// The deadline of a call that may take `time`, in ticks. Rounded up, and one more for the tick that has begun.
 pub fn ticks(time: Duration) -> u64 {
-    let whole = time.as_nanos().div_ceil(EPOCH_TICK.as_nanos());
-    u64::try_from(whole).unwrap_or(u64::MAX / 2).saturating_add(1).min(u64::MAX / 2)
+    // Whole milliseconds are exact enough, and cheap: this is asked before every call.
+    let ms = time.as_secs().saturating_mul(1_000).saturating_add(u64::from(time.subsec_nanos().div_ceil(1_000_000)));
+    ms.div_ceil(EPOCH_TICK_MS) + 1
 }
 
 pub(super) fn wasmtime_config(config: &EngineConfig) -> wasmtime::Config {

@@ -8,6 +8,8 @@ mod compile;
 mod config;
 mod inspect;
 mod limits;
+#[cfg(test)]
+mod tests;
 
 use std::hash::{Hash, Hasher};
 

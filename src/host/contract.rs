@@ -48,3 +48,52 @@ pub type InitResults = (Result<(), String>,);
 pub type HandleParams = (Message,);
 /// Result of `handle`: a reply or none, or an error in the guest's words.
 pub type HandleResults = (Result<Option<Vec<u8>>, String>,);
+
+#[cfg(test)]
+mod tests {
+    use wasmtime::component::{HasSelf, Linker};
+
+    use crate::engine::{Engine, EngineConfig};
+    use crate::host::QuietLinker;
+    use crate::test_guest::TestGuest;
+
+    /// What the WIT file says, as the engine's own generator understands it.
+    mod wit {
+        wasmtime::component::bindgen!({ path: "wit", world: "actor" });
+    }
+
+    /// Does nothing; only its types matter.
+    struct Nothing;
+
+    impl wit::airssys::component::types::Host for Nothing {}
+
+    impl wit::airssys::component::log::Host for Nothing {
+        fn log(&mut self, _: wit::airssys::component::log::Level, _: String) {}
+    }
+
+    impl wit::airssys::component::config::Host for Nothing {
+        fn get(&mut self, _: String) -> Option<String> {
+            None
+        }
+    }
+
+    impl wit::airssys::component::messaging::Host for Nothing {
+        fn send(&mut self, _: String, _: Vec<u8>) -> Result<(), wit::airssys::component::messaging::SendError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_types_of_this_host_are_those_of_the_wit_file() {
+        let engine = Engine::new(&EngineConfig::default()).unwrap();
+        // One component that uses everything: whoever can link it has its types.
+        let compiled = engine.compile_for_test(&TestGuest::new().wasm()).unwrap();
+        let linked = QuietLinker::new(&engine).unwrap().link(&compiled).unwrap();
+        assert!(linked.exports.init.is_some() && linked.exports.shutdown.is_some() && linked.takes_messages());
+
+        let mut linker: Linker<Nothing> = Linker::new(engine.wasmtime());
+        wit::Actor::add_to_linker::<_, HasSelf<_>>(&mut linker, |nothing| nothing).unwrap();
+        let pre = linker.instantiate_pre(compiled.component()).unwrap();
+        wit::ActorPre::new(pre).unwrap();
+    }
+}

@@ -6,6 +6,8 @@
 mod bucket;
 mod line;
 mod reader;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::collections::BTreeMap;

@@ -51,7 +51,7 @@ mod wasm_kind;
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod tests;
 

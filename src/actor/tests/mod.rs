@@ -10,7 +10,7 @@ use crate::desired::spec::{Origin, Require, Source, Spec, Supervision, Trigger};
 use crate::digest::Digest;
 use crate::engine::{CompiledComponent, Engine, EngineConfig};
 use crate::limits::{LimitOverrides, Limits};
-use crate::logs::{Follow, LogLine, Logs};
+use crate::logs::{Follow, Level, LogLine, Logs};
 use crate::name::InstallationName;
 use crate::permission::{Grant, Permissions};
 use crate::quantity::{ByteSize, Millis};
@@ -22,6 +22,7 @@ mod hostile;
 mod messages;
 mod speed;
 mod switching;
+mod wasi;
 
 /// Longest time that a test waits for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -145,6 +146,7 @@ struct Actor {
     receive: Vec<&'static str>,
     links: Vec<(&'static str, &'static str)>,
     config: serde_json::Value,
+    depends_on: Vec<&'static str>,
 }
 
 impl Actor {
@@ -158,6 +160,7 @@ impl Actor {
             receive: vec!["*"],
             links: Vec::new(),
             config: serde_json::json!({}),
+            depends_on: Vec::new(),
         }
     }
 
@@ -179,7 +182,7 @@ impl Actor {
             name: name(self.name),
             package: "test:guest".parse().unwrap(),
             enabled: true,
-            depends_on: BTreeSet::new(),
+            depends_on: self.depends_on.iter().map(|other| name(other)).collect(),
             moved_from: None,
             require: Require::default(),
             source: Source::File { path: "guest".to_owned() },

@@ -195,6 +195,25 @@ fn all_actors_stop_within_the_bound() {
 }
 
 #[test]
+fn what_others_depend_on_stops_after_them() {
+    let host = Host::new();
+    let mut first = Actor::new("first");
+    first.depends_on = vec!["second"];
+    let mut second = Actor::new("second");
+    second.depends_on = vec!["third"];
+    let mut circle = Actor::new("circle");
+    circle.depends_on = vec!["circle"];
+    let said = |mark: &str| TestGuest::new().shutdown(&format!(r#"(call $log @"{mark}")"#));
+    for actor in [Actor::new("third"), second, first, circle] {
+        host.run(&actor, &said("goodbye"));
+    }
+    assert!(host.system.stop_all(Duration::from_secs(30)));
+    let ended = |own: &str| host.log(own).iter().find(|line| line.message == "stopped").unwrap().ts_ms;
+    assert!(ended("first") <= ended("second") && ended("second") <= ended("third"));
+    assert!(host.log_text("circle").contains("goodbye"));
+}
+
+#[test]
 fn a_second_stop_ends_at_once_even_if_guests_will_not() {
     let host = Host::new();
     let stubborn = TestGuest::new().handle("(loop $l (br $l)) unreachable").shutdown("(loop $l (br $l))");

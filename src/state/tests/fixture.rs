@@ -100,6 +100,7 @@ pub fn record(text: &str, sequence: u64) -> Record {
             publisher: "acme".to_owned(),
             signers: BTreeSet::new(),
             ask: Permissions::default(),
+            expires: None,
         },
         effective: Permissions::default(),
         limits: Limits::resolve(&LimitOverrides::default(), &LimitOverrides::default()),

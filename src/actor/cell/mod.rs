@@ -1,0 +1,336 @@
+//! Owns one actor over its life: messages taken in hand one at a time, versions, crashes, the end.
+//!
+//! Only the worker that has the actor from the run queue touches its seat; everyone else leaves words in
+//! the mailbox. What a crash leads to is `supervisor`'s decision, where messages may go is `outbox`'s.
+
+mod life;
+
+use std::collections::VecDeque;
+use std::sync::mpsc::Sender as Acknowledge;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use super::core::{Core, locked};
+use super::instance::{Call, Crash, CrashKind, Ended, Instance};
+use super::mailbox::{BATCH, Envelope, Mailbox, Put};
+use super::reply::CallError;
+use super::status::{ActorPhase, ActorStatus, Counters, DeadReason};
+use super::supervisor::Supervisor;
+use super::trigger::Triggers;
+use super::version::Version;
+use crate::host::contract::{Message, Sender};
+use crate::limits::Limits;
+use crate::logs::{Level, Source};
+use crate::name::InstallationName;
+
+pub(in crate::actor) use life::not_started;
+
+/// A word of the system to an actor. It comes before all messages.
+pub(in crate::actor) enum Control {
+    /// Go on with another version.
+    Activate(Box<Activation>),
+    /// Work off what waits, within bounds, and end.
+    Stop(StopOrder),
+    /// The backoff is over.
+    Start {
+        /// The start that was meant.
+        incarnation: u64,
+    },
+}
+
+/// A version with an instance that is up.
+pub(in crate::actor) struct Activation {
+    pub(in crate::actor) version: Arc<Version>,
+    pub(in crate::actor) instance: Instance,
+    /// Dropped when the instance takes messages, or when it never will.
+    pub(in crate::actor) done: Option<Acknowledge<()>>,
+}
+
+/// How an actor is to end.
+pub(in crate::actor) struct StopOrder {
+    pub(in crate::actor) drain: Duration,
+    pub(in crate::actor) stop: Duration,
+    /// Dropped when the actor is gone.
+    pub(in crate::actor) done: Option<Acknowledge<()>>,
+}
+
+struct Stopping {
+    drain_until: Instant,
+    stop_until: Instant,
+    _done: Vec<Acknowledge<()>>,
+}
+
+/// One actor.
+pub(in crate::actor) struct ActorCell {
+    pub(in crate::actor) mailbox: Mailbox<Control>,
+    pub(in crate::actor) counters: Counters,
+    face: RwLock<Option<Arc<Version>>>,
+    news: Mutex<News>,
+    seat: Mutex<Seat>,
+}
+
+/// What status shows; kept apart from the seat, which is taken during calls.
+struct News {
+    phase: ActorPhase,
+    since: Instant,
+    activated: Instant,
+    healthy_since: Option<Instant>,
+    next_start: Option<Instant>,
+    instance: Option<u64>,
+    restarts: u64,
+    crashes: u64,
+    last_error: Option<String>,
+    ticks: Arc<Triggers>,
+}
+
+/// What only the worker that has the actor touches.
+struct Seat {
+    version: Option<Arc<Version>>,
+    instance: Option<Instance>,
+    /// Taken from the mailbox and not yet in hand.
+    batch: VecDeque<Envelope>,
+    supervisor: Option<Supervisor>,
+    /// Counts starts, so that a late timer starts nothing.
+    incarnation: u64,
+    stopping: Option<Stopping>,
+}
+
+impl ActorCell {
+    /// An actor without a version: it takes no messages.
+    pub(in crate::actor) fn new(limits: &Limits) -> Arc<Self> {
+        let now = Instant::now();
+        let news = News {
+            phase: ActorPhase::Starting,
+            since: now,
+            activated: now,
+            healthy_since: None,
+            next_start: None,
+            instance: None,
+            restarts: 0,
+            crashes: 0,
+            last_error: None,
+            ticks: Arc::default(),
+        };
+        let seat = Seat {
+            version: None,
+            instance: None,
+            batch: VecDeque::new(),
+            supervisor: None,
+            incarnation: 0,
+            stopping: None,
+        };
+        Arc::new(Self {
+            mailbox: Mailbox::new(limits),
+            counters: Counters::default(),
+            face: RwLock::new(None),
+            news: Mutex::new(news),
+            seat: Mutex::new(seat),
+        })
+    }
+
+    /// The active version.
+    pub(in crate::actor) fn version(&self) -> Option<Arc<Version>> {
+        self.face.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes a message for which room was taken.
+    pub(in crate::actor) fn accept(self: &Arc<Self>, core: &Core, envelope: Envelope) {
+        match self.mailbox.put(envelope) {
+            Put::Waits(true) => core.schedule(Arc::clone(self)),
+            Put::Waits(false) => {}
+            Put::Closed(envelope) => self.bury(envelope, DeadReason::Stopped),
+        }
+    }
+
+    /// Leaves a word of the system.
+    pub(in crate::actor) fn order(self: &Arc<Self>, core: &Core, control: Control) {
+        if self.mailbox.control(control) {
+            core.schedule(Arc::clone(self));
+        }
+    }
+
+    /// Stops taking messages now, and ends when what waits is worked off or the time is over.
+    pub(in crate::actor) fn order_stop(self: &Arc<Self>, core: &Core, order: StopOrder) {
+        self.mailbox.close();
+        self.enter(ActorPhase::Stopping, None);
+        self.order(core, Control::Stop(order));
+    }
+
+    /// The timer says that the backoff is over.
+    pub(in crate::actor) fn start_again(self: &Arc<Self>, core: &Core, incarnation: u64) {
+        self.order(core, Control::Start { incarnation });
+    }
+
+    /// Puts the first version in place, before anyone else knows the actor.
+    pub(in crate::actor) fn activate_first(self: &Arc<Self>, core: &Arc<Core>, activation: Activation) {
+        self.activate(core, &mut locked(&self.seat), activation);
+    }
+
+    /// Works off the mailbox until it is empty or others should have their turn. Called by workers alone.
+    pub(in crate::actor) fn run(self: &Arc<Self>, core: &Arc<Core>) {
+        let mut seat = locked(&self.seat);
+        // A bug of this host must cost one instance, not leave an actor for ever in nobody's queue.
+        let work = std::panic::AssertUnwindSafe(|| self.work(core, &mut seat));
+        if let Err(_printed) = std::panic::catch_unwind(work) {
+            let crash = Crash { kind: CrashKind::Host, text: "the host failed while it ran this actor".to_owned() };
+            self.crashed(core, &mut seat, &crash, &crash.text);
+        }
+        self.counters.set_memory(seat.instance.as_ref().map_or(0, Instance::memory_bytes));
+        let batch_is_empty = seat.batch.is_empty();
+        drop(seat);
+        if self.mailbox.leave(batch_is_empty) {
+            core.schedule(Arc::clone(self));
+        }
+    }
+
+    fn work(self: &Arc<Self>, core: &Arc<Core>, seat: &mut Seat) {
+        for _ in 0..BATCH {
+            for control in self.mailbox.controls() {
+                self.obey(core, seat, control);
+            }
+            if self.is_over(seat) {
+                return self.end(core, seat);
+            }
+            if seat.instance.is_none() {
+                return;
+            }
+            let Some(envelope) = self.next_message(seat) else { return };
+            self.deliver(core, seat, envelope);
+            if core.scheduler().should_leave() {
+                return;
+            }
+        }
+    }
+
+    fn next_message(&self, seat: &mut Seat) -> Option<Envelope> {
+        if seat.batch.is_empty() {
+            self.mailbox.take(&mut seat.batch);
+        }
+        seat.batch.pop_front()
+    }
+
+    fn deliver(self: &Arc<Self>, core: &Arc<Core>, seat: &mut Seat, envelope: Envelope) {
+        self.mailbox.settle_sender(&envelope);
+        if envelope.expires.is_some_and(|at| at <= Instant::now()) {
+            return self.bury(envelope, DeadReason::Expired);
+        }
+        let (Some(instance), Some(version)) = (&mut seat.instance, &seat.version) else {
+            return self.bury(envelope, DeadReason::Stopped);
+        };
+        let call = call_terms(&version.record.limits, envelope.hops, seat.stopping.as_ref());
+        let Envelope { id, sent_by, payload, reply, .. } = envelope;
+        let sender = sent_by.sender();
+        match instance.handle(Message { id, sender: sender.clone(), payload }, &call) {
+            Ok(answer) => {
+                self.counters.handled();
+                if let Some(reply) = reply {
+                    reply.answer(Ok(answer));
+                }
+            }
+            Err(Ended::Refused(text)) => {
+                self.counters.dead(DeadReason::Failed);
+                let line = format!("message {id} from {} failed: {text}", author(&sender));
+                version.log.for_instance(instance.number).write(Level::Warn, Source::Host, &line);
+                locked(&self.news).last_error = Some(text.clone());
+                if let Some(reply) = reply {
+                    reply.answer(Err(CallError::Failed(text)));
+                }
+            }
+            Err(Ended::Crashed(crash)) => {
+                self.counters.dead(DeadReason::Failed);
+                let line = format!("crashed at message {id} from {}: {crash}", author(&sender));
+                self.crashed(core, seat, &crash, &line);
+                if let Some(reply) = reply {
+                    reply.answer(Err(CallError::Crashed(crash.text)));
+                }
+            }
+        }
+    }
+
+    fn obey(self: &Arc<Self>, core: &Arc<Core>, seat: &mut Seat, control: Control) {
+        match control {
+            // The system gives the name to another actor when this one is ending.
+            Control::Activate(_) if seat.stopping.is_some() => {}
+            Control::Activate(activation) => self.activate(core, seat, *activation),
+            Control::Stop(order) => self.begin_stop(seat, order),
+            Control::Start { incarnation } => {
+                if seat.incarnation == incarnation && seat.instance.is_none() && seat.stopping.is_none() {
+                    self.start(core, seat);
+                }
+            }
+        }
+    }
+
+    fn bury_all(&self, seat: &mut Seat) {
+        for envelope in seat.batch.drain(..).chain(self.mailbox.take_all()) {
+            self.mailbox.settle_sender(&envelope);
+            self.bury(envelope, DeadReason::Stopped);
+        }
+    }
+
+    /// Ends a message that is not handled. Its room was given back before.
+    fn bury(&self, envelope: Envelope, reason: DeadReason) {
+        self.counters.dead(reason);
+        if let Some(reply) = envelope.reply {
+            reply.answer(Err(match reason {
+                DeadReason::Expired => CallError::TimedOut,
+                DeadReason::Failed | DeadReason::Stopped => CallError::Stopped,
+            }));
+        }
+    }
+
+    fn enter(&self, phase: ActorPhase, next_start: Option<Instant>) {
+        let mut news = locked(&self.news);
+        news.phase = phase;
+        news.since = Instant::now();
+        news.next_start = next_start;
+    }
+
+    /// What the actor is doing.
+    pub(in crate::actor) fn phase(&self) -> ActorPhase {
+        locked(&self.news).phase
+    }
+
+    /// Everything that others may know.
+    pub(in crate::actor) fn status(&self, name: InstallationName) -> Option<ActorStatus> {
+        let version = self.version()?;
+        let (mailbox_messages, mailbox_bytes) = self.mailbox.used();
+        let counts = self.counters.counts(self.mailbox.accepted());
+        let news = locked(&self.news);
+        Some(ActorStatus {
+            name,
+            phase: news.phase,
+            since: news.since,
+            record: Arc::clone(&version.record),
+            activated: news.activated,
+            healthy_since: news.healthy_since,
+            next_start: news.next_start,
+            instance: news.instance,
+            restarts: news.restarts,
+            crashes: news.crashes,
+            last_error: news.last_error.clone(),
+            mailbox_messages,
+            mailbox_bytes,
+            counts,
+            ticks_skipped: news.ticks.skipped(),
+            memory_bytes: self.counters.memory(),
+            log_lines_lost: version.log.lost(),
+        })
+    }
+}
+
+fn call_terms(limits: &Limits, hops: u32, stopping: Option<&Stopping>) -> Call {
+    let mut time = limits.call.duration();
+    if let Some(stopping) = stopping {
+        time = time.min(stopping.stop_until.saturating_duration_since(Instant::now()));
+    }
+    Call { time, hops, sends: limits.sends }
+}
+
+fn author(sender: &Sender) -> String {
+    match sender {
+        Sender::Installation(name) => format!("`{name}`"),
+        Sender::Trigger(index) => format!("trigger {index}"),
+        Sender::Host => "the host".to_owned(),
+    }
+}

@@ -1,0 +1,142 @@
+//! Tests of compiling and loading: what is taken, what is refused and in which words.
+
+use std::time::Duration;
+
+use super::*;
+use crate::home::Home;
+use crate::state::{CacheKey, CacheLookup, Options, Store};
+use crate::test_guest::TestGuest;
+use crate::trust::fixture::{Release, draft, key, trusting};
+
+fn engine() -> Engine {
+    Engine::new(&EngineConfig::default()).unwrap()
+}
+
+#[track_caller]
+fn refused(wasm: &[u8]) -> String {
+    engine().compile_for_test(wasm).expect_err("it was compiled").to_string()
+}
+
+fn wat(text: &str) -> Vec<u8> {
+    wat::parse_str(text).unwrap()
+}
+
+#[test]
+fn what_is_no_component_is_refused_with_what_it_is() {
+    assert_eq!(refused(b""), "the wasm file is empty");
+    assert!(refused(b"\x7fELF and so on").contains("an ELF program"));
+    assert!(refused(b"(component)").contains("wasm-tools parse"));
+    assert!(refused(b"\xff\xfe\x00\x01").contains("its first four bytes"));
+    assert!(refused(b"\0as").contains("its first four bytes"));
+    assert!(refused(b"\0asm\x09\0\x07\0").contains("no known version"));
+    assert!(refused(b"\0asm").contains("no known version"));
+    let module = refused(&wat("(module (func (export \"f\")))"));
+    assert!(module.contains("wasm-tools component new") && module.contains("--target wasm32-wasip2"), "{module}");
+}
+
+#[test]
+fn precompiled_code_is_never_taken_for_wasm() {
+    let code = engine().compile_for_test(&TestGuest::new().wasm()).unwrap().serialize().unwrap();
+    assert!(refused(&code).contains("precompiled code"));
+}
+
+#[test]
+fn a_cut_component_is_refused_wherever_it_was_cut() {
+    let wasm = TestGuest::new().wasm();
+    let (engine, cuts) = (engine(), wasm.len());
+    // A component is a row of sections: cut exactly between two of them it is a smaller component. Its digest
+    // is another one, so that it does not pass for the whole.
+    let taken = (0..cuts).filter(|end| engine.compile_for_test(&wasm[..*end]).is_ok()).count();
+    assert!(taken * 20 < cuts, "{taken} of {cuts} cuts were taken");
+}
+
+#[test]
+fn other_bytes_than_those_that_were_verified_are_refused() {
+    let (release, other) = (signed(&TestGuest::new()), TestGuest::new().without_handler().wasm());
+    let artifact = release.admit(&trusting()).unwrap();
+    let error = engine().compile(&artifact, &other).expect_err("it was compiled");
+    assert!(matches!(error, CompileError::OtherBytes { .. }), "{error}");
+    assert_eq!(engine().compile(&artifact, &release.wasm).unwrap().wasm(), artifact.identity().wasm);
+}
+
+fn signed(guest: &TestGuest) -> Release {
+    Release::signed(&draft("acme:notifier", 1), guest.wasm(), &[key(1)])
+}
+
+#[test]
+fn a_component_of_too_many_parts_is_refused_before_it_is_compiled() {
+    let functions = format!("(component (core module {}))", "(func)".repeat(200_001));
+    assert!(refused(&wat(&functions)).contains("200001 functions and may have 200000"));
+    let modules = format!("(component {})", "(core module)".repeat(65));
+    assert!(refused(&wat(&modules)).contains("65 core modules and may have 64"));
+    let nested = format!("{}{}", "(component ".repeat(100), ")".repeat(100));
+    assert!(refused(&wat(&nested)).contains("17 nested components and may have 16"));
+    let imports: String = (0..1_001).map(|i| format!("(import \"a{i}\" (func))")).collect();
+    assert!(refused(&wat(&format!("(component {imports})"))).contains("1001 imports and may have 1000"));
+    let exports: String = (0..1_001).map(|i| format!("(export \"a{i}\" (func 0))")).collect();
+    let text = format!("(component (core module (func) {exports}))");
+    assert!(refused(&wat(&text)).contains("1001 exports and may have 1000"));
+}
+
+#[test]
+fn parts_of_the_language_that_no_guest_needs_are_refused() {
+    for (what, module) in [
+        ("shared memory", "(memory 1 1 shared)"),
+        ("64-bit memory", "(memory i64 1)"),
+        ("garbage collection", "(type (struct (field i32)))"),
+        ("exceptions", "(tag (param i32))"),
+        ("pages of other sizes", "(memory 1 (pagesize 1))"),
+    ] {
+        let text = format!("(component (core module {module}))");
+        let error = engine().compile_for_test(&wat(&text)).expect_err(what);
+        assert!(matches!(error, CompileError::Invalid(_)), "{what}: {error}");
+    }
+}
+
+#[test]
+fn equal_engines_have_equal_code_hashes() {
+    let other = EngineConfig { parallel_compilation: false, memory_budget_bytes: 1 };
+    assert_eq!(engine().code_hash(), Engine::new(&other).unwrap().code_hash());
+}
+
+#[test]
+fn code_from_the_cache_is_loaded_for_its_artifact_and_for_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = Home::at(directory.path()).unwrap();
+    home.create_for_host().unwrap();
+    let store = Store::open(&home, Options::at(0)).unwrap().store;
+    let (engine, release) = (engine(), signed(&TestGuest::new()));
+    let artifact = release.admit(&trusting()).unwrap();
+    let compiled = engine.compile(&artifact, &release.wasm).unwrap();
+    let key = CacheKey { wasm: compiled.wasm(), engine: engine.code_hash() };
+    store.cache().put(&key, compiled.serialize().unwrap()).wait().unwrap();
+    let CacheLookup::Hit(code) = store.cache().get(&key) else { panic!("it was put there") };
+
+    let loaded = engine.load(&artifact, &code).unwrap();
+    assert_eq!(loaded.wasm(), compiled.wasm());
+    let other = signed(&TestGuest::new().without_handler()).admit(&trusting()).unwrap();
+    let error = engine.load(&other, &code).expect_err("it is other code");
+    assert!(matches!(error, LoadError::OtherWasm { .. }), "{error}");
+}
+
+#[test]
+fn deadlines_are_rounded_up_to_ticks_and_never_overflow() {
+    assert_eq!(ticks(Duration::ZERO), 1);
+    assert_eq!(ticks(Duration::from_millis(1)), 2);
+    assert_eq!(ticks(Duration::from_millis(10)), 2);
+    assert_eq!(ticks(Duration::from_millis(11)), 3);
+    assert_eq!(ticks(Duration::from_secs(5)), 501);
+    assert_eq!(ticks(Duration::from_nanos(10_000_001)), 3);
+    assert!(ticks(Duration::MAX) < u64::MAX / 2);
+}
+
+#[test]
+fn the_clock_ends_with_its_engine() {
+    let engine = engine();
+    let weak = engine.wasmtime().weak();
+    drop(engine);
+    // The clock holds the engine for the moment of a tick only.
+    while weak.upgrade().is_some() {
+        std::thread::yield_now();
+    }
+}
