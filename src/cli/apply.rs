@@ -23,6 +23,9 @@ pub struct ApplyArgs {
     /// The trust policy; default is `trust.toml` in the home
     #[arg(long, value_name = "FILE")]
     trust: Option<PathBuf>,
+    /// Make a lost file of accepted sequences anew; older releases may then be accepted again
+    #[arg(long)]
+    rebuild_floors: bool,
     /// End with 0 whatever is left to do
     #[arg(long)]
     exit_zero: bool,
@@ -34,6 +37,7 @@ pub(crate) fn apply(global: &Global, args: ApplyArgs) -> Result<ExitCode, Failur
         home: global.home()?,
         desired: global.desired_directory(args.dir)?,
         trust: global.trust_location(args.trust)?,
+        rebuild_floors: args.rebuild_floors,
     };
     let printer = Arc::new(Printer::new(global));
     let told = printer.clone();

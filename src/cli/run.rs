@@ -26,6 +26,9 @@ pub struct RunArgs {
     /// The trust policy; default is `trust.toml` in the home
     #[arg(long, value_name = "FILE")]
     trust: Option<PathBuf>,
+    /// Make a lost file of accepted sequences anew; older releases may then be accepted again
+    #[arg(long)]
+    rebuild_floors: bool,
 }
 
 /// Starts the host and runs it until a signal.
@@ -34,6 +37,7 @@ pub(crate) fn run(global: &Global, args: RunArgs) -> Result<ExitCode, Failure> {
         home: global.home()?,
         desired: global.desired_directory(args.dir)?,
         trust: global.trust_location(args.trust)?,
+        rebuild_floors: args.rebuild_floors,
     };
     let printer = Arc::new(Printer::new(global));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(ASYNC_THREADS).enable_all().build()?;

@@ -2,19 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::actor::Standby;
 use crate::digest::Digest;
 use crate::name::InstallationName;
 use crate::plan::action::{Action, Effect, Kind};
 use crate::record::Record;
+use crate::resolution::Refusal;
+use crate::state::Keep;
 
 use super::apply::{self, Applied, FailedAction, Holds};
 use super::notice::Notice;
 use super::observe::Targeted;
 use super::pass::{Reconciler, unix_now_s};
 use super::prepare::{Start, parallelism};
+
+/// Time between two collections of what is not kept.
+const COLLECT_EVERY: Duration = Duration::from_secs(3_600);
 
 impl Reconciler {
     /// Prepares, commits and switches. `Err` means that nothing was committed and everything runs as before.
@@ -26,7 +31,14 @@ impl Reconciler {
             self.committed.records.iter().map(|(name, targeted)| (name.clone(), targeted.record.clone())).collect();
         let (mut standbys, failed) = self.prepare(actions);
         let ready: Vec<&Action> = actions.iter().filter(|a| !failed.iter().any(|f| f.action.name == a.name)).collect();
+        for FailedAction { action, .. } in failed.iter().filter(|failed| failed.why.code == "object-missing") {
+            self.resolver.forget(&action.name);
+        }
         let committed = self.commit(&ready, &failed, holds);
+        if committed.is_err() {
+            // An object may be gone or damaged: the next pass looks at every source again.
+            ready.iter().for_each(|action| self.resolver.forget(&action.name));
+        }
         let tried: Vec<_> = standbys.keys().cloned().collect();
         if committed.is_err() || !self.parts.runs {
             drop(standbys);
@@ -104,6 +116,19 @@ impl Reconciler {
         Ok(())
     }
 
+    /// Removes generations, objects and cached code that are not kept, once an hour. Not during a pass.
+    pub fn collect_garbage(&mut self) {
+        if self.now().saturating_sub(self.collected_at) < COLLECT_EVERY {
+            return;
+        }
+        self.collected_at = self.now();
+        if let Err(error) = self.parts.store.collect(Keep::at(SystemTime::now())).wait() {
+            let why =
+                Refusal::new("not-collected", format!("old generations and objects could not be removed: {error}"));
+            (self.parts.tell)(&Notice::Problem { why });
+        }
+    }
+
     /// Removes markers. One that stays makes its component a suspect at the next start, no more.
     pub(super) fn no_longer_starting(&self, names: Vec<InstallationName>) {
         if !names.is_empty() {
@@ -126,7 +151,7 @@ impl Reconciler {
     }
 }
 
-fn done(action: &Action, took: std::time::Duration) -> Notice {
+fn done(action: &Action, took: Duration) -> Notice {
     let (symbol, verb) = match action.kind {
         Kind::Install => ("+", "installed"),
         Kind::Update => ("~", "updated"),

@@ -63,6 +63,8 @@ pub struct Reconciler {
     pub(super) aftermath: Aftermath,
     /// The generation that is noted on disk as the last good one.
     pub(super) good: Option<u64>,
+    /// When what is not kept was removed last, since the host started.
+    pub(super) collected_at: Duration,
     started: Instant,
     reader: Reader,
     trust_shown: String,
@@ -125,6 +127,7 @@ impl Reconciler {
             policy: Arc::new(loaded.policy),
             history: SetHistory::default(),
             aftermath: Aftermath::default(),
+            collected_at: Duration::ZERO,
             started: Instant::now(),
             reader: Reader::new(&parts.desired),
             trust_shown: loaded.shown,

@@ -47,6 +47,9 @@ pub struct HostConfig {
     pub desired: PathBuf,
     /// The trust policy.
     pub trust: TrustLocation,
+    /// When the file of accepted sequences is missing or damaged: make it anew from what is committed.
+    /// Older sequences may then be accepted again, so only an operator may say so.
+    pub rebuild_floors: bool,
 }
 
 /// Why a host did not start.
@@ -217,6 +220,7 @@ impl Rounds {
         self.wake.set_has_links(self.reconciler.has_links());
         // What was touched is found by identity: a pass looks at the files of every source anyway.
         drop(self.wake.take_touched());
+        self.reconciler.collect_garbage();
         (self, passed)
     }
 }
