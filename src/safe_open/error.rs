@@ -152,7 +152,9 @@ impl FileError {
     /// What to do next.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Missing { .. } | Self::TooLarge { .. } | Self::BadName { .. } => return None,
+            Self::Missing { .. } => "check that the path is right, or wait until the file is there".to_owned(),
+            Self::TooLarge { max, .. } => format!("replace it with a file of at most {max} bytes"),
+            Self::BadName { .. } => "use another name for the file".to_owned(),
             Self::Io { .. } => "it is tried again; what runs stays as it is".to_owned(),
             Self::Changed { .. } | Self::BeingWritten { .. } => {
                 "write it beside its place and rename it, so that it is never seen half".to_owned()

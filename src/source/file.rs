@@ -118,7 +118,11 @@ impl FetchError {
             Self::NoDirectory { .. } => {
                 Some("`path` in `[source.file]` is relative to the directory of the desired file".to_owned())
             }
-            Self::NoManifest { .. } | Self::SizeOverLimit { .. } | Self::NotStored { .. } => None,
+            Self::NoManifest { .. } => {
+                Some("`path` in `[source.file]` names the directory that holds Component.toml itself".to_owned())
+            }
+            Self::SizeOverLimit { .. } => Some("the publisher must make the wasm smaller and sign it again".to_owned()),
+            Self::NotStored { .. } => Some("make room for the home; the next pass tries again".to_owned()),
             Self::Unsigned { directory } => {
                 Some(format!("the publisher signs it with: airssys-wasm sign '{directory}'"))
             }

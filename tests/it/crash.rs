@@ -40,22 +40,11 @@ fn release<'a>(version: &'a str, sequence: u64, wasm: &'a [u8]) -> Release<'a> {
     Release { package: "test:idle", version, sequence, more: "", wasm }
 }
 
-/// Names and versions that are committed, as `status` tells without a host.
-fn committed(world: &World) -> BTreeMap<String, String> {
-    let output = world.output(&["status", "--output", "json"]);
-    assert!(output.status.success(), "{}", stderr(&output));
-    let status: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("JSON");
-    let components = status["components"].as_array().expect("an array");
-    let installed = components.iter().filter(|component| component["installed"].is_object());
-    let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
-    installed.map(|c| (text(&c["name"]), text(&c["installed"]["version"]))).collect()
-}
-
 /// Applies without a fault, and checks that the set is `wanted` and that nothing is left to do.
 fn converge(world: &World, wanted: &BTreeMap<String, String>, after: &str) {
     let output = world.on_desired("apply", &[]);
     assert!(output.status.success(), "{after}: {}{}", stdout(&output), stderr(&output));
-    assert_eq!(&committed(world), wanted, "{after}");
+    assert_eq!(&world.committed(), wanted, "{after}");
     let plan = world.on_desired("plan", &[]);
     assert_eq!(plan.status.code(), Some(0), "{after}: {}{}", stdout(&plan), stderr(&plan));
     let scratch = world.home().join("state/scratch");

@@ -1,7 +1,8 @@
 //! A hermetic world for tests of the real binary: its own home, desired directory, keys and components.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -12,6 +13,10 @@ use tempfile::TempDir;
 
 /// Longest wait for something that must happen; generous, because machines of tests are busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+/// The secret of the key that a world's policy trusts.
+pub const TRUSTED_SEED: [u8; 32] = [7; 32];
+/// Larger files of a tree are sparse ones of the tests: only their names and modes are compared.
+const MAX_TREE_FILE_BYTES: u64 = 16 << 20;
 
 /// A home, a desired directory, components and the key that signs them.
 pub struct World {
@@ -34,10 +39,21 @@ pub struct Release<'a> {
     pub wasm: &'a [u8],
 }
 
+impl Release<'_> {
+    /// The manifest as its author writes it, before it is signed.
+    pub fn draft(&self) -> String {
+        let Release { package, version, sequence, more, wasm: _ } = self;
+        format!(
+            "schema = 1\n\n[package]\nname = \"{package}\"\nversion = \"{version}\"\nsequence = {sequence}\n\n\
+             [wasm]\nfile = \"component.wasm\"\nworld = \"airssys:component/actor@0.1.0\"\n\n{more}\n"
+        )
+    }
+}
+
 impl World {
     /// An empty world with a trust policy for `test:*`.
     pub fn new() -> Self {
-        let world = Self { dir: tempfile::tempdir().expect("a directory"), key: SigningKey::from_seed(&[7; 32]) };
+        let world = Self { dir: tempfile::tempdir().expect("a directory"), key: SigningKey::from_seed(&TRUSTED_SEED) };
         std::fs::create_dir(world.desired()).expect("made");
         let key = world.key.public();
         let policy = format!(
@@ -78,13 +94,8 @@ impl World {
     pub fn publish_signed_by(&self, directory: &str, release: &Release<'_>, key: &SigningKey) {
         let to = self.component(directory);
         std::fs::create_dir_all(&to).expect("made");
-        let Release { package, version, sequence, more, wasm } = release;
-        let manifest = format!(
-            "schema = 1\n\n[package]\nname = \"{package}\"\nversion = \"{version}\"\nsequence = {sequence}\n\n\
-             [wasm]\nfile = \"component.wasm\"\nworld = \"airssys:component/actor@0.1.0\"\n\n{more}\n"
-        );
-        let signed = sign_manifest(&manifest, wasm, None, key).expect("signed");
-        rename_into_place(&to.join("component.wasm"), wasm);
+        let signed = sign_manifest(&release.draft(), release.wasm, None, key).expect("signed");
+        rename_into_place(&to.join("component.wasm"), release.wasm);
         rename_into_place(&to.join("Component.toml"), signed.manifest.as_bytes());
         rename_into_place(&to.join("Component.toml.sig"), signed.signature.as_bytes());
     }
@@ -125,6 +136,29 @@ impl World {
         let mut arguments = self.arguments(command, &mut paths);
         arguments.extend(more);
         self.output(&arguments)
+    }
+
+    /// Installations and versions that are committed, as `status` tells.
+    #[track_caller]
+    pub fn committed(&self) -> BTreeMap<String, String> {
+        let status = self.status();
+        let components = status["components"].as_array().expect("an array");
+        let installed = components.iter().filter(|component| component["installed"].is_object());
+        let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
+        installed.map(|c| (text(&c["name"]), text(&c["installed"]["version"]))).collect()
+    }
+
+    /// The status document.
+    #[track_caller]
+    pub fn status(&self) -> serde_json::Value {
+        let output = self.output(&["status", "--output", "json"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        serde_json::from_str(&stdout(&output)).expect("JSON")
+    }
+
+    /// Writes a policy.
+    pub fn trust_text(&self, text: &str) {
+        rename_into_place(&self.trust(), text.as_bytes());
     }
 
     /// Starts the host.
@@ -251,4 +285,25 @@ impl Drop for RunningHost {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What a tree holds: path below it, kind, mode and bytes of everything, links not followed.
+pub fn tree(root: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+    let mut found = BTreeMap::new();
+    let mut left = vec![root.to_owned()];
+    while let Some(path) = left.pop() {
+        let Ok(metadata) = std::fs::symlink_metadata(&path) else { continue };
+        let bytes = if metadata.is_dir() {
+            left.extend(std::fs::read_dir(&path).expect("listed").map(|entry| entry.expect("an entry").path()));
+            Vec::new()
+        } else if metadata.is_symlink() {
+            std::fs::read_link(&path).expect("a link").into_os_string().into_encoded_bytes()
+        } else if metadata.is_file() && metadata.len() <= MAX_TREE_FILE_BYTES {
+            std::fs::read(&path).expect("readable")
+        } else {
+            Vec::new()
+        };
+        found.insert(path.strip_prefix(root).expect("below").to_owned(), (metadata.mode(), bytes));
+    }
+    found
 }

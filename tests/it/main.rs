@@ -1,9 +1,14 @@
 //! The one integration test binary.
 
 mod architecture;
+mod attacks;
 mod components;
 mod crash;
 mod dependencies;
+mod golden_cli;
 mod harness;
+mod keys;
+mod plan_only;
 mod run;
 mod scale;
+mod torn;
