@@ -28,9 +28,9 @@
 //!
 //! | floor | modules | may touch |
 //! |---|---|---|
-//! | 0 vocabulary | [`name`], [`digest`], [`key`], [`quantity`], [`permission`], [`limits`], [`hex`], [`escape`], [`diagnostic`], [`document`] | nothing |
+//! | 0 vocabulary | [`name`], [`digest`], [`key`], [`quantity`], [`permission`], [`limits`], [`hex`], [`timestamp`], [`sealed`], [`escape`], [`diagnostic`], [`document`] | nothing |
 //! | 1 decisions | [`desired`], [`manifest`], [`trust`], [`record`], [`resolution`], [`observed`], [`plan`], [`generation`], [`floors`], [`backoff`], [`status`], [`config`] | nothing: no files, clock, randomness, environment |
-//! | 2 adapters | `home`, `source`, `state`, `watch`, `logs`, `engine`, `host` | one outside thing each |
+//! | 2 adapters | `home`, `safe_open`, `source`, `state`, `watch`, `logs`, `engine`, `host` | one outside thing each |
 //! | 3 actors | `actor` | threads, the engine |
 //! | 4 reconcile | `reconcile` | everything below, no printing |
 //! | 5 doors | `runtime` (embedding), `control` (Unix socket), `cli` | everything below |
@@ -77,6 +77,7 @@ pub mod record;
 pub mod resolution;
 pub mod sealed;
 pub mod status;
+mod text_serde;
 pub mod timestamp;
 pub mod trust;
 

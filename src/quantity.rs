@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use crate::text_serde::serde_as_text;
 
 /// Bytes. Written with a unit: `512B`, `64KiB`, `64MiB`, `1GiB`; a space before the unit is fine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,25 +79,8 @@ impl fmt::Display for Millis {
     }
 }
 
-macro_rules! as_text {
-    ($type:ident) => {
-        impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
-            }
-        }
-    };
-}
-
-as_text!(ByteSize);
-as_text!(Millis);
+serde_as_text!(ByteSize);
+serde_as_text!(Millis);
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,5 @@
 //! `apply`: one pass while no host is running.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -8,24 +7,19 @@ use clap::Args;
 
 use super::Global;
 use super::exit::{Exit, Failure};
+use super::global::HostArgs;
 use super::output;
 use super::paint::{Paint, Stream};
 use super::plan::colored;
 use super::run::Printer;
 use crate::reconcile::notice::Notice;
-use crate::runtime::{HostConfig, apply_once};
+use crate::runtime::apply_once;
 
 /// Options of `apply`.
 #[derive(Args)]
 pub struct ApplyArgs {
-    /// The desired directory; default as for `run`
-    dir: Option<PathBuf>,
-    /// The trust policy; default is `trust.toml` in the home
-    #[arg(long, value_name = "FILE")]
-    trust: Option<PathBuf>,
-    /// Make a lost file of accepted sequences anew; older releases may then be accepted again
-    #[arg(long)]
-    rebuild_floors: bool,
+    #[command(flatten)]
+    host: HostArgs,
     /// End with 0 whatever is left to do
     #[arg(long)]
     exit_zero: bool,
@@ -33,12 +27,7 @@ pub struct ApplyArgs {
 
 /// Prints the plan, tries what is new, commits. The next `run` starts what was committed.
 pub(crate) fn apply(global: &Global, args: ApplyArgs) -> Result<ExitCode, Failure> {
-    let config = HostConfig {
-        home: global.home()?,
-        desired: global.desired_directory(args.dir)?,
-        trust: global.trust_location(args.trust)?,
-        rebuild_floors: args.rebuild_floors,
-    };
+    let config = global.host_config(args.host)?;
     let printer = Arc::new(Printer::new(global));
     let told = printer.clone();
     let pass = apply_once(config, Arc::new(move |notice: &Notice| told.tell(notice))).map_err(|error| {

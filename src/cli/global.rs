@@ -3,14 +3,40 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use clap::Args;
+
 use super::Global;
 use super::exit::{Exit, Failure};
 use crate::config::{Config, MAX_CONFIG_BYTES};
 use crate::diagnostic::Diagnostic;
 use crate::home::Home;
+use crate::runtime::HostConfig;
 use crate::source::trust_file::TrustLocation;
 
+/// Where a host finds what it works with: options of `run` and `apply`.
+#[derive(Args)]
+pub(crate) struct HostArgs {
+    /// The desired directory; default is the setting `desired`, else `desired` in the home
+    dir: Option<PathBuf>,
+    /// The trust policy; default is `trust.toml` in the home
+    #[arg(long, value_name = "FILE")]
+    trust: Option<PathBuf>,
+    /// Make a lost file of accepted sequences anew; older releases may then be accepted again
+    #[arg(long)]
+    rebuild_floors: bool,
+}
+
 impl Global {
+    /// What a host is started with.
+    pub(crate) fn host_config(&self, args: HostArgs) -> Result<HostConfig, Failure> {
+        Ok(HostConfig {
+            home: self.home()?,
+            desired: self.desired_directory(args.dir)?,
+            trust: self.trust_location(args.trust)?,
+            rebuild_floors: args.rebuild_floors,
+        })
+    }
+
     /// The home: `--home`, `$AIRSSYS_HOME`, or `~/.airssys`. Nothing is created here.
     pub(crate) fn home(&self) -> Result<Home, Failure> {
         let set = |name: &str| -> Option<OsString> { std::env::var_os(name).filter(|value| !value.is_empty()) };

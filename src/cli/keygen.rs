@@ -44,12 +44,13 @@ pub(crate) fn keygen(global: &Global, args: KeygenArgs) -> Result<ExitCode, Fail
     let key = SigningKey::from_seed(&seed);
     let shown = Escaped(&path.to_string_lossy()).to_string();
     // Created exclusively: an existing key is never overwritten, and no link is followed.
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(|error| {
-        let failure = Failure::message(Exit::General, format!("the key can't be written to {shown}: {error}"));
-        match error.kind() {
-            std::io::ErrorKind::AlreadyExists => failure.hint("choose another place with --out FILE"),
-            _ => failure,
+    let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+    let mut file = opened.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            let message = format!("there is a file at {shown} already, and a key is never overwritten");
+            Failure::message(Exit::General, message).hint("choose another place with --out FILE")
         }
+        _ => Failure::message(Exit::General, format!("the key can't be written to {shown}: {error}")),
     })?;
     file.write_all(key.encode().as_bytes())?;
     file.sync_all()?;

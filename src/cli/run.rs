@@ -1,6 +1,5 @@
 //! `run`: the host in the foreground.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
@@ -11,9 +10,10 @@ use tokio::sync::watch;
 
 use super::Global;
 use super::exit::{Exit, Failure};
+use super::global::HostArgs;
 use super::paint::{Paint, Stream};
 use crate::reconcile::notice::{Notice, Weight};
-use crate::runtime::{Host, HostConfig, StartError, StopReport};
+use crate::runtime::{Host, StartError, StopReport};
 
 /// Threads of the async runtime: it carries signals, the control socket and the loop, no guests.
 const ASYNC_THREADS: usize = 2;
@@ -21,24 +21,13 @@ const ASYNC_THREADS: usize = 2;
 /// Options of `run`.
 #[derive(Args)]
 pub struct RunArgs {
-    /// The desired directory; default is the setting `desired`, else `desired` in the home
-    dir: Option<PathBuf>,
-    /// The trust policy; default is `trust.toml` in the home
-    #[arg(long, value_name = "FILE")]
-    trust: Option<PathBuf>,
-    /// Make a lost file of accepted sequences anew; older releases may then be accepted again
-    #[arg(long)]
-    rebuild_floors: bool,
+    #[command(flatten)]
+    host: HostArgs,
 }
 
 /// Starts the host and runs it until a signal.
 pub(crate) fn run(global: &Global, args: RunArgs) -> Result<ExitCode, Failure> {
-    let config = HostConfig {
-        home: global.home()?,
-        desired: global.desired_directory(args.dir)?,
-        trust: global.trust_location(args.trust)?,
-        rebuild_floors: args.rebuild_floors,
-    };
+    let config = global.host_config(args.host)?;
     let printer = Arc::new(Printer::new(global));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(ASYNC_THREADS).enable_all().build()?;
     let report = runtime.block_on(async {
@@ -71,7 +60,8 @@ fn stopped(report: &StopReport) -> String {
         0 => String::new(),
         n => format!("; {n} messages were still waiting"),
     };
-    format!("stopped {} components{left}  {time}", report.stopped)
+    let late = if report.in_time { "" } else { "; some did not end in time and were cut off" };
+    format!("stopped {} components{left}{late}  {time}", report.stopped)
 }
 
 /// Becomes true with the first SIGINT or SIGTERM; the second ends the process at once.

@@ -17,6 +17,8 @@ pub mod waves;
 
 mod pass;
 mod start;
+#[cfg(test)]
+mod tests;
 mod told;
 
 use std::sync::Arc;

@@ -27,6 +27,7 @@ const PURE: &[&str] = &[
     "resolution",
     "sealed",
     "status",
+    "text_serde",
     "timestamp",
     "trust",
 ];

@@ -1,0 +1,273 @@
+//! The loop with real components, files and state, in one process and without a watcher.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::notice::Notice;
+use super::{Parts, Pass, Reconciler, unix_now_s};
+use crate::actor::{ActorPhase, System, SystemConfig};
+use crate::engine::{Engine, EngineConfig};
+use crate::home::Home;
+use crate::logs::Logs;
+use crate::name::InstallationName;
+use crate::observed::Phase;
+use crate::source::trust_file::TrustLocation;
+use crate::state::{Options, Store};
+use crate::test_guest::TestGuest;
+use crate::trust::{SigningKey, sign_manifest};
+use crate::watch::files::FileTimes;
+
+/// Longest time that a test waits for something that must happen.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct World {
+    dir: tempfile::TempDir,
+    key: SigningKey,
+    told: Arc<Mutex<Vec<String>>>,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let key = SigningKey::from_seed(&[3; 32]);
+        std::fs::create_dir(dir.path().join("desired")).unwrap();
+        let world = Self { dir, key, told: Arc::default() };
+        world.trust(&format!("keys = [\"{}\"]", world.key.public()), "");
+        world
+    }
+
+    fn trust(&self, keys: &str, more: &str) {
+        let rule = format!(
+            "schema = 1\n[publisher.test]\n{keys}\nnames = [\"test:*\"]\n\
+             permissions-max = {{ send = [\"*\"], receive = [\"*\"] }}\n{more}"
+        );
+        std::fs::write(self.dir.path().join("trust.toml"), rule).unwrap();
+    }
+
+    fn publish(&self, name: &str, sequence: u64, guest: &TestGuest) {
+        let to = self.dir.path().join("components").join(name);
+        std::fs::create_dir_all(&to).unwrap();
+        let manifest = format!(
+            "schema = 1\n[package]\nname = \"test:{name}\"\nversion = \"1.0.{sequence}\"\nsequence = {sequence}\n\
+             [wasm]\nfile = \"a.wasm\"\nworld = \"airssys:component/actor@0.1.0\"\n[permissions]\nreceive = [\"*\"]\n"
+        );
+        let wasm = guest.wasm();
+        let signed = sign_manifest(&manifest, &wasm, None, &self.key).unwrap();
+        std::fs::write(to.join("a.wasm"), wasm).unwrap();
+        std::fs::write(to.join("Component.toml"), signed.manifest).unwrap();
+        std::fs::write(to.join("Component.toml.sig"), signed.signature).unwrap();
+    }
+
+    /// `more` is put at the top, above the first table.
+    fn desire(&self, name: &str, more: &str, tables: &str) {
+        let text = format!(
+            "package = \"test:{name}\"\n{more}\n[source.file]\npath = \"../components/{name}\"\n\
+             [grant]\nreceive = [\"*\"]\n{tables}\n"
+        );
+        std::fs::write(self.desired().join(format!("{name}.toml")), text).unwrap();
+    }
+
+    fn desired(&self) -> PathBuf {
+        self.dir.path().join("desired")
+    }
+
+    fn reconciler(&self) -> Reconciler {
+        let home = Home::at(&self.dir.path().join("home")).unwrap();
+        home.create_for_host().unwrap();
+        let opened = Store::open(&home, Options::at(unix_now_s().unsigned_abs())).unwrap();
+        let engine = Engine::new(&EngineConfig::default()).unwrap();
+        let logs = Logs::open(&home.logs_dir()).unwrap();
+        let actors = Arc::new(System::start(SystemConfig::new(engine.clone(), logs)).unwrap());
+        let told = self.told.clone();
+        let tell = Arc::new(move |notice: &Notice| told.lock().unwrap().push(notice.to_string()));
+        let parts = |store| Parts {
+            desired: self.desired(),
+            trust: TrustLocation::Named(self.dir.path().join("trust.toml")),
+            store,
+            engine,
+            actors,
+            runs: true,
+            tell,
+        };
+        Reconciler::new(opened, parts).unwrap()
+    }
+
+    fn told(&self) -> String {
+        self.told.lock().unwrap().join("\n")
+    }
+}
+
+/// One pass over files that count as completed.
+fn pass(reconciler: &mut Reconciler, world: &World) -> Pass {
+    let names: BTreeSet<String> =
+        std::fs::read_dir(world.desired()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    reconciler.pass("test", FileTimes::Local, &mut || names.clone()).unwrap()
+}
+
+fn name(text: &str) -> InstallationName {
+    text.parse().unwrap()
+}
+
+#[track_caller]
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what} did not happen");
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+fn ask(reconciler: &Reconciler, who: &str) -> Option<Vec<u8>> {
+    reconciler.actors().request_from_host(&name(who), b"?".to_vec(), PATIENCE).unwrap()
+}
+
+fn answering(text: &str) -> TestGuest {
+    TestGuest::new().handle(&format!("(call $ok_some @\"{text}\")"))
+}
+
+#[test]
+fn a_version_that_crashes_three_times_goes_back_and_is_not_tried_again() {
+    let world = World::new();
+    world.publish("a", 1, &answering("good"));
+    world.desire("a", "", "[supervision]\nbackoff = \"10ms\"\nbackoff-max = \"20ms\"");
+    let mut reconciler = world.reconciler();
+    assert_eq!(pass(&mut reconciler, &world).summary.done, 1, "{}", world.told());
+    assert_eq!(ask(&reconciler, "a").as_deref(), Some(&b"good"[..]));
+
+    world.publish("a", 2, &TestGuest::new().handle("unreachable"));
+    assert_eq!(pass(&mut reconciler, &world).summary.done, 1, "{}", world.told());
+    for crashes in 1..=3 {
+        let _ = reconciler.actors().send_from_host(&name("a"), b"boom".to_vec());
+        until("a crash", || reconciler.actors().status(&name("a")).is_some_and(|s| s.crashes >= crashes));
+    }
+    let after = pass(&mut reconciler, &world);
+    assert!(world.told().contains("1.0.2 -> 1.0.1"), "{}", world.told());
+    assert!(world.told().contains("ended 3 times"), "{}", world.told());
+    assert_eq!(after.plan.exit_code(), 12, "the failed target is held");
+    assert_eq!(ask(&reconciler, "a").as_deref(), Some(&b"good"[..]));
+    let generation = reconciler.committed().generation.number;
+    assert_eq!(pass(&mut reconciler, &world).summary.done, 0);
+    assert_eq!(reconciler.committed().generation.number, generation, "nothing flaps");
+
+    world.publish("a", 3, &answering("better"));
+    assert_eq!(pass(&mut reconciler, &world).summary.done, 1, "{}", world.told());
+    assert_eq!(ask(&reconciler, "a").as_deref(), Some(&b"better"[..]));
+}
+
+#[test]
+fn a_disabled_installation_stops_stays_committed_and_comes_back() {
+    let world = World::new();
+    world.publish("a", 1, &answering("x"));
+    world.desire("a", "", "");
+    let mut reconciler = world.reconciler();
+    pass(&mut reconciler, &world);
+    world.desire("a", "enabled = false", "");
+    assert_eq!(pass(&mut reconciler, &world).summary.done, 1, "{}", world.told());
+    assert_eq!(reconciler.actors().phase(&name("a")), None);
+    assert!(reconciler.committed().records.contains_key(&name("a")));
+    assert_eq!(pass(&mut reconciler, &world).summary.done, 0);
+    world.desire("a", "enabled = true", "");
+    assert_eq!(pass(&mut reconciler, &world).summary.done, 1, "{}", world.told());
+    assert_eq!(ask(&reconciler, "a").as_deref(), Some(&b"x"[..]));
+}
+
+#[test]
+fn an_actor_that_is_gone_is_drift_and_is_started_again() {
+    let world = World::new();
+    world.publish("a", 1, &answering("x"));
+    world.desire("a", "", "");
+    let mut reconciler = world.reconciler();
+    pass(&mut reconciler, &world);
+    let generation = reconciler.committed().generation.number;
+    reconciler.actors().switch(vec![crate::actor::Switch::Stop(name("a"))]);
+    assert_eq!(reconciler.observe().installed[&name("a")].phase, Phase::Stopped);
+    assert_eq!(pass(&mut reconciler, &world).summary.done, 1, "{}", world.told());
+    assert_eq!(reconciler.actors().phase(&name("a")), Some(ActorPhase::Running));
+    assert_eq!(reconciler.committed().generation.number, generation, "a restart commits nothing");
+}
+
+#[test]
+fn an_install_that_fails_waits_longer_each_time_and_a_new_release_is_tried_at_once() {
+    let world = World::new();
+    world.publish("a", 1, &TestGuest::new().init("(call $init_error @\"no\")"));
+    world.desire("a", "", "");
+    let mut reconciler = world.reconciler();
+    let first = pass(&mut reconciler, &world);
+    assert_eq!((first.failed.len(), first.committed), (1, false), "{}", world.told());
+    assert!(first.look_again_in.is_some_and(|wait| wait <= Duration::from_secs(1)));
+    assert!(first.waiting.contains_key(&name("a")));
+    assert_eq!(pass(&mut reconciler, &world).failed.len(), 0, "it waits for its next attempt");
+    world.publish("a", 2, &answering("x"));
+    assert_eq!(pass(&mut reconciler, &world).summary.done, 1, "{}", world.told());
+}
+
+#[test]
+fn t14_what_a_revoked_key_signed_does_not_start_again() {
+    let world = World::new();
+    world.publish("a", 1, &answering("x"));
+    world.desire("a", "", "");
+    let mut reconciler = world.reconciler();
+    pass(&mut reconciler, &world);
+    drop(reconciler);
+
+    let key = world.key.public();
+    world.trust(&format!("keys = [\"{key}\"]"), &format!("[[revoked]]\nkey = \"{key}\"\n"));
+    let mut reconciler = world.reconciler();
+    assert_eq!(reconciler.start_committed(), 0);
+    assert!(world.told().contains("revoked"), "{}", world.told());
+    let after = pass(&mut reconciler, &world);
+    assert_eq!((after.summary.done, after.plan.exit_code()), (0, 12));
+    assert!(reconciler.committed().records.contains_key(&name("a")), "it stays committed");
+}
+
+#[test]
+fn a_restart_runs_what_was_committed_though_its_files_are_gone() {
+    let world = World::new();
+    world.publish("a", 1, &answering("x"));
+    world.desire("a", "", "");
+    let mut reconciler = world.reconciler();
+    pass(&mut reconciler, &world);
+    drop(reconciler);
+    std::fs::remove_dir_all(world.dir.path().join("components")).unwrap();
+    let mut reconciler = world.reconciler();
+    assert_eq!(reconciler.start_committed(), 1, "{}", world.told());
+    assert_eq!(ask(&reconciler, "a").as_deref(), Some(&b"x"[..]));
+    let after = pass(&mut reconciler, &world);
+    assert_eq!((after.summary.done, after.plan.exit_code()), (0, 12), "its source is missing: held");
+}
+
+#[test]
+fn an_update_under_load_loses_no_accepted_message_and_keeps_their_order() {
+    let world = World::new();
+    world.publish("a", 1, &answering("one"));
+    world.desire("a", "", "");
+    let mut reconciler = world.reconciler();
+    pass(&mut reconciler, &world);
+    let actors = reconciler.actors().clone();
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let asker = std::thread::spawn({
+        let (actors, stop) = (actors.clone(), stop.clone());
+        move || {
+            let mut answers = Vec::new();
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let answer = actors.request_from_host(&name("a"), b"?".to_vec(), PATIENCE);
+                answers.push(String::from_utf8(answer.unwrap().unwrap()).unwrap());
+            }
+            answers
+        }
+    });
+    for sequence in 2..6 {
+        world.publish("a", sequence, &answering(&format!("{sequence}")));
+        assert_eq!(pass(&mut reconciler, &world).summary.done, 1, "{}", world.told());
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let answers = asker.join().unwrap();
+    let versions: Vec<&String> = answers.iter().collect::<BTreeSet<_>>().into_iter().collect();
+    let mut order: Vec<&String> = answers.iter().collect();
+    order.dedup();
+    assert_eq!(order.len(), versions.len(), "no answer of an old version after one of a newer: {order:?}");
+    let counts = actors.status(&name("a")).unwrap().counts;
+    assert_eq!((counts.accepted, counts.dead()), (answers.len() as u64, 0));
+}
