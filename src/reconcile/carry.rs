@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::actor::Standby;
@@ -30,6 +31,13 @@ impl Reconciler {
         let before: BTreeMap<InstallationName, Arc<Record>> =
             self.committed.records.iter().map(|(name, targeted)| (name.clone(), targeted.record.clone())).collect();
         let (mut standbys, failed) = self.prepare(actions);
+        if self.parts.stopping.load(Ordering::Relaxed) {
+            // Given up half-way: what failed because of that must not be held against it.
+            let tried = standbys.keys().cloned().collect();
+            drop(standbys);
+            self.no_longer_starting(tried);
+            return Ok(Applied::default());
+        }
         let ready: Vec<&Action> = actions.iter().filter(|a| !failed.iter().any(|f| f.action.name == a.name)).collect();
         for FailedAction { action, .. } in failed.iter().filter(|failed| failed.why.code == "object-missing") {
             self.resolver.forget(&action.name);

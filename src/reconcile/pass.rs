@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::actor::{ActorPhase, System};
@@ -49,6 +50,8 @@ pub struct Parts {
     pub runs: bool,
     /// Where notices go.
     pub tell: Tell,
+    /// Becomes true when the host is to stop: what is being prepared is given up, and nothing is committed.
+    pub stopping: Arc<AtomicBool>,
 }
 
 /// Keeps the running set equal to the desired directory, one pass at a time.
@@ -158,6 +161,11 @@ impl Reconciler {
         &self.parts.actors
     }
 
+    /// Set to true, it makes a pass that is under way end soon and without a commit.
+    pub fn stopping(&self) -> &Arc<AtomicBool> {
+        &self.parts.stopping
+    }
+
     /// What compiles and counts memory.
     pub fn engine(&self) -> &Engine {
         &self.parts.engine
@@ -257,6 +265,7 @@ impl Reconciler {
             actors: &self.parts.actors,
             code: &self.code,
             tell: &self.parts.tell,
+            stopping: &self.parts.stopping,
         }
     }
 

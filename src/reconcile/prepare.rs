@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::actor::{PrepareError, Standby, StandbyRequest, System};
@@ -64,6 +64,8 @@ pub struct Preparer<'a> {
     pub code: &'a CompiledCode,
     /// Where long work is told.
     pub tell: &'a Tell,
+    /// Whether what is not begun yet is to be given up.
+    pub stopping: &'a AtomicBool,
 }
 
 /// What came of making components ready.
@@ -123,6 +125,9 @@ impl Preparer<'_> {
     }
 
     fn one(&self, name: &InstallationName, start: &Start, progress: &Progress) -> Result<Standby, Refusal> {
+        if self.stopping.load(Ordering::Relaxed) {
+            return Err(Refusal::new("stopping", "the host is stopping"));
+        }
         let compiled = self.code_for(name, start, progress)?;
         let request = StandbyRequest { record: start.record.clone(), compiled };
         let standby = self.actors.prepare(request).map_err(|error| not_prepared(&error));

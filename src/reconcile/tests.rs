@@ -90,6 +90,7 @@ impl World {
             actors,
             runs: true,
             tell,
+            stopping: Arc::default(),
         };
         Reconciler::new(opened, parts).unwrap()
     }

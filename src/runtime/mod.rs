@@ -9,6 +9,7 @@ mod telling;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
@@ -161,9 +162,11 @@ impl Host {
         let status = shared.clone();
         let shown = Shown { status: Arc::new(move || status.status()), logs: shared.logs.clone() };
         let served = tokio::spawn(server.serve(shown, stop.clone()));
+        tokio::spawn(give_up_on_stop(stop.clone(), rounds.reconciler.stopping().clone()));
         let mut convergence = Convergence::default();
         let mut cause = "start".to_owned();
-        while !*stop.borrow() {
+        // Whoever gives up the other end wants no host any more.
+        while !*stop.borrow() && stop.has_changed().is_ok() {
             let begun = Instant::now();
             let (back, passed) = blocking(move || Ok::<_, anyhow::Error>(rounds.one(&cause))).await?;
             rounds = back;
@@ -223,6 +226,12 @@ impl Rounds {
         self.reconciler.collect_garbage();
         (self, passed)
     }
+}
+
+/// Lets a pass that is under way end soon once the host is to stop.
+async fn give_up_on_stop(mut stop: watch::Receiver<bool>, stopping: Arc<AtomicBool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+    stopping.store(true, Ordering::Relaxed);
 }
 
 /// Waits for a reason to look: an event, the interval, an actor that ended, or the stop.

@@ -1,6 +1,7 @@
 //! Puts a host together: home, lock, engine, actors, reconciler.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::sync::mpsc;
 
@@ -49,6 +50,7 @@ pub(super) fn open(config: &HostConfig, tell: Tell, mode: Mode) -> Result<Opened
         actors,
         runs: mode == Mode::Run,
         tell,
+        stopping: Arc::new(AtomicBool::new(false)),
     })?;
     Ok(Opened { reconciler, events })
 }
