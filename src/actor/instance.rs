@@ -65,6 +65,10 @@ pub(super) struct Instance {
     store: Store<Guest>,
     handle: Option<TypedFunc<HandleParams, HandleResults>>,
     shutdown: Option<TypedFunc<(), ()>>,
+    /// Kept here, next to what every call touches anyway.
+    call_time: Millis,
+    call_ticks: u64,
+    sends: u64,
     pub(super) number: u64,
 }
 
@@ -105,19 +109,35 @@ impl Instance {
             Ok((handle, shutdown, answer))
         });
         match called {
-            Ok((handle, shutdown, Ok(()))) => Ok(Self { store, handle, shutdown, number }),
+            Ok((handle, shutdown, Ok(()))) => Ok(Self {
+                store,
+                handle,
+                shutdown,
+                call_time: limits.call,
+                call_ticks: ticks(limits.call.duration()),
+                sends: limits.sends,
+                number,
+            }),
             Ok((_, _, Err(text))) => Err(Ended::Refused(quote(&text))),
             Err(failure) => Err(Ended::Crashed(failure.describe(&store, limits.init))),
         }
     }
 
-    /// Lets the guest handle a message. What it sent leaves if it says ok, and is forgotten otherwise.
-    pub(super) fn handle(&mut self, message: Message, call: &Call) -> Result<Option<Vec<u8>>, Ended> {
+    /// Lets the guest handle a message to which `hops` others led. What it sent leaves if it says ok, and is
+    /// forgotten otherwise. The call has its usual time, or `left` if that is less.
+    pub(super) fn handle(
+        &mut self,
+        message: Message,
+        hops: u32,
+        left: Option<Duration>,
+    ) -> Result<Option<Vec<u8>>, Ended> {
         let Some(handle) = self.handle else {
             return Err(Ended::Refused("it exports no message handler".to_owned()));
         };
-        self.store.data_mut().outbox.begin(call.hops, call.sends);
-        self.store.set_epoch_deadline(ticks(call.time));
+        let usual = (self.call_time, self.call_ticks);
+        let (time, call_ticks) = left.map_or(usual, |left| (millis(left), ticks(left))).min(usual);
+        self.store.data_mut().outbox.begin(hops, self.sends);
+        self.store.set_epoch_deadline(call_ticks);
         match guarded(|| handle.call(&mut self.store, (message,))) {
             Ok((Ok(reply),)) => {
                 self.store.data_mut().outbox.commit();
@@ -127,7 +147,7 @@ impl Instance {
                 self.store.data_mut().outbox.abort();
                 Err(Ended::Refused(quote(&text)))
             }
-            Err(failure) => Err(Ended::Crashed(failure.describe(&self.store, millis(call.time)))),
+            Err(failure) => Err(Ended::Crashed(failure.describe(&self.store, time))),
         }
     }
 
@@ -148,16 +168,6 @@ impl Instance {
     pub(super) fn memory_bytes(&self) -> u64 {
         self.store.data().limiter.used_bytes()
     }
-}
-
-/// The terms of one call.
-pub(super) struct Call {
-    /// How long it may take.
-    pub(super) time: Duration,
-    /// Messages that led to the one it handles.
-    pub(super) hops: u32,
-    /// Messages it may send.
-    pub(super) sends: u64,
 }
 
 /// Why a guest call did not return.

@@ -111,6 +111,11 @@ impl PendingReply {
         self.until
     }
 
+    /// Whether the answer is there.
+    pub(super) fn is_there(&self) -> bool {
+        self.shared.state().reply.is_some()
+    }
+
     /// Waits for the answer, at most until the time given with the call is over.
     pub fn wait(self) -> Reply {
         let mut state = self.shared.state();

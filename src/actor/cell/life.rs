@@ -152,15 +152,12 @@ impl ActorCell {
         }
     }
 
-    pub(super) fn is_over(&self, seat: &mut Seat) -> bool {
+    pub(super) fn is_over(&self, seat: &Seat) -> bool {
         let Some(stopping) = &seat.stopping else { return false };
         if seat.instance.is_none() || stopping.drain_until <= Instant::now() {
             return true;
         }
-        if seat.batch.is_empty() {
-            self.mailbox.take(&mut seat.batch);
-        }
-        seat.batch.is_empty()
+        seat.batch.is_empty() && self.mailbox.is_empty()
     }
 
     pub(super) fn end(self: &Arc<Self>, core: &Core, seat: &mut Seat) {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::core::{Core, locked};
-use super::instance::{Call, Crash, CrashKind, Ended, Instance};
+use super::instance::{Crash, CrashKind, Ended, Instance};
 use super::mailbox::{BATCH, Envelope, Mailbox, Put};
 use super::reply::CallError;
 use super::status::{ActorPhase, ActorStatus, Counters, DeadReason};
@@ -166,11 +166,29 @@ impl ActorCell {
         self.activate(core, &mut locked(&self.seat), activation);
     }
 
+    /// Takes a message for which room was taken, and works on this thread until `done` if no worker has the actor.
+    pub(in crate::actor) fn accept_here(
+        self: &Arc<Self>,
+        core: &Arc<Core>,
+        envelope: Envelope,
+        done: impl Fn() -> bool,
+    ) {
+        match self.mailbox.put(envelope) {
+            Put::Waits(true) => self.run_until(core, done),
+            Put::Waits(false) => {}
+            Put::Closed(envelope) => self.bury(envelope, DeadReason::Stopped),
+        }
+    }
+
     /// Works off the mailbox until it is empty or others should have their turn. Called by workers alone.
     pub(in crate::actor) fn run(self: &Arc<Self>, core: &Arc<Core>) {
+        self.run_until(core, || core.scheduler().should_leave());
+    }
+
+    fn run_until(self: &Arc<Self>, core: &Arc<Core>, enough: impl Fn() -> bool) {
         let mut seat = locked(&self.seat);
         // A bug of this host must cost one instance, not leave an actor for ever in nobody's queue.
-        let work = std::panic::AssertUnwindSafe(|| self.work(core, &mut seat));
+        let work = std::panic::AssertUnwindSafe(|| self.work(core, &mut seat, enough));
         if let Err(_printed) = std::panic::catch_unwind(work) {
             let crash = Crash { kind: CrashKind::Host, text: "the host failed while it ran this actor".to_owned() };
             self.crashed(core, &mut seat, &crash, &crash.text);
@@ -183,7 +201,7 @@ impl ActorCell {
         }
     }
 
-    fn work(self: &Arc<Self>, core: &Arc<Core>, seat: &mut Seat) {
+    fn work(self: &Arc<Self>, core: &Arc<Core>, seat: &mut Seat, enough: impl Fn() -> bool) {
         for _ in 0..BATCH {
             for control in self.mailbox.controls() {
                 self.obey(core, seat, control);
@@ -196,17 +214,17 @@ impl ActorCell {
             }
             let Some(envelope) = self.next_message(seat) else { return };
             self.deliver(core, seat, envelope);
-            if core.scheduler().should_leave() {
+            if enough() {
                 return;
             }
         }
     }
 
     fn next_message(&self, seat: &mut Seat) -> Option<Envelope> {
-        if seat.batch.is_empty() {
-            self.mailbox.take(&mut seat.batch);
+        match seat.batch.pop_front() {
+            Some(envelope) => Some(envelope),
+            None => self.mailbox.take(&mut seat.batch),
         }
-        seat.batch.pop_front()
     }
 
     fn deliver(self: &Arc<Self>, core: &Arc<Core>, seat: &mut Seat, envelope: Envelope) {
@@ -217,10 +235,10 @@ impl ActorCell {
         let (Some(instance), Some(version)) = (&mut seat.instance, &seat.version) else {
             return self.bury(envelope, DeadReason::Stopped);
         };
-        let call = call_terms(&version.record.limits, envelope.hops, seat.stopping.as_ref());
-        let Envelope { id, sent_by, payload, reply, .. } = envelope;
+        let left = seat.stopping.as_ref().map(|stop| stop.stop_until.saturating_duration_since(Instant::now()));
+        let Envelope { id, sent_by, payload, reply, hops, .. } = envelope;
         let sender = sent_by.sender();
-        match instance.handle(Message { id, sender: sender.clone(), payload }, &call) {
+        match instance.handle(Message { id, sender: sender.clone(), payload }, hops, left) {
             Ok(answer) => {
                 self.counters.handled();
                 if let Some(reply) = reply {
@@ -317,14 +335,6 @@ impl ActorCell {
             log_lines_lost: version.log.lost(),
         })
     }
-}
-
-fn call_terms(limits: &Limits, hops: u32, stopping: Option<&Stopping>) -> Call {
-    let mut time = limits.call.duration();
-    if let Some(stopping) = stopping {
-        time = time.min(stopping.stop_until.saturating_duration_since(Instant::now()));
-    }
-    Call { time, hops, sends: limits.sends }
 }
 
 fn author(sender: &Sender) -> String {

@@ -4,7 +4,7 @@
 //! `CARGO_PROFILE_TEST_OPT_LEVEL=3 cargo test --lib actor::tests::speed -- --ignored --nocapture --test-threads 1`
 
 use super::*;
-use crate::actor::instance::{Call, Instance};
+use crate::actor::instance::Instance;
 use crate::actor::version::Version;
 use crate::host::contract::{Message, Sender};
 
@@ -29,29 +29,37 @@ fn forwarder() -> TestGuest {
     )
 }
 
-/// Processor nanoseconds of a call without mailbox and threads, around a ring of instances.
-fn bare_call_ns(host: &Host, guest: &TestGuest, instances: usize, calls: usize) -> f64 {
+/// Processor nanoseconds of a call without mailboxes, on as many threads as the host has workers, each of
+/// them around its own ring of instances.
+fn bare_call_ns(host: &Host, guest: &TestGuest, instances: usize, threads: usize) -> f64 {
+    const CALLS: usize = 50_000;
     let compiled = host.compile(guest);
     let record = Arc::new(Actor::new("bare").record(compiled.wasm()));
     let linked = host.system.core.linker.link(&compiled).unwrap();
     let version = Arc::new(Version::new(record, linked, host.logs.component(&name("bare"))));
-    let mut ring: Vec<Instance> =
-        (0..instances).map(|_| Instance::start(&version, &host.system.core).ok().unwrap()).collect();
-    let call = Call { time: Duration::from_secs(5), hops: 0, sends: 256 };
+    let mut rings: Vec<Vec<Instance>> = (0..threads)
+        .map(|_| (0..instances).map(|_| Instance::start(&version, &host.system.core).ok().unwrap()).collect())
+        .collect();
     let start = cpu_ns();
-    for id in 0..calls {
-        let message = Message { id: id as u64, sender: Sender::Host, payload: vec![7; 64] };
-        ring[id % instances].handle(message, &call).unwrap();
-    }
-    (cpu_ns() - start) / calls as f64
+    std::thread::scope(|scope| {
+        for ring in &mut rings {
+            scope.spawn(move || {
+                for id in 0..CALLS {
+                    let message = Message { id: id as u64, sender: Sender::Host, payload: vec![7; 64] };
+                    ring[id % instances].handle(message, 0, None).unwrap();
+                }
+            });
+        }
+    });
+    (cpu_ns() - start) / (CALLS * threads) as f64
 }
 
 #[test]
 #[ignore = "measures"]
 fn messages_between_pairs_against_bare_calls() {
-    let host = Host::with(|config| config.max_hops = u32::MAX);
-    let workers = std::thread::available_parallelism().unwrap().get() as f64;
-    for pairs in [1, 64, 1000] {
+    let workers = std::thread::available_parallelism().unwrap().get();
+    for pairs in [1_usize, 64, 1000] {
+        let host = Host::with(|config| config.max_hops = u32::MAX);
         let guest = forwarder();
         let compiled = host.compile(&guest);
         let names: Vec<String> = (0..2 * pairs).map(|i| format!("p{pairs}-{i}")).collect();
@@ -77,18 +85,15 @@ fn messages_between_pairs_against_bare_calls() {
             rates.push(messages / start.elapsed().as_secs_f64());
         }
         let (cost, rate) = (median(costs), median(rates) / 1e6);
-        println!("{pairs:5} pairs, {workers} workers: {cost:.0} ns of processor a message, {rate:.3} M messages/s");
-        for own in &names {
-            host.stop(own);
-        }
-    }
-    for instances in [1, 2000] {
-        let bare =
-            |guest: &TestGuest| median((0..ROUNDS).map(|_| bare_call_ns(&host, guest, instances, 50_000)).collect());
+        drop(host);
+        let host = Host::new();
+        let bare = |guest: &TestGuest| {
+            median((0..ROUNDS).map(|_| bare_call_ns(&host, guest, (2 * pairs).div_ceil(workers), workers)).collect())
+        };
+        let (echo, send) = (bare(&echo()), bare(&forwarder()));
         println!(
-            "bare calls around {instances} instances: echo {:.0} ns, send to nobody {:.0} ns",
-            bare(&echo()),
-            bare(&forwarder())
+            "{pairs:5} pairs, {workers} workers: {cost:.0} ns of processor a message, {rate:.3} M messages/s; \
+             bare calls of as many instances on as many threads: echo {echo:.0} ns, send to nobody {send:.0} ns"
         );
     }
 }
@@ -98,14 +103,29 @@ fn messages_between_pairs_against_bare_calls() {
 fn round_trips_from_the_host() {
     let host = Host::new();
     host.run(&Actor::new("echo"), &echo());
-    let mut times: Vec<Duration> = (0..50_000)
-        .map(|_| {
-            let start = Instant::now();
-            host.ask("echo", &[7; 64]).unwrap();
-            start.elapsed()
-        })
-        .collect();
-    times.sort_unstable();
-    let at = |part: usize| times[times.len() * part / 1000];
-    println!("round trip: p50 {:?}, p99 {:?}, p99.9 {:?}", at(500), at(990), at(999));
+    let measure = |what: &str, ask: &dyn Fn()| {
+        let mut times: Vec<Duration> = (0..50_000)
+            .map(|_| {
+                let start = Instant::now();
+                ask();
+                start.elapsed()
+            })
+            .collect();
+        times.sort_unstable();
+        let at = |part: usize| times[times.len() * part / 1000];
+        println!("{what}: p50 {:?}, p99 {:?}, p99.9 {:?}", at(500), at(990), at(999));
+    };
+    measure("round trip on this thread", &|| drop(host.ask("echo", &[7; 64]).unwrap()));
+    let by_worker = || host.system.begin_request(&name("echo"), vec![7; 64], PATIENCE).unwrap().wait().unwrap();
+    measure("round trip by a worker", &|| drop(by_worker()));
+    let (to, from) = (std::sync::mpsc::channel::<()>(), std::sync::mpsc::channel());
+    std::thread::scope(|scope| {
+        let (back, there) = (from.0, to.1);
+        scope.spawn(move || while there.recv().is_ok() && back.send(()).is_ok() {});
+        measure("two bare threads", &|| {
+            to.0.send(()).unwrap();
+            from.1.recv().unwrap();
+        });
+        drop(to.0);
+    });
 }
