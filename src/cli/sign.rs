@@ -125,7 +125,10 @@ fn read_key(path: &Path) -> Result<SigningKey, Failure> {
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(1024));
     file.take(MAX_KEY_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
-    SigningKey::decode(&bytes).map_err(|error| Failure::new(Exit::Configuration, error))
+    SigningKey::decode(&bytes).map_err(|error| {
+        Failure::message(Exit::Configuration, format!("the signing key {} can't be used: {error}", shown(path)))
+            .hint(hint)
+    })
 }
 
 fn read(path: &Path, max_bytes: u64) -> Result<Vec<u8>, Failure> {

@@ -72,7 +72,8 @@ impl Committed {
         });
         Observed {
             generation: self.generation.number,
-            generation_digest: self.digest,
+            // The first one is empty whoever made it and when: a plan before it and one after it are the same.
+            generation_digest: self.digest.filter(|_| self.generation.number > 0),
             installed: installed.collect(),
             held: self.generation.holds.clone(),
         }

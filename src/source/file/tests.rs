@@ -212,12 +212,12 @@ fn every_failure_says_what_and_where_and_what_to_do() {
         .collect();
     expect_test::expect![[r#"
         no-directory: the directory `/d` does not exist; `path` in `[source.file]` is relative to the directory of the desired file
-        no-manifest: there is no Component.toml in `/d`; -
+        no-manifest: there is no Component.toml in `/d`; `path` in `[source.file]` names the directory that holds Component.toml itself
         unsigned: there is no Component.toml.sig beside the manifest in `/d`; the publisher signs it with: airssys-wasm sign '/d'
         no-wasm: there is no `/d/a.wasm`, which the manifest names; if it is being copied, it is taken when the copy is complete
         wrong-digest: `/d/a.wasm` is not the file that was signed: its digest differs; if it is being copied, it is taken when the copy is complete
-        wasm-too-large: the manifest speaks of a wasm of 1099511627776 bytes, at most 67108864 are read; -
-        not-stored: cannot store a copy of `/d/a.wasm`: no space left on device; -"#]]
+        wasm-too-large: the manifest speaks of a wasm of 1099511627776 bytes, at most 67108864 are read; the publisher must make the wasm smaller and sign it again
+        not-stored: cannot store a copy of `/d/a.wasm`: no space left on device; make room for the home; the next pass tries again"#]]
     .assert_eq(&text.join("\n"));
 }
 
