@@ -34,6 +34,9 @@ use super::read::{Hints, Reader};
 use super::resolve::Resolver;
 use super::told::Told;
 
+/// A look that is due sooner than this is for files that settle, and not for one that can't be read.
+const SETTLES_SOON: Duration = Duration::from_secs(1);
+
 /// What a reconciler works with.
 pub struct Parts {
     /// The desired directory.
@@ -215,7 +218,9 @@ impl Reconciler {
             approvals: &BTreeSet::new(),
         });
         self.aftermath.keep_only(|name| desired.entries.contains_key(name));
-        problems.extend(plan.unreadable.iter().map(bad_file));
+        // A file that is new and still settles is not told yet: in a moment it is complete, or a problem.
+        let settles = self.reader.look_again_after().is_some_and(|wait| wait < SETTLES_SOON);
+        problems.extend(plan.unreadable.iter().filter(|_| !settles).map(bad_file));
         self.told.problems(&problems, &self.parts.tell);
         let actions: Vec<Action> =
             plan.effects().filter(|action| !self.aftermath.waits(action, now)).cloned().collect();
@@ -307,7 +312,7 @@ fn note_sources(
 fn bad_file(file: &BadFile) -> Refusal {
     let first = file.problems.iter().find(|problem| problem.place.is_some()).or(file.problems.first());
     let what = first.map_or_else(|| file.file.clone(), Diagnostic::one_line);
-    let message = format!("{what}; nothing is uninstalled while it is unknown what {} defines", file.file);
+    let message = format!("{what}; nothing is removed while it is unknown what {} defines", file.file);
     let refusal = Refusal::new("invalid-file", message);
     match first.and_then(|problem| problem.hint.clone()) {
         Some(hint) => refusal.hint(hint),
