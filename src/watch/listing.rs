@@ -263,7 +263,15 @@ impl Walk {
             Err(errno) => Err(FileError::from_errno("look at", self.directory.show(name), errno)),
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
                 *has_links = true;
-                self.directory.inspect(name, &self.rules)
+                self.directory.inspect(name, &self.rules).map_err(|error| match error {
+                    // The entry is there, so its file was not removed: what it leads to is away, as a mount may be.
+                    FileError::Missing { file } => FileError::Io {
+                        doing: "follow the link",
+                        file,
+                        reason: "what it leads to is not there".to_owned(),
+                    },
+                    other => other,
+                })
             }
             Ok(stat) => check(&stat, &self.rules, || self.directory.show(name)).map(|()| Identity::of(&stat)),
         };
