@@ -59,6 +59,9 @@ impl ListError {
         let diagnostic = Diagnostic::whole_file(&directory.to_string_lossy(), self.to_string());
         match self {
             Self::Unusable(error) if error.hint().is_some() => diagnostic.hint(error.hint().unwrap_or_default()),
+            Self::Missing { .. } => {
+                diagnostic.hint("make it, or name another one; nothing is removed while there is no directory")
+            }
             _ => diagnostic.hint("nothing is removed while the directory cannot be read"),
         }
     }
