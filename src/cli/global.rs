@@ -59,7 +59,7 @@ impl Global {
         };
         let invalid = |problems: &[Diagnostic]| {
             let text: String = problems.iter().map(|problem| format!("\n{problem}")).collect();
-            Failure::message(Exit::Configuration, format!("{shown} is not valid{text}"))
+            Failure::message(Exit::Configuration, format!("{shown} is not valid{}", text.trim_end()))
         };
         if text.len() as u64 > MAX_CONFIG_BYTES {
             return Err(invalid(&[Diagnostic::whole_file(

@@ -53,6 +53,9 @@ pub(crate) fn logs(global: &Global, args: LogsArgs) -> Result<ExitCode, Failure>
             lines.iter().filter(|line| line.level >= least).map(|line| render(global.output, line, paint)).collect();
         output::write_stdout(&text?)
     };
+    if lines.is_empty() && !global.quiet {
+        eprintln!("{name} has logged nothing yet");
+    }
     print(lines)?;
     if !args.follow {
         return Ok(ExitCode::SUCCESS);

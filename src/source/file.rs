@@ -119,7 +119,7 @@ impl FetchError {
                 Some("`path` in `[source.file]` is relative to the directory of the desired file".to_owned())
             }
             Self::NoManifest { .. } => {
-                Some("`path` in `[source.file]` names the directory that holds Component.toml itself".to_owned())
+                Some("name the directory that holds Component.toml itself, its signature and the wasm".to_owned())
             }
             Self::SizeOverLimit { .. } => Some("the publisher must make the wasm smaller and sign it again".to_owned()),
             Self::NotStored { .. } => Some("make room for the home; the next pass tries again".to_owned()),

@@ -85,7 +85,10 @@ impl TrustFileError {
         match self {
             Self::Unreadable { .. } => "check the path given with --trust".to_owned(),
             Self::Unsafe { remedy, .. } => remedy.clone(),
-            Self::Invalid { problems, .. } => problems.iter().map(Diagnostic::to_string).collect(),
+            Self::Invalid { problems, .. } => {
+                let all: String = problems.iter().map(|problem| format!("\n{problem}")).collect();
+                format!("mend these:\n{}", all.trim_end())
+            }
         }
     }
 }

@@ -86,7 +86,11 @@ fn host(text: &mut String, status: &HostStatus) {
     if let Some(pass) = &status.last_pass {
         let ago = span(pass.ended_ms_ago);
         let result = if pass.converged { "converged" } else { "not converged" };
-        let _ = writeln!(text, "last pass   {ago} ago ({}), took {}: {result}", pass.cause, took(pass.took_us));
+        let left = match status.components.iter().filter(|component| component.held.is_some()).count() {
+            0 => String::new(),
+            n => format!("; {n} held or blocked"),
+        };
+        let _ = writeln!(text, "last pass   {ago} ago ({}), took {}: {result}{left}", pass.cause, took(pass.took_us));
     }
     for problem in &status.problems {
         let _ = writeln!(text, "problem     {}: {}", problem.code, problem.message);

@@ -59,6 +59,9 @@ impl ListError {
         let diagnostic = Diagnostic::whole_file(&directory.to_string_lossy(), self.to_string());
         match self {
             Self::Unusable(error) if error.hint().is_some() => diagnostic.hint(error.hint().unwrap_or_default()),
+            Self::Missing { .. } => {
+                diagnostic.hint("make it, or name another one; nothing is removed while there is no directory")
+            }
             _ => diagnostic.hint("nothing is removed while the directory cannot be read"),
         }
     }
@@ -263,7 +266,15 @@ impl Walk {
             Err(errno) => Err(FileError::from_errno("look at", self.directory.show(name), errno)),
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
                 *has_links = true;
-                self.directory.inspect(name, &self.rules)
+                self.directory.inspect(name, &self.rules).map_err(|error| match error {
+                    // The entry is there, so its file was not removed: what it leads to is away, as a mount may be.
+                    FileError::Missing { file } => FileError::Io {
+                        doing: "follow the link",
+                        file,
+                        reason: "what it leads to is not there".to_owned(),
+                    },
+                    other => other,
+                })
             }
             Ok(stat) => check(&stat, &self.rules, || self.directory.show(name)).map(|()| Identity::of(&stat)),
         };

@@ -9,6 +9,7 @@ mod golden_cli;
 mod harness;
 mod keys;
 mod plan_only;
+mod properties;
 mod run;
 mod scale;
 mod torn;

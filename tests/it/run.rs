@@ -18,7 +18,7 @@ fn examples() -> PathBuf {
 }
 
 /// A world whose desired directory and components are copies of the examples.
-fn example_world() -> World {
+pub fn example_world() -> World {
     let world = World::new();
     for directory in ["desired-state", "components"] {
         let to = world.path().join("examples").join(directory);

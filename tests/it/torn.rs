@@ -14,6 +14,10 @@ use crate::harness::{PATIENCE, Release, RunningHost, World, desired_text, rename
 const TOO_LARGE_BYTES: u64 = 1 << 40;
 /// Time between two states of a file that is being written.
 const BETWEEN_WRITES: Duration = Duration::from_millis(4);
+/// Every so many bytes the writer rests.
+const REST_EVERY: usize = 18;
+/// A rest: longer than the host waits for more events.
+const REST: Duration = Duration::from_millis(400);
 
 fn release<'a>(version: &'a str, sequence: u64, wasm: &'a [u8]) -> Release<'a> {
     Release { package: "test:idle", version, sequence, more: "", wasm }
@@ -36,7 +40,7 @@ fn running() -> (World, RunningHost) {
 #[track_caller]
 fn nothing_was_lost(world: &World, host: &RunningHost) {
     let told = host.told();
-    for word in ["uninstalled", "panicked", "crashed", "start failed"] {
+    for word in ["  uninstalled ", "panicked", "crashed", "start failed"] {
         assert!(!told.contains(word), "{word}:\n{told}");
     }
     assert!(!told.contains(" keep  reconf") && !told.contains(" keep  upd"), "keep was touched:\n{told}");
@@ -63,40 +67,53 @@ fn wait_until_equal(world: &World) {
     }
 }
 
-#[test]
-fn p10_every_beginning_of_a_file_written_in_place_or_renamed_into_place_uninstalls_nothing() {
+/// Lets the host see every beginning of the file, some for long enough that it must read them.
+fn write_every_beginning(write: fn(&Path, &[u8])) {
     let (world, mut host) = running();
     let path = world.desired().join("one.toml");
     let whole = desired_text("test:idle", "idle", MORE);
-    for in_place in [true, false] {
-        for end in 0..=whole.len() {
-            let torn = &whole.as_bytes()[..end];
-            match in_place {
-                true => std::fs::write(&path, torn).expect("written"),
-                false => rename_into_place(&path, torn),
-            }
-            std::thread::sleep(BETWEEN_WRITES);
-        }
-        wait_until_equal(&world);
-        // The lines so far, up to one that surely is the last.
-        world.desire("one", "test:idle", "idle", "enabled = 3");
-        host.wait_for(&["one", "held"]);
-        nothing_was_lost(&world, &host);
-        rename_into_place(&path, whole.as_bytes());
-        host.wait_for(&["one", "no longer held"]);
-        wait_until_equal(&world);
-    }
-    // A writer that takes its time between two halves, with the file open all along.
-    {
-        use std::io::Write as _;
-        let mut file = std::fs::File::create(&path).expect("created");
-        for piece in whole.as_bytes().chunks(64) {
-            file.write_all(piece).expect("written");
-            std::thread::sleep(Duration::from_millis(150));
-        }
+    for end in 0..=whole.len() {
+        write(&path, &whole.as_bytes()[..end]);
+        std::thread::sleep(if end % REST_EVERY == 0 { REST } else { BETWEEN_WRITES });
     }
     wait_until_equal(&world);
+    // All lines so far, up to one that surely is the last.
+    world.desire_text("one", "package = 3\n");
+    host.wait_for(&["one", "held", "one.toml:1: `package`"]);
+    let held = host.told().lines().filter(|line| line.contains(" one  held")).count();
+    assert!(held > 3, "the host read hardly any of the beginnings:\n{}", host.told());
     nothing_was_lost(&world, &host);
+    rename_into_place(&path, whole.as_bytes());
+    host.wait_for(&["one", "no longer held"]);
+    wait_until_equal(&world);
+    assert!(host.stop().success());
+}
+
+#[test]
+fn p10_every_beginning_of_a_file_written_in_place_uninstalls_nothing() {
+    write_every_beginning(|path, torn| std::fs::write(path, torn).expect("written"));
+}
+
+#[test]
+fn p10_every_beginning_of_a_file_renamed_into_place_uninstalls_nothing() {
+    write_every_beginning(rename_into_place);
+}
+
+#[test]
+fn p10_a_writer_that_keeps_a_file_open_is_waited_for() {
+    use std::io::Write as _;
+    let (world, mut host) = running();
+    let path = world.desired().join("one.toml");
+    let whole = desired_text("test:idle", "idle", "[config]\nanswer = 43");
+    let mut file = std::fs::File::create(&path).expect("created");
+    for piece in whole.as_bytes().chunks(16) {
+        file.write_all(piece).expect("written");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    drop(file);
+    host.wait_for(&["one", "reconfigured"]);
+    nothing_was_lost(&world, &host);
+    assert!(!host.told().contains(" one  held: one.toml:"), "half a file was read:\n{}", host.told());
     assert!(host.stop().success());
 }
 
@@ -110,7 +127,7 @@ fn p10_whatever_takes_the_place_of_a_file_holds_what_it_installed() {
     let good = std::fs::read(&path).expect("readable");
     let next = world.desired().join("next~");
     let replacements: [Replacement; 11] = [
-        ("nothing in it", |next| std::fs::write(next, b"").expect("written"), "package"),
+        ("nothing in it", |next| std::fs::write(next, b"").expect("written"), "empty"),
         ("bytes that are no text", |next| std::fs::write(next, [0xff; 100]).expect("written"), "UTF-8"),
         ("zeros, as after a power cut", |next| std::fs::write(next, [0; 300]).expect("written"), "one.toml"),
         ("a directory", |next| std::fs::create_dir(next).expect("made"), "a directory"),

@@ -108,7 +108,7 @@ fn directories_pipes_sockets_and_links_elsewhere_are_unreadable_entries() {
         `e-relative.toml` is a symbolic link that leaves its directory
         `f-zero.toml` is a symbolic link with an absolute target
         `g-loop.toml` is a symbolic link that leads through too many others
-        `h-dangling.toml` does not exist
+        cannot follow the link `h-dangling.toml`: what it leads to is not there
         `i-detour.toml` is a symbolic link that leaves its directory
         `j-to-directory.toml` is a directory, not a regular file
         `k-open.toml` can be written by every user of this machine
