@@ -64,12 +64,12 @@ fn keygen_makes_a_key_for_its_owner_alone_and_never_overwrites_one() {
     let key = std::fs::read(&path).expect("readable");
     assert_eq!(stdout(&made).trim(), SigningKey::decode(&key).expect("a key").public().to_string());
 
-    ends_with(&world.output(&["keygen"]), 1, &["File exists", "--out"]);
+    ends_with(&world.output(&["keygen"]), 1, &["never overwritten", "--out"]);
     assert_eq!(std::fs::read(&path).expect("readable"), key);
     let link = world.path().join("link.json");
     for target in [path.clone(), world.path().join("not-there.json")] {
         std::os::unix::fs::symlink(&target, &link).expect("linked");
-        ends_with(&world.output(&["keygen", "--out", "link.json"]), 1, &["File exists"]);
+        ends_with(&world.output(&["keygen", "--out", "link.json"]), 1, &["never overwritten"]);
         assert_eq!(target.exists(), target == path, "nothing is made through a link");
         std::fs::remove_file(&link).expect("removed");
     }
