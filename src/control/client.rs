@@ -59,6 +59,11 @@ async fn exchange(socket: &Path, path: &str) -> Result<Bytes, AskError> {
         }
         Err(error) => return Err(AskError::broken(error)),
     };
+    // Where the home's path is too long the socket is in a directory for all: only our own host is believed.
+    let own = rustix::process::geteuid().as_raw();
+    if !stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0) {
+        return Err(AskError::NoHost);
+    }
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(AskError::broken)?;
     let driver = tokio::spawn(connection);

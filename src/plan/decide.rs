@@ -256,7 +256,7 @@ fn change(subject: &Subject<'_>, wanted: &Wanted, rules: &Rules<'_>) -> Action {
         record: wanted.record.clone(),
         target: wanted.target,
         storage,
-        instance: instance(base, wanted, &deltas),
+        instance: instance(base, wanted, &deltas, moved_from.is_some()),
         moved_from: moved_from.cloned(),
     };
     let mut action = Action {
@@ -313,7 +313,7 @@ fn why(subject: &Subject<'_>, wanted: &Wanted, deltas: &Deltas) -> (Kind, Reason
     (Kind::Reconfigure, reason, if deltas.enabled.is_some() { vec!["enabled"] } else { keys })
 }
 
-fn instance(base: Option<&Installed>, wanted: &Wanted, deltas: &Deltas) -> Instance {
+fn instance(base: Option<&Installed>, wanted: &Wanted, deltas: &Deltas, moves: bool) -> Instance {
     let ran = base.is_some_and(|base| base.record.spec.enabled);
     // What failed or stands still gets a new try with every new target.
     let is_down = base.is_some_and(|base| matches!(base.phase, Phase::Failed | Phase::Stopped));
@@ -321,7 +321,8 @@ fn instance(base: Option<&Installed>, wanted: &Wanted, deltas: &Deltas) -> Insta
         (false, true) => Instance::Stop,
         (false, false) => Instance::Keep,
         (true, false) => Instance::Fresh,
-        (true, true) if is_down || deltas.touches_instance() => Instance::Fresh,
+        // Its name, its log and its senders change: an instance under the old name must not go on.
+        (true, true) if moves || is_down || deltas.touches_instance() => Instance::Fresh,
         (true, true) => Instance::Keep,
     }
 }

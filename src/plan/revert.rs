@@ -16,6 +16,7 @@ pub fn revert(installed: &Installed, previous: Arc<Record>, why: &str) -> Option
     if target == installed.target {
         return None;
     }
+    let instance = if previous.spec.enabled { Instance::Fresh } else { Instance::Stop };
     let is_other_artifact = previous.artifact != installed.record.artifact;
     let kind = if is_other_artifact { Kind::Update } else { Kind::Reconfigure };
     Some(Action {
@@ -33,7 +34,7 @@ pub fn revert(installed: &Installed, previous: Arc<Record>, why: &str) -> Option
             record: previous,
             target,
             storage: Storage::Keep(installed.storage_id),
-            instance: Instance::Fresh,
+            instance,
             moved_from: None,
         })),
     })

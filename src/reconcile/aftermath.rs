@@ -20,6 +20,13 @@ use super::apply::{FailedAction, Holds};
 use super::pass::Reconciler;
 use super::probation::{Probation, Verdict};
 
+/// Shortest wait that is asked for, so that nothing makes the loop spin.
+const SHORTEST_WAIT: Duration = Duration::from_millis(100);
+/// Wait before going back is tried again when it failed.
+const REVERT_RETRY: Duration = Duration::from_secs(10);
+/// The machine reason of an action that goes back.
+const REVERTED: &str = "reverted";
+
 /// A target whose install failed and is tried again after a wait.
 #[derive(Debug)]
 struct Deferred {
@@ -56,7 +63,7 @@ impl Aftermath {
         for action in done {
             self.deferred.remove(&action.name);
         }
-        for FailedAction { action, why } in failed.iter().filter(|failed| failed.action.before.is_none()) {
+        for FailedAction { action, why } in failed.iter().filter(|failed| !failed.is_held()) {
             let Some(target) = target_of(action) else { continue };
             let deferred = self.deferred.entry(action.name.clone()).or_insert_with(|| Deferred {
                 target,
@@ -72,7 +79,7 @@ impl Aftermath {
         }
     }
 
-    /// Forgets names that no file wants any more.
+    /// Forgets names for which the plan has nothing to carry out any more.
     pub(super) fn keep_only(&mut self, is_wanted: impl Fn(&InstallationName) -> bool) {
         self.deferred.retain(|name, _| is_wanted(name));
     }
@@ -81,7 +88,8 @@ impl Aftermath {
     pub(super) fn next_look(&self, now: Duration) -> Option<Duration> {
         let retries = self.deferred.values().filter_map(|d| d.retries.next_ms());
         let retries = retries.map(|ms| Duration::from_millis(ms).saturating_sub(now));
-        retries.chain(self.probations.values().map(|probation| probation.next_look(now))).min()
+        let next = retries.chain(self.probations.values().map(|probation| probation.next_look(now))).min();
+        next.map(|wait| wait.max(SHORTEST_WAIT))
     }
 
     /// Puts a version under watch.
@@ -95,66 +103,92 @@ impl Reconciler {
     pub(super) fn watch_new_versions(&mut self, done: &[&Action], before: &BTreeMap<InstallationName, Arc<Record>>) {
         for action in done {
             let Some(Effect::Commit(commit)) = &action.effect else { continue };
-            if commit.instance != Instance::Fresh || !commit.record.spec.enabled {
+            let open = self.aftermath.probations.remove(&action.name);
+            // What is gone back to has proved itself before; were it watched, two bad versions would take turns.
+            if !commit.record.spec.enabled || action.reason.code == REVERTED {
+                continue;
+            }
+            if commit.instance != Instance::Fresh {
+                // The instance under watch goes on under another spec.
+                let moved_on = open.map(|probation| Probation { target: commit.target, ..probation });
+                moved_on.into_iter().for_each(|probation| self.aftermath.watch(action.name.clone(), probation));
                 continue;
             }
             let old_name = commit.moved_from.as_ref().unwrap_or(&action.name);
-            let previous = before.get(old_name).filter(|record| record.spec.name == action.name).cloned();
+            let replaced = before.get(old_name).filter(|record| record.spec.name == action.name).cloned();
+            // A version that was still under watch is none to go back to; what it replaced may be.
+            let previous = open.map_or(replaced, |probation| probation.previous);
             self.put_on_probation(&action.name, commit.target, previous);
         }
     }
 
     pub(super) fn put_on_probation(&mut self, name: &InstallationName, target: Digest, previous: Option<Arc<Record>>) {
-        let probation = Probation { target, previous, since: self.now() };
+        let probation = Probation { target, previous, since: self.now(), not_before: Duration::ZERO };
         self.aftermath.watch(name.clone(), probation);
     }
 
     /// Judges every version under watch; those that fail go back to what they replaced.
     pub(super) fn judge_probations(&mut self, begun: Instant) -> anyhow::Result<()> {
         let now = self.now();
-        let mut reverts = Vec::new();
-        let mut judged = Vec::new();
-        for (name, probation) in &self.aftermath.probations {
-            let status = self.parts.actors.status(name);
-            let committed = self.committed.records.get(name);
-            let (Some(status), Some(committed)) = (status, committed) else {
-                judged.push(name.clone());
-                continue;
-            };
-            if committed.target != probation.target {
-                judged.push(name.clone());
-                continue;
-            }
-            let is_running = status.phase == ActorPhase::Running;
-            let why = match probation.judge(now, status.crashes, is_running) {
-                Verdict::Watch => continue,
-                Verdict::Proved => None,
-                Verdict::Revert(exits) => Some(format!("it ended {exits} times within two minutes of the switch")),
-                Verdict::NeverHealthy => Some("it was not healthy within 60 s of the switch".to_owned()),
-            };
-            judged.push(name.clone());
-            if let (Some(why), Some(previous)) = (why, &probation.previous) {
-                let last = status.last_error.map_or_else(String::new, |error| format!("; last: {error}"));
-                reverts.push((name.clone(), previous.clone(), format!("{why}{last}")));
-            }
-        }
-        judged.iter().for_each(|name| drop(self.aftermath.probations.remove(name)));
         let observed = self.observe();
+        let mut over = Vec::new();
         let mut holds = Holds::default();
         let mut actions = Vec::new();
-        for (name, previous, why) in reverts {
-            let Some(installed) = observed.installed.get(&name) else { continue };
-            actions.extend(revert(installed, previous, &why));
-            holds.add.insert(name, HeldTarget { target: installed.target, reason: why });
+        for (name, probation) in &self.aftermath.probations {
+            let committed = self.committed.records.get(name);
+            if committed.is_none_or(|c| c.target != probation.target || !c.record.spec.enabled) {
+                over.push(name.clone());
+                continue;
+            }
+            // An actor that is not there is not running: that must not pass for having proved itself.
+            let status = self.parts.actors.status(name);
+            let exits = status.as_ref().map_or(0, |status| status.crashes);
+            let is_running = status.as_ref().is_some_and(|status| status.phase == ActorPhase::Running);
+            let why = match probation.judge(now, exits, is_running) {
+                Verdict::Watch => continue,
+                Verdict::Proved => {
+                    over.push(name.clone());
+                    continue;
+                }
+                Verdict::Revert(exits) => format!("it ended {exits} times within two minutes of the switch"),
+                Verdict::NeverHealthy => "it was not healthy within 60 s of the switch".to_owned(),
+            };
+            let (Some(previous), Some(installed)) = (&probation.previous, observed.installed.get(name)) else {
+                continue;
+            };
+            let last = status.and_then(|status| status.last_error).map_or_else(String::new, |e| format!("; last: {e}"));
+            let why = format!("{why}{last}");
+            if now >= probation.not_before
+                && let Some(action) = revert(installed, previous.clone(), &why)
+            {
+                actions.push(action);
+                holds.add.insert(name.clone(), HeldTarget { target: installed.target, reason: why });
+            }
         }
-        self.carry_out(&actions, holds, begun)?;
-        self.mark_good()
+        over.iter().for_each(|name| drop(self.aftermath.probations.remove(name)));
+        self.go_back(&actions, holds, begun)
     }
 
-    /// Notes on disk that the generation runs well, once nothing in it is under watch.
+    /// Carries out reverts; one that fails is tried again after a wait, and its version stays under watch.
+    fn go_back(&mut self, actions: &[Action], holds: Holds, begun: Instant) -> anyhow::Result<()> {
+        let again = self.now() + REVERT_RETRY;
+        for action in actions {
+            if let Some(probation) = self.aftermath.probations.get_mut(&action.name) {
+                probation.not_before = again;
+            }
+        }
+        let applied = self.carry_out(actions, holds, begun)?;
+        if applied.failed.is_empty() && applied.done.len() == actions.len() { self.mark_good() } else { Ok(()) }
+    }
+
+    /// Notes on disk that the generation runs well: nothing in it is under watch, and everything in it runs.
     fn mark_good(&mut self) -> anyhow::Result<()> {
         let number = self.committed.generation.number;
-        if self.aftermath.probations.is_empty() && self.good != Some(number) && number > 0 {
+        if !self.aftermath.probations.is_empty() || self.good == Some(number) || number == 0 {
+            return Ok(());
+        }
+        let mut enabled = self.committed.records.iter().filter(|(_, targeted)| targeted.record.spec.enabled);
+        if enabled.all(|(name, _)| self.parts.actors.phase(name) == Some(ActorPhase::Running)) {
             self.parts.store.mark_good(number).wait()?;
             self.good = Some(number);
         }
@@ -192,7 +226,8 @@ impl Reconciler {
 fn target_of(action: &Action) -> Option<Digest> {
     match &action.effect {
         Some(Effect::Commit(commit)) => Some(commit.target),
-        _ => None,
+        Some(Effect::Restart { record }) => Some(record.target_digest()),
+        Some(Effect::Uninstall { .. }) | None => None,
     }
 }
 

@@ -23,6 +23,19 @@ pub struct FailedAction {
     pub why: Refusal,
 }
 
+/// Refusals that are the target's own fault: it would fail again however often it is tried.
+const TARGET_IS_TO_BLAME: &[&str] =
+    &["init-refused", "init-crashed", "not-compiled", "not-linkable", "nobody-to-trigger"];
+
+impl FailedAction {
+    /// Whether the target is not tried again until another one is wanted. Everything else that failed
+    /// is tried again after a wait: a first install, a move, a restart, and what was not to blame.
+    pub fn is_held(&self) -> bool {
+        let replaces = matches!(&self.action.effect, Some(Effect::Commit(commit)) if commit.moved_from.is_none());
+        replaces && self.action.before.is_some() && TARGET_IS_TO_BLAME.contains(&self.why.code.as_str())
+    }
+}
+
 /// What came of carrying out actions.
 #[derive(Debug, Default)]
 pub struct Applied {
@@ -75,14 +88,13 @@ pub fn next_generation(
         next.entries.insert(action.name.clone(), Slot { record: records[&action.name], storage_id });
         next.holds.remove(&action.name);
     }
-    for FailedAction { action, why } in failed {
-        // A first install is tried again by itself; what replaces something that runs is held.
-        if let (Some(Effect::Commit(commit)), true) = (&action.effect, action.before.is_some()) {
-            let held = HeldTarget { target: commit.target, reason: why.message.clone() };
-            next.holds.insert(action.name.clone(), held);
+    holds.drop.iter().for_each(|name| drop(next.holds.remove(name)));
+    for failure in failed.iter().filter(|failure| failure.is_held()) {
+        if let Some(Effect::Commit(commit)) = &failure.action.effect {
+            let held = HeldTarget { target: commit.target, reason: failure.why.message.clone() };
+            next.holds.insert(failure.action.name.clone(), held);
         }
     }
-    holds.drop.iter().for_each(|name| drop(next.holds.remove(name)));
     next.holds.extend(holds.add);
     let entries = &next.entries;
     next.holds.retain(|name, _| entries.contains_key(name));

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::actor::Standby;
+use crate::actor::{Standby, Switch};
 use crate::digest::Digest;
+use crate::floors::Floors;
 use crate::name::InstallationName;
 use crate::plan::action::{Action, Effect, Kind};
 use crate::record::Record;
 use crate::resolution::Refusal;
 use crate::state::Keep;
+use crate::trust::Revoked;
 
 use super::apply::{self, Applied, FailedAction, Holds};
 use super::notice::Notice;
@@ -25,7 +27,8 @@ const COLLECT_EVERY: Duration = Duration::from_secs(3_600);
 impl Reconciler {
     /// Prepares, commits and switches. `Err` means that nothing was committed and everything runs as before.
     pub(super) fn carry_out(&mut self, actions: &[Action], holds: Holds, begun: Instant) -> anyhow::Result<Applied> {
-        if actions.is_empty() && holds.add.is_empty() && holds.drop.is_empty() {
+        let floors_rise = self.floors_of_policy() != self.committed.floors;
+        if actions.is_empty() && holds.add.is_empty() && holds.drop.is_empty() && !floors_rise {
             return Ok(Applied::default());
         }
         let before: BTreeMap<InstallationName, Arc<Record>> =
@@ -56,6 +59,7 @@ impl Reconciler {
         }
         standbys.retain(|name, _| ready.iter().any(|action| &action.name == name));
         self.parts.actors.switch(apply::switches(&ready, standbys));
+        self.stop_what_is_not_committed();
         self.no_longer_starting(tried);
         self.watch_new_versions(&ready, &before);
         let in_use = apply::wasm_in_use(self.committed.records.values().map(|targeted| &targeted.record));
@@ -84,6 +88,17 @@ impl Reconciler {
         (standbys, failed)
     }
 
+    /// The floors in force, raised by what the policy revokes: that stays forbidden when its line is gone.
+    fn floors_of_policy(&self) -> Floors {
+        let mut floors = self.committed.floors.clone();
+        for revocation in self.policy.revocations() {
+            if let Revoked::SequenceBelow(package, lowest) = &revocation.what {
+                floors.raise_floor(package, *lowest);
+            }
+        }
+        floors
+    }
+
     /// Writes the records and the generation. Only now does anything that is on disk change.
     fn commit(&mut self, ready: &[&Action], failed: &[FailedAction], holds: Holds) -> anyhow::Result<()> {
         let mut records: BTreeMap<InstallationName, Digest> = BTreeMap::new();
@@ -98,19 +113,14 @@ impl Reconciler {
         let current = &self.committed.generation;
         let next = self.committed.successor(unix_now_s().unsigned_abs());
         let next = apply::next_generation(next, ready, &records, failed, holds);
-        if next.entries == current.entries && next.holds == current.holds {
+        let mut floors = self.floors_of_policy();
+        for targeted in targeted.values() {
+            floors.accept(&targeted.record.artifact.package, targeted.record.artifact.sequence);
+        }
+        if next.entries == current.entries && next.holds == current.holds && floors == self.committed.floors {
             return Ok(());
         }
         let (size, removed) = (current.entries.len(), ready.iter().filter(|a| a.kind == Kind::Uninstall).count());
-        let mut floors = self.committed.floors.clone();
-        for targeted in targeted.values() {
-            let artifact = &targeted.record.artifact;
-            floors.accept(&artifact.package, artifact.sequence);
-            // What a revocation forbids stays forbidden when its line is gone from the policy.
-            if let Some(lowest) = self.policy.floor(&artifact.package) {
-                floors.raise_floor(&artifact.package, lowest);
-            }
-        }
         let done = self.parts.store.commit(next, floors).wait()?;
         let now_ms = u64::try_from(self.now().as_millis()).unwrap_or(u64::MAX);
         self.history.committed(now_ms, size, removed);
@@ -134,6 +144,16 @@ impl Reconciler {
             let why =
                 Refusal::new("not-collected", format!("old generations and objects could not be removed: {error}"));
             (self.parts.tell)(&Notice::Problem { why });
+        }
+    }
+
+    /// No actor goes on under a name that is not in the generation, whatever left it behind.
+    fn stop_what_is_not_committed(&self) {
+        let records = &self.committed.records;
+        let strays = self.parts.actors.phases().into_iter().filter(|(name, _)| !records.contains_key(name));
+        let steps: Vec<Switch> = strays.map(|(name, _)| Switch::Stop(name)).collect();
+        if !steps.is_empty() {
+            self.parts.actors.switch(steps);
         }
     }
 

@@ -56,8 +56,9 @@ fn phase(running: Option<&HostStatus>, name: &InstallationName) -> Phase {
         Some(ComponentState::Starting) => Phase::Starting,
         Some(ComponentState::Backoff) => Phase::Backoff,
         Some(ComponentState::Failed) => Phase::Failed,
-        Some(ComponentState::Stopping | ComponentState::Stopped | ComponentState::Missing) => Phase::Stopped,
-        Some(ComponentState::Down) | None => Phase::NotRunning,
+        Some(_) => Phase::Stopped,
+        None if running.is_some() => Phase::Stopped,
+        None => Phase::NotRunning,
     }
 }
 

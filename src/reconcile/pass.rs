@@ -196,13 +196,15 @@ impl Reconciler {
     ) -> anyhow::Result<Pass> {
         let begun = Instant::now();
         self.passes += 1;
+        let number = self.committed.generation.number;
+        let mut problems = self.reload_trust();
         if self.parts.runs {
             self.judge_probations(begun)?;
         }
-        let mut problems = self.reload_trust();
-        let (now, number) = (self.now(), self.committed.generation.number);
+        let now = self.now();
         let hints = Hints { completed, times, now };
-        let (desired, problem) = self.reader.read(hints, number, || self.committed.last_good());
+        let current = self.committed.generation.number;
+        let (desired, problem) = self.reader.read(hints, current, || self.committed.last_good());
         problems.extend(problem);
         let objects = self.parts.store.objects();
         let resolutions = self.resolver.resolve(desired, &self.policy, objects, unix_now_s());
@@ -217,7 +219,8 @@ impl Reconciler {
             floors: &self.committed.floors,
             approvals: &BTreeSet::new(),
         });
-        self.aftermath.keep_only(|name| desired.entries.contains_key(name));
+        let doable: BTreeSet<&InstallationName> = plan.effects().map(|action| &action.name).collect();
+        self.aftermath.keep_only(|name| doable.contains(name));
         // A file that is new and still settles is not told yet: in a moment it is complete, or a problem.
         let settles = self.reader.look_again_after().is_some_and(|wait| wait < SETTLES_SOON);
         problems.extend(plan.unreadable.iter().filter(|_| !settles).map(bad_file));

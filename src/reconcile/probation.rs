@@ -24,6 +24,8 @@ pub struct Probation {
     pub previous: Option<Arc<Record>>,
     /// When the switch was, since the host started.
     pub since: Duration,
+    /// Before this time going back is not tried: it failed a moment ago.
+    pub not_before: Duration,
 }
 
 /// What to do with a version under watch.
@@ -59,7 +61,7 @@ impl Probation {
         let age = now.saturating_sub(self.since);
         let next = if age < HEALTHY_WITHIN { HEALTHY_WITHIN } else { PROBATION };
         // A version in its backoff stays under watch past its probation: look at a calm pace.
-        next.saturating_sub(age).max(Duration::from_secs(1))
+        next.saturating_sub(age).max(Duration::from_secs(5))
     }
 }
 
@@ -68,7 +70,12 @@ mod tests {
     use super::*;
 
     fn probation() -> Probation {
-        Probation { target: Digest::of(b"new"), previous: None, since: Duration::from_secs(10) }
+        Probation {
+            target: Digest::of(b"new"),
+            previous: None,
+            since: Duration::from_secs(10),
+            not_before: Duration::ZERO,
+        }
     }
 
     #[test]

@@ -12,9 +12,9 @@ use crate::digest::Digest;
 use crate::name::InstallationName;
 use crate::resolution::{Candidate, Refusal, Resolution};
 use crate::safe_open::{own_uid, wall_ns};
-use crate::source::file::{self, Files, Glance, Stamp};
+use crate::source::file::{self, FetchError, Files, Glance, Stamp};
 use crate::state::Objects;
-use crate::trust::{self, Expectation, StoredWasm, TrustPolicy, VerifiedArtifact};
+use crate::trust::{self, Expectation, StoredWasm, TrustPolicy};
 
 /// Resolves specs and remembers the results.
 pub struct Resolver {
@@ -22,8 +22,6 @@ pub struct Resolver {
     glance: Option<Glance>,
     cache: BTreeMap<InstallationName, Cached>,
     resolutions: BTreeMap<InstallationName, Resolution>,
-    /// The proofs, by digest of the manifest.
-    verified: BTreeMap<Digest, Arc<VerifiedArtifact>>,
     sources_changed: bool,
 }
 
@@ -53,7 +51,6 @@ impl Resolver {
             glance: None,
             cache: BTreeMap::new(),
             resolutions: BTreeMap::new(),
-            verified: BTreeMap::new(),
             sources_changed: false,
         }
     }
@@ -92,13 +89,7 @@ impl Resolver {
             self.cache.retain(|name, _| desired.entries.contains_key(name));
             self.resolutions.retain(|name, _| desired.entries.contains_key(name));
         }
-        self.forget_unused_proofs();
         &self.resolutions
-    }
-
-    /// The proof for an artifact that was resolved, by digest of its manifest.
-    pub fn proof(&self, manifest: &Digest) -> Option<Arc<VerifiedArtifact>> {
-        self.verified.get(manifest).cloned()
     }
 
     /// Makes the next pass resolve a name afresh: an object of its artifact was found missing.
@@ -167,6 +158,10 @@ impl Resolver {
         let mut sink = objects.sink();
         let wasm = match fetched.copy_wasm(&wasm_reference, &mut sink) {
             Ok(wasm) => wasm,
+            // The store may have room again: its state is no part of the stamp, so this is tried each time.
+            Err(error @ FetchError::NotStored { .. }) => {
+                return Attempt { until: Some(now_unix_s), ..failed(error.into()) };
+            }
             Err(error) => return failed(error.into()),
         };
         let head = sink.head();
@@ -175,7 +170,8 @@ impl Resolver {
             .and_then(|_| objects.put_object(fetched.manifest()))
             .and_then(|_| objects.put_object(fetched.signature()));
         if let Err(error) = stored {
-            return failed(Resolution::Unavailable(not_stored(&error.to_string())));
+            let refusal = not_stored(&error.to_string());
+            return Attempt { until: Some(now_unix_s), ..failed(Resolution::Unavailable(refusal)) };
         }
         match verified.admit(&StoredWasm::streamed(wasm.digest, wasm.size, &head)) {
             Ok(artifact) => {
@@ -184,27 +180,11 @@ impl Resolver {
                     permissions_max: artifact.permissions_max().clone(),
                     limits: artifact.limits().clone(),
                 };
-                self.verified.insert(candidate.artifact.manifest, Arc::new(artifact));
                 let resolution = Resolution::Ready(Arc::new(candidate));
                 Attempt { resolution, stamp: wasm.stamp, wasm_file, until }
             }
             Err(refusal) => failed(Resolution::Refused(refusal)),
         }
-    }
-
-    fn forget_unused_proofs(&mut self) {
-        if self.verified.len() <= 2 * self.resolutions.len() {
-            return;
-        }
-        let used: BTreeSet<Digest> = self
-            .resolutions
-            .values()
-            .filter_map(|resolution| match resolution {
-                Resolution::Ready(candidate) => Some(candidate.artifact.manifest),
-                Resolution::Refused(_) | Resolution::Unavailable(_) => None,
-            })
-            .collect();
-        self.verified.retain(|manifest, _| used.contains(manifest));
     }
 }
 

@@ -63,12 +63,18 @@ impl Reconciler {
         (self.parts.tell)(&Notice::Failed { verb: "start", name: name.clone(), why });
     }
 
-    /// The proof that a record's artifact may run: from this process's resolver, or the policy's
-    /// judgement of what the committed record says.
+    /// The proof that a record's artifact may run: the policy of this moment judges what the record says.
+    ///
+    /// Every record was made from an artifact that was verified; whether that still counts is asked anew
+    /// each time something is about to run, be it new, restarted or gone back to.
     pub(super) fn admit(&self, record: &Arc<Record>) -> Result<Arc<VerifiedArtifact>, Refusal> {
-        match self.resolver.proof(&record.artifact.manifest) {
-            Some(proof) => Ok(proof),
-            None => trust::readmit(&self.policy, record, unix_now_s()).map(Arc::new),
+        let artifact = &record.artifact;
+        let floor = self.committed.floors.of(&artifact.package).floor;
+        if artifact.sequence < floor {
+            let message =
+                format!("sequence {} of {} is revoked: {floor} is the lowest", artifact.sequence, artifact.package);
+            return Err(Refusal::new("below-floor", message).hint("use a newer release"));
         }
+        trust::readmit(&self.policy, record, unix_now_s()).map(Arc::new)
     }
 }

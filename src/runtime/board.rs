@@ -83,6 +83,18 @@ impl Shared {
         board.last_pass = Some((pass.summary, Instant::now()));
     }
 
+    /// Puts on the board that a pass could not be carried out.
+    pub fn publish_failed(&self, why: &Refusal, rounds: &Rounds) {
+        let committed = rounds.reconciler.committed();
+        let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        board.generation = committed.generation.number;
+        board.records.clone_from(&committed.records);
+        board.problems = vec![why.clone()];
+        if let Some((summary, _)) = &mut board.last_pass {
+            summary.converged = false;
+        }
+    }
+
     /// The status document of this moment.
     pub fn status(&self) -> HostStatus {
         let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);

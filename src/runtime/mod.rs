@@ -180,7 +180,9 @@ impl Host {
                 }
                 Err(error) => {
                     let why = Refusal::new("pass-failed", format!("{error:#}"));
-                    tell(&Notice::Problem { why: why.hint("what runs goes on; the next pass tries again") });
+                    let why = why.hint("what runs goes on; the next pass tries again");
+                    tell(&Notice::Problem { why: why.clone() });
+                    shared.publish_failed(&why, &rounds);
                     rounds.wake.look_again_after(Some(Duration::from_millis(FAILED_PASS_WAIT_MS)));
                     false
                 }

@@ -262,7 +262,7 @@ fn a_dependency_that_is_installed_and_held_is_there() {
 }
 
 #[test]
-fn a_move_keeps_storage_and_the_running_instance() {
+fn a_move_keeps_storage_and_makes_an_instance_under_the_new_name() {
     let scene = Scene::default()
         .settled(&["x"])
         .have(of_package("old", "acme:app"), "1.0.0")
@@ -270,7 +270,7 @@ fn a_move_keeps_storage_and_the_running_instance() {
         .want(needs("user", &["new"]), "1.0.0");
     assert_eq!(scene.effects(), ["move new", "install user"]);
     let Some(Effect::Commit(commit)) = scene.action("new").effect else { panic!("no commit") };
-    assert_eq!((commit.storage, commit.instance), (Storage::Keep(2), Instance::Keep));
+    assert_eq!((commit.storage, commit.instance), (Storage::Keep(2), Instance::Fresh));
     assert_eq!(commit.moved_from, Some(name("old")));
 }
 
