@@ -721,7 +721,7 @@ fn t20_files_exchanged_while_they_are_read_never_run_as_something_else() {
             let mut turn = 0_u64;
             while !stop.load(Ordering::Relaxed) {
                 turn += 1;
-                let (wasm, target) = if turn % 2 == 0 { (&good, "a") } else { (&evil, "b") };
+                let (wasm, target) = if turn.is_multiple_of(2) { (&good, "a") } else { (&evil, "b") };
                 let next = link.with_file_name("next~");
                 std::os::unix::fs::symlink(target, &next)
                     .and_then(|()| std::fs::rename(&next, &link))
