@@ -212,7 +212,7 @@ fn every_failure_says_what_and_where_and_what_to_do() {
         .collect();
     expect_test::expect![[r#"
         no-directory: the directory `/d` does not exist; `path` in `[source.file]` is relative to the directory of the desired file
-        no-manifest: there is no Component.toml in `/d`; `path` in `[source.file]` names the directory that holds Component.toml itself
+        no-manifest: there is no Component.toml in `/d`; name the directory that holds Component.toml itself, its signature and the wasm
         unsigned: there is no Component.toml.sig beside the manifest in `/d`; the publisher signs it with: airssys-wasm sign '/d'
         no-wasm: there is no `/d/a.wasm`, which the manifest names; if it is being copied, it is taken when the copy is complete
         wrong-digest: `/d/a.wasm` is not the file that was signed: its digest differs; if it is being copied, it is taken when the copy is complete

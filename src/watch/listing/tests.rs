@@ -207,7 +207,7 @@ fn a_missing_directory_a_file_and_a_pipe_in_its_place_are_errors_and_never_an_em
     expect_test::expect![[r#"
         error: the desired directory `D/missing` does not exist
          --> D/missing
-          = help: nothing is removed while the directory cannot be read
+          = help: make it, or name another one; nothing is removed while there is no directory
     "#]]
     .assert_eq(
         &missing
