@@ -97,7 +97,7 @@ impl Plan {
         }
         lines.extend(self.guard_lines());
         lines.push(Line::new(Style::Strong, summary(&totals)));
-        lines.extend(self.approve_command());
+        lines.extend(self.missing_approvals());
         lines
     }
 
@@ -188,17 +188,19 @@ impl Plan {
         self.guards.iter().map(line).collect()
     }
 
-    /// The exact command that gives what is missing.
-    fn approve_command(&self) -> Option<Line> {
+    /// What is missing, and that nothing here gives it: a command that does not exist would be a lie.
+    fn missing_approvals(&self) -> Option<Line> {
         let missing: BTreeSet<String> = self
             .actions
             .iter()
             .flat_map(|action| action.approvals.iter().filter(|approval| !approval.given))
             .map(|approval| approval.name.to_string())
             .collect();
-        let flags: String = missing.iter().map(|name| format!(" --approve {name}")).collect();
-        (!missing.is_empty()).then(|| {
-            Line::new(Style::Plain, "approve with:  ").and(Style::Strong, format!("airssys-wasm apply{flags}"))
+        let names = missing.into_iter().collect::<Vec<_>>().join(", ");
+        (!names.is_empty()).then(|| {
+            Line::new(Style::Plain, "not approved:  ")
+                .and(Style::Strong, names)
+                .and(Style::Plain, "  (this version takes no approvals; what needs one is not carried out)")
         })
     }
 }

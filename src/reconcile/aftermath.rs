@@ -116,8 +116,8 @@ impl Reconciler {
             }
             let old_name = commit.moved_from.as_ref().unwrap_or(&action.name);
             let replaced = before.get(old_name).filter(|record| record.spec.name == action.name).cloned();
-            // A version that was still under watch is none to go back to; what it replaced may be.
-            let previous = open.map_or(replaced, |probation| probation.previous);
+            // Rather back to what proved itself than to what was still under watch.
+            let previous = open.and_then(|probation| probation.previous).or(replaced);
             self.put_on_probation(&action.name, commit.target, previous);
         }
     }

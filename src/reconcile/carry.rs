@@ -120,10 +120,7 @@ impl Reconciler {
         if next.entries == current.entries && next.holds == current.holds && floors == self.committed.floors {
             return Ok(());
         }
-        let (size, removed) = (current.entries.len(), ready.iter().filter(|a| a.kind == Kind::Uninstall).count());
         let done = self.parts.store.commit(next, floors).wait()?;
-        let now_ms = u64::try_from(self.now().as_millis()).unwrap_or(u64::MAX);
-        self.history.committed(now_ms, size, removed);
         self.committed.generation = done.current.generation.clone();
         self.committed.digest = Some(done.current.digest);
         self.committed.next_number = done.next_number;

@@ -12,6 +12,7 @@ pub mod offline;
 pub mod prepare;
 pub mod probation;
 pub mod read;
+mod recent;
 pub mod resolve;
 pub mod waves;
 

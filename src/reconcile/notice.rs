@@ -91,8 +91,10 @@ pub enum Notice {
     Converged {
         /// How many components run.
         running: usize,
-        /// How many are installed.
+        /// How many are installed and enabled.
         installed: usize,
+        /// How many wishes are held, blocked or wait for an approval.
+        held: usize,
         /// The committed generation.
         generation: u64,
         /// How long the pass took.
@@ -168,11 +170,14 @@ impl fmt::Display for Notice {
             Self::Working { what, name, step: (at, of) } => write!(f, ".. {name}  {what} ({at} of {of})"),
             Self::Crashed { name, error, next } => write!(f, "!  {name}  crashed: {error}; {next}"),
             Self::Recovered { name } => write!(f, "=  {name}  running again"),
-            Self::Converged { running, installed, generation, took: time } => write!(
-                f,
-                "=  converged: {running} of {installed} running, generation {generation}  {}",
-                took(micros(*time))
-            ),
+            Self::Converged { running, installed, held, generation, took: time } => {
+                let (word, held) = match held {
+                    0 => ("converged", String::new()),
+                    n => ("settled", format!(", {n} held or blocked")),
+                };
+                let time = took(micros(*time));
+                write!(f, "=  {word}: {running} of {installed} running{held}, generation {generation}  {time}")
+            }
             Self::Info { text } => write!(f, "=  {text}"),
         }
     }

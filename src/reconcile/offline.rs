@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::home::Home;
 use crate::name::InstallationName;
-use crate::observed::{Phase, RecentSet};
+use crate::observed::Phase;
 use crate::plan::{Plan, PlanInput};
 use crate::resolution::Refusal;
 use crate::source::trust_file::{self, TrustLocation};
@@ -15,6 +15,7 @@ use crate::status::{ComponentState, ComponentStatus, HostStatus, InstalledStatus
 use super::observe::{Committed, Targeted};
 use super::pass::unix_now_s;
 use super::read::Reader;
+use super::recent::recent_set;
 use super::resolve::Resolver;
 
 /// A plan and what concerns no single name.
@@ -42,7 +43,7 @@ pub fn plan(home: &Home, desired: &Path, trust: &TrustLocation, running: Option<
         desired: state,
         resolutions,
         observed: &observed,
-        recent: RecentSet::unchanged(observed.installed.len()),
+        recent: recent_set(&StateReader::new(home), &committed, state, unix_now_s().unsigned_abs())?,
         floors: &committed.floors,
         approvals: &std::collections::BTreeSet::new(),
     };

@@ -14,7 +14,7 @@ use crate::desired::BadFile;
 use crate::diagnostic::Diagnostic;
 use crate::engine::Engine;
 use crate::name::InstallationName;
-use crate::observed::{Observed, Phase, SetHistory};
+use crate::observed::{Observed, Phase};
 use crate::plan::action::{Action, Kind};
 use crate::plan::{Plan, PlanInput};
 use crate::resolution::{Refusal, Resolution};
@@ -31,11 +31,15 @@ use super::notice::Notice;
 use super::observe::Committed;
 use super::prepare::{CompiledCode, Preparer};
 use super::read::{Hints, Reader};
+use super::recent::recent_set;
 use super::resolve::Resolver;
 use super::told::Told;
 
 /// A look that is due sooner than this is for files that settle, and not for one that can't be read.
 const SETTLES_SOON: Duration = Duration::from_secs(1);
+
+/// Wait before the look that follows a failed action.
+const LOOK_AFTER_FAILURE: Duration = Duration::from_millis(100);
 
 /// What a reconciler works with.
 pub struct Parts {
@@ -65,7 +69,6 @@ pub struct Reconciler {
     pub(super) suspects: Suspects,
     pub(super) resolver: Resolver,
     pub(super) policy: Arc<TrustPolicy>,
-    pub(super) history: SetHistory,
     pub(super) aftermath: Aftermath,
     /// The generation that is noted on disk as the last good one.
     pub(super) good: Option<u64>,
@@ -131,7 +134,6 @@ impl Reconciler {
             suspects,
             resolver: Resolver::new(&parts.desired),
             policy: Arc::new(loaded.policy),
-            history: SetHistory::default(),
             aftermath: Aftermath::default(),
             collected_at: Duration::ZERO,
             started: Instant::now(),
@@ -211,11 +213,12 @@ impl Reconciler {
         let waits_for_sources = note_sources(&mut self.sources, resolutions, now);
         let runs = self.parts.runs.then_some(&self.parts.actors);
         let observed = self.committed.observe(|name| runs.map_or(Phase::NotRunning, |actors| phase(actors, name)));
+        let recent = recent_set(self.parts.store.reader(), &self.committed, desired, unix_now_s().unsigned_abs())?;
         let plan = crate::plan::plan(&PlanInput {
             desired,
             resolutions,
             observed: &observed,
-            recent: self.history.recent(millis(now), observed.installed.len()),
+            recent,
             floors: &self.committed.floors,
             approvals: &BTreeSet::new(),
         });
@@ -241,7 +244,9 @@ impl Reconciler {
             converged: applied.done.len() == plan.effects().count() && self.reader.look_again_after().is_none(),
         };
         let now = self.now();
-        let waits = [self.aftermath.next_look(now), waits_for_sources, self.reader.look_again_after()];
+        // What failed is held by now: the next look tells so, and why.
+        let failed = (!applied.failed.is_empty()).then_some(LOOK_AFTER_FAILURE);
+        let waits = [self.aftermath.next_look(now), waits_for_sources, self.reader.look_again_after(), failed];
         Ok(Pass {
             summary,
             plan,

@@ -51,7 +51,7 @@ impl Resolver {
             glance: None,
             cache: BTreeMap::new(),
             resolutions: BTreeMap::new(),
-            sources_changed: false,
+            sources_changed: true,
         }
     }
 

@@ -272,3 +272,46 @@ fn an_update_under_load_loses_no_accepted_message_and_keeps_their_order() {
     let counts = actors.status(&name("a")).unwrap().counts;
     assert_eq!((counts.accepted, counts.dead()), (answers.len() as u64, 0));
 }
+
+#[test]
+fn a_move_leaves_no_actor_under_the_old_name() {
+    let world = World::new();
+    world.publish("a", 1, &answering("x"));
+    world.desire("a", "", "");
+    let mut reconciler = world.reconciler();
+    pass(&mut reconciler, &world);
+    let storage = reconciler.committed().generation.entries[&name("a")].storage_id;
+    let text = std::fs::read_to_string(world.desired().join("a.toml")).unwrap();
+    std::fs::write(world.desired().join("b.toml"), format!("moved-from = \"a\"\n{text}")).unwrap();
+    std::fs::remove_file(world.desired().join("a.toml")).unwrap();
+    until("the move", || {
+        pass(&mut reconciler, &world);
+        reconciler.committed().records.contains_key(&name("b"))
+    });
+    assert_eq!(reconciler.actors().phase(&name("a")), None, "{}", world.told());
+    assert_eq!(ask(&reconciler, "b").as_deref(), Some(&b"x"[..]));
+    assert_eq!(reconciler.committed().generation.entries[&name("b")].storage_id, storage);
+    assert_eq!(pass(&mut reconciler, &world).summary.done, 0, "{}", world.told());
+}
+
+#[test]
+fn what_waits_for_a_dependency_that_failed_is_not_held_against_it() {
+    let world = World::new();
+    for who in ["a", "b"] {
+        world.publish(who, 1, &answering("x"));
+    }
+    world.desire("a", "", "");
+    world.desire("b", "depends-on = [\"a\"]", "");
+    let mut reconciler = world.reconciler();
+    assert_eq!(pass(&mut reconciler, &world).summary.done, 2, "{}", world.told());
+    world.publish("a", 2, &TestGuest::new().init("unreachable"));
+    world.publish("b", 2, &answering("y"));
+    assert_eq!(pass(&mut reconciler, &world).failed.len(), 2, "{}", world.told());
+    let held: Vec<_> = reconciler.committed().generation.holds.keys().cloned().collect();
+    assert_eq!(held, [name("a")], "only the one to blame is held");
+    until("the update of b", || {
+        pass(&mut reconciler, &world);
+        ask(&reconciler, "b").as_deref() == Some(b"y")
+    });
+    assert_eq!(ask(&reconciler, "a").as_deref(), Some(&b"x"[..]));
+}

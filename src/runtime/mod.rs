@@ -113,6 +113,7 @@ struct Rounds {
     reconciler: Reconciler,
     watcher: Watcher,
     wake: Wake,
+    trust_directory: Option<PathBuf>,
 }
 
 /// Sends messages to the components of a running host.
@@ -144,11 +145,18 @@ impl Host {
         let opened = open::open(config, tell.clone(), Mode::Run)?;
         let mut reconciler = opened.reconciler;
         let server = bind(&config.home)?;
+        let trust_directory = config.trust.path().parent().map(PathBuf::from);
         let (watcher, wake) = Watcher::open(&config.desired, jitter_permille());
         tell(&Notice::Info { text: telling::opening_line(config, &reconciler) });
         reconciler.start_committed();
         let shared = Arc::new(Shared::new(config, &reconciler));
-        Ok(Self { rounds: Rounds { reconciler, watcher, wake }, events: opened.events, server, shared, tell })
+        Ok(Self {
+            rounds: Rounds { reconciler, watcher, wake, trust_directory },
+            events: opened.events,
+            server,
+            shared,
+            tell,
+        })
     }
 
     /// A handle that stays valid while the host runs.
@@ -219,7 +227,9 @@ impl Rounds {
         let times = self.watcher.file_times();
         let wake = &mut self.wake;
         let passed = self.reconciler.pass(cause, times, &mut || wake.take_completed());
-        if let Some(directories) = self.reconciler.changed_source_directories() {
+        if let Some(mut directories) = self.reconciler.changed_source_directories() {
+            // A key that is revoked must not wait for the next full list.
+            directories.extend(self.trust_directory.clone());
             self.watcher.set_artifact_dirs(&directories);
         }
         self.wake.set_has_links(self.reconciler.has_links());

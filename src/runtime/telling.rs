@@ -11,7 +11,7 @@ use super::HostConfig;
 /// Tells that the set converged, once for each generation and after each failure.
 #[derive(Default)]
 pub(super) struct Convergence {
-    told: Option<(u64, usize)>,
+    told: Option<(u64, usize, usize)>,
 }
 
 impl Convergence {
@@ -25,7 +25,8 @@ impl Convergence {
         let enabled = committed.records.iter().filter(|(_, targeted)| targeted.record.spec.enabled);
         let actors = reconciler.actors();
         let running = enabled.clone().filter(|(name, _)| actors.phase(name) == Some(ActorPhase::Running)).count();
-        let now = (committed.generation.number, running);
+        let held = pass.plan.actions.iter().filter(|action| !action.is_ready()).count() + pass.plan.unreadable.len();
+        let now = (committed.generation.number, running, held);
         if self.told == Some(now) {
             return;
         }
@@ -33,6 +34,7 @@ impl Convergence {
         tell(&Notice::Converged {
             running,
             installed: enabled.count(),
+            held,
             generation: committed.generation.number,
             took: std::time::Duration::from_micros(pass.summary.took_us),
         });

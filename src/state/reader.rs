@@ -2,7 +2,7 @@
 //!
 //! It repairs nothing and writes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::error::StateError;
@@ -133,6 +133,15 @@ impl Reader {
         let number = loaded.current.generation.number;
         let past = self.walk_back(number, MAX_HISTORY, |past| past.written_unix_s <= unix_s)?;
         Ok(past.last().filter(|past| past.written_unix_s <= unix_s).map(|past| past.entries))
+    }
+
+    /// The names that were installed at `unix_s`; `None` when there was no set then, or it is not kept.
+    pub fn names_at(&self, unix_s: u64) -> Result<Option<BTreeSet<InstallationName>>, StateError> {
+        let Some(loaded) = load(&self.layout, None)? else { return Ok(None) };
+        let number = loaded.current.generation.number;
+        let past = self.walk_back(number, MAX_HISTORY, |past| past.written_unix_s <= unix_s)?;
+        let Some(past) = past.last().filter(|past| past.written_unix_s <= unix_s) else { return Ok(None) };
+        Ok(self.generation(past.number)?.map(|decoded| decoded.generation.entries.into_keys().collect()))
     }
 
     fn walk_back(&self, from: u64, most: usize, is_enough: impl Fn(&Past) -> bool) -> Result<Vec<Past>, StateError> {

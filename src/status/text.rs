@@ -85,7 +85,12 @@ fn host(text: &mut String, status: &HostStatus) {
     let _ = writeln!(text, "generation  {}", status.generation);
     if let Some(pass) = &status.last_pass {
         let ago = span(pass.ended_ms_ago);
-        let result = if pass.converged { "converged" } else { "not converged" };
+        let held = status.components.iter().filter(|component| component.held.is_some()).count();
+        let result = match (pass.converged, held + status.problems.len()) {
+            (false, _) => "not converged".to_owned(),
+            (true, 0) => "converged".to_owned(),
+            (true, n) => format!("settled, {n} held or blocked"),
+        };
         let left = match status.components.iter().filter(|component| component.held.is_some()).count() {
             0 => String::new(),
             n => format!("; {n} held or blocked"),
@@ -136,7 +141,7 @@ fn describe(text: &mut String, component: &ComponentStatus) {
 
 fn held(text: &mut String, note: &Note) {
     let location = note.location.as_deref().map_or_else(String::new, |l| format!("{l}: "));
-    let _ = writeln!(text, "  {:<12}{location}{} [{}]", note.kind, note.why.message, note.why.code);
+    let _ = writeln!(text, "  {:<11} {location}{} [{}]", note.kind, note.why.message, note.why.code);
     hint(text, note.why.hint.as_deref());
 }
 
