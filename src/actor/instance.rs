@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use wasmtime::Store;
@@ -164,9 +165,9 @@ impl Instance {
         self.handle.is_some()
     }
 
-    /// Memory that the instance holds, in bytes.
-    pub(super) fn memory_bytes(&self) -> u64 {
-        self.store.data().limiter.used_bytes()
+    /// Shows the memory that the instance holds, in bytes.
+    pub(super) fn memory_gauge(&self) -> Arc<AtomicU64> {
+        self.store.data().limiter.gauge()
     }
 }
 

@@ -271,10 +271,11 @@ impl<C> Mailbox<C> {
     pub(super) fn take(&self, batch: &mut VecDeque<Envelope>) -> Option<Envelope> {
         let mut inner = self.inner();
         let first = inner.queue.pop_front()?;
-        if inner.queue.len() > BATCH {
-            batch.extend(inner.queue.drain(..BATCH));
-        } else if !inner.queue.is_empty() {
-            std::mem::swap(&mut inner.queue, batch);
+        match inner.queue.len() {
+            // Starts the ring at its first place again, which is in the cache.
+            0 => inner.queue.clear(),
+            1..=BATCH => std::mem::swap(&mut inner.queue, batch),
+            _ => batch.extend(inner.queue.drain(..BATCH)),
         }
         Some(first)
     }

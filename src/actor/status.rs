@@ -70,7 +70,7 @@ pub struct ActorStatus {
     pub counts: Counts,
     /// Ticks of this version's triggers that were skipped.
     pub ticks_skipped: u64,
-    /// Memory of the instance after its last message, in bytes.
+    /// Memory of the instance now, in bytes; 0 while there is none.
     pub memory_bytes: u64,
     /// Log lines that were dropped.
     pub log_lines_lost: u64,
@@ -131,7 +131,6 @@ pub(super) struct Counters {
     failed: AtomicU64,
     expired: AtomicU64,
     stopped: AtomicU64,
-    memory: AtomicU64,
 }
 
 impl Counters {
@@ -150,14 +149,6 @@ impl Counters {
             DeadReason::Stopped => &self.stopped,
         };
         counter.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn set_memory(&self, bytes: u64) {
-        self.memory.store(bytes, Ordering::Relaxed);
-    }
-
-    pub(super) fn memory(&self) -> u64 {
-        self.memory.load(Ordering::Relaxed)
     }
 
     pub(super) fn counts(&self, accepted: u64) -> Counts {

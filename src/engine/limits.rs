@@ -104,6 +104,7 @@ pub struct InstanceLimiter {
     budget: MemoryBudget,
     limit: u64,
     used: u64,
+    gauge: Arc<AtomicU64>,
     last_grant: u64,
     refusal: Option<MemoryRefusal>,
 }
@@ -111,12 +112,17 @@ pub struct InstanceLimiter {
 impl InstanceLimiter {
     /// Nothing held yet, at most `limit_bytes`, drawn from `budget`.
     pub fn new(budget: MemoryBudget, limit_bytes: u64) -> Self {
-        Self { budget, limit: limit_bytes, used: 0, last_grant: 0, refusal: None }
+        Self { budget, limit: limit_bytes, used: 0, gauge: Arc::default(), last_grant: 0, refusal: None }
     }
 
     /// Bytes that the instance holds.
     pub fn used_bytes(&self) -> u64 {
         self.used
+    }
+
+    /// The same number, for whoever wants to read it while the instance runs.
+    pub fn gauge(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.gauge)
     }
 
     /// The first refusal so far: what probably lies behind a crash.
@@ -137,6 +143,7 @@ impl InstanceLimiter {
             return false;
         }
         self.used = asked;
+        self.gauge.store(asked, Ordering::Relaxed);
         self.last_grant = more;
         true
     }
@@ -144,6 +151,7 @@ impl InstanceLimiter {
     /// What was granted last did not come to be.
     fn take_back(&mut self) {
         self.used -= self.last_grant;
+        self.gauge.store(self.used, Ordering::Relaxed);
         self.budget.give_back(self.last_grant);
         self.last_grant = 0;
     }
@@ -151,6 +159,7 @@ impl InstanceLimiter {
 
 impl Drop for InstanceLimiter {
     fn drop(&mut self) {
+        self.gauge.store(0, Ordering::Relaxed);
         self.budget.give_back(self.used);
     }
 }

@@ -41,6 +41,7 @@ impl ActorCell {
             crashes: 0,
             last_error: None,
             ticks: Arc::new(triggers),
+            memory: instance.memory_gauge(),
         };
         let takes_messages = instance.takes_messages();
         version.log.for_instance(instance.number).write(Level::Info, Source::Host, &activated_text(&version));
@@ -72,6 +73,7 @@ impl ActorCell {
                 news.restarts += 1;
                 news.healthy_since = Some(now);
                 news.instance = Some(instance.number);
+                news.memory = instance.memory_gauge();
                 drop(news);
                 self.enter(ActorPhase::Running, None);
                 version.log.for_instance(instance.number).write(Level::Info, Source::Host, "started again");

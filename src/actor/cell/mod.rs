@@ -6,6 +6,7 @@
 mod life;
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender as Acknowledge;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -81,6 +82,8 @@ struct News {
     crashes: u64,
     last_error: Option<String>,
     ticks: Arc<Triggers>,
+    /// Memory of the running instance, in bytes.
+    memory: Arc<AtomicU64>,
 }
 
 /// What only the worker that has the actor touches.
@@ -110,6 +113,7 @@ impl ActorCell {
             crashes: 0,
             last_error: None,
             ticks: Arc::default(),
+            memory: Arc::default(),
         };
         let seat = Seat {
             version: None,
@@ -193,7 +197,6 @@ impl ActorCell {
             let crash = Crash { kind: CrashKind::Host, text: "the host failed while it ran this actor".to_owned() };
             self.crashed(core, &mut seat, &crash, &crash.text);
         }
-        self.counters.set_memory(seat.instance.as_ref().map_or(0, Instance::memory_bytes));
         let batch_is_empty = seat.batch.is_empty();
         drop(seat);
         if self.mailbox.leave(batch_is_empty) {
@@ -331,7 +334,7 @@ impl ActorCell {
             mailbox_bytes,
             counts,
             ticks_skipped: news.ticks.skipped(),
-            memory_bytes: self.counters.memory(),
+            memory_bytes: news.memory.load(Ordering::Relaxed),
             log_lines_lost: version.log.lost(),
         })
     }
