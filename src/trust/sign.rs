@@ -71,8 +71,12 @@ pub fn sign_manifest(
         .map_err(|problem| SignError::Manifest(vec![problem]))?;
     let text = fill_in(manifest, &digest, size);
     let parsed = Manifest::parse("Component.toml", text.as_bytes()).map_err(SignError::Manifest)?;
-    // A signature over other values than those of the wasm at hand must never be made.
-    assert!(parsed.wasm.digest == digest && parsed.wasm.size == size, "the edit put other values in place");
+    // A signature over other values than those of the wasm at hand must never be made. A text that says
+    // them in a way that the edit misses is refused.
+    if parsed.wasm.digest != digest || parsed.wasm.size != size {
+        let problem = Diagnostic::whole_file("Component.toml", "the values of `sha256` and `size` can't be replaced");
+        return Err(SignError::Manifest(vec![problem.hint("write both as plain values, each on a line of [wasm]")]));
+    }
 
     let message = signed_bytes(text.as_bytes());
     let mut file = signatures.map(SignatureFile::parse).transpose()?.unwrap_or_default();
