@@ -315,16 +315,13 @@ fn why(subject: &Subject<'_>, wanted: &Wanted, deltas: &Deltas) -> (Kind, Reason
 
 fn instance(base: Option<&Installed>, wanted: &Wanted, deltas: &Deltas, moves: bool) -> Instance {
     let ran = base.is_some_and(|base| base.record.spec.enabled);
+    if !wanted.record.spec.enabled {
+        return if ran || base.is_some_and(is_up) { Instance::Stop } else { Instance::Keep };
+    }
     // What failed or stands still gets a new try with every new target.
     let is_down = base.is_some_and(|base| matches!(base.phase, Phase::Failed | Phase::Stopped));
-    match (wanted.record.spec.enabled, ran) {
-        (false, true) => Instance::Stop,
-        (false, false) => Instance::Keep,
-        (true, false) => Instance::Fresh,
-        // Its name, its log and its senders change: an instance under the old name must not go on.
-        (true, true) if moves || is_down || deltas.touches_instance() => Instance::Fresh,
-        (true, true) => Instance::Keep,
-    }
+    // Under another name its log and its senders change: an instance under the old one must not go on.
+    if ran && !moves && !is_down && !deltas.touches_instance() { Instance::Keep } else { Instance::Fresh }
 }
 
 fn risks(deltas: &Deltas, base: Option<&Installed>, claim: Option<&Claim<'_>>) -> Vec<String> {

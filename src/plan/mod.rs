@@ -11,6 +11,8 @@ pub mod diff;
 mod graph;
 pub mod guard;
 pub mod json;
+#[cfg(test)]
+mod laws;
 mod moved;
 mod order;
 mod related;

@@ -3,7 +3,7 @@
 //! A move is wanted by `moved-from`. It never takes what another file still wants, and what it can't
 //! take stays as it is: a wrong line must not delete anything.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::action::Reason;
 use super::rows::{Row, Rows};
@@ -38,36 +38,30 @@ impl<'a> Moves<'a> {
     /// Finds the moves. `absence` says why a missing file means nothing at the moment, if that is so.
     pub fn find(rows: &Rows<'a>, absence: Option<&Reason>) -> Self {
         let mut moves = Self::default();
-        let mut by_old: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+        let mut by_old: BTreeMap<usize, Vec<(usize, &Spec)>> = BTreeMap::new();
         for (place, row) in rows.iter().enumerate() {
             let Some((spec, old_name)) = fresh_claim(row) else { continue };
-            let found = rows.find(old_name).map(|old_place| (old_place, rows.at(old_place)));
-            match found {
-                Some((old_place, old)) if old.have.is_some() => match objection(spec, row, old, absence) {
-                    None => drop(by_old.entry(old_place).or_default().insert(place)),
-                    Some(reason) => moves.dispute(place, old_place, reason),
-                },
-                // Which of the two is installed first must not decide what the line means.
-                Some((old_place, old)) if old.want.is_some() && row.have.is_none() => {
-                    moves.dispute(place, old_place, in_use(old));
-                }
-                _ if row.have.is_none() => drop(moves.claims.insert(place, Claim::NothingThere(old_name))),
-                _ => {}
+            match rows.find(old_name).filter(|old| rows.at(*old).want.is_some() || rows.at(*old).have.is_some()) {
+                Some(old_place) => by_old.entry(old_place).or_default().push((place, spec)),
+                None if row.have.is_none() => drop(moves.claims.insert(place, Claim::NothingThere(old_name))),
+                None => {}
             }
         }
-        for (old_place, places) in by_old {
-            match places.first() {
-                Some(place) if places.len() == 1 => {
-                    moves.claims.insert(*place, Claim::Take(old_place));
-                    moves.taken.insert(old_place, *place);
-                }
-                _ => {
-                    let names: Vec<String> = places.iter().map(|place| rows.at(*place).name.to_string()).collect();
-                    let message =
-                        format!("several files say moved-from = \"{}\": {}", rows.at(old_place).name, names.join(", "));
-                    for place in places {
-                        moves.dispute(place, old_place, Reason::new("moved-from-twice", message.clone()));
+        for (old_place, claims) in by_old {
+            let old = rows.at(old_place);
+            match claims.as_slice() {
+                [(place, spec)] => match objection(spec, rows.at(*place), old, absence) {
+                    None => {
+                        moves.claims.insert(*place, Claim::Take(old_place));
+                        moves.taken.insert(old_place, *place);
                     }
+                    Some(reason) => moves.dispute(*place, old_place, reason),
+                },
+                several => {
+                    let names: Vec<&str> = several.iter().map(|(place, _)| rows.at(*place).name.as_str()).collect();
+                    let message = format!("several files say moved-from = \"{}\": {}", old.name, names.join(", "));
+                    let reason = Reason::new("moved-from-twice", message).hint("keep the line in one of them");
+                    several.iter().for_each(|(place, _)| moves.dispute(*place, old_place, reason.clone()));
                 }
             }
         }
@@ -108,14 +102,15 @@ fn fresh_claim<'a>(row: &Row<'a>) -> Option<(&'a Spec, &'a InstallationName)> {
     (!is_done).then_some((spec, old))
 }
 
-/// Why `new` can't take over `old`, which is installed.
+/// Why `new` can't take over `old`. That never depends on which of the two is installed first.
 fn objection(spec: &Spec, new: &Row<'_>, old: &Row<'_>, absence: Option<&Reason>) -> Option<Reason> {
     if new.have.is_some() {
         let message = format!("{} is installed with a state of its own, so it can't take over {}", new.name, old.name);
         return Some(Reason::new("moved-from-occupied", message).hint(REMOVE));
     }
     if old.want.is_some() {
-        return Some(in_use(old));
+        let message = format!("{} is still wanted by a file, so nothing can take it over", old.name);
+        return Some(Reason::new("moved-from-in-use", message).hint(REMOVE));
     }
     let package = &old.have?.record.artifact.package;
     if *package != spec.package {
@@ -123,9 +118,4 @@ fn objection(spec: &Spec, new: &Row<'_>, old: &Row<'_>, absence: Option<&Reason>
         return Some(Reason::new("moved-from-other-package", message).hint("remove the moved-from line to start anew"));
     }
     absence.cloned()
-}
-
-fn in_use(old: &Row<'_>) -> Reason {
-    let message = format!("{} is still wanted by a file, so nothing can take it over", old.name);
-    Reason::new("moved-from-in-use", message).hint(REMOVE)
 }

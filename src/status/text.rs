@@ -85,11 +85,11 @@ fn host(text: &mut String, status: &HostStatus) {
     let _ = writeln!(text, "generation  {}", status.generation);
     if let Some(pass) = &status.last_pass {
         let ago = span(pass.ended_ms_ago);
-        let held = status.components.iter().filter(|component| component.held.is_some()).count();
-        let result = match (pass.converged, held + status.problems.len()) {
-            (false, _) => "not converged".to_owned(),
-            (true, 0) => "converged".to_owned(),
-            (true, n) => format!("settled, {n} held or blocked"),
+        let is_clean = status.problems.is_empty() && status.components.iter().all(|component| component.held.is_none());
+        let result = match (pass.converged, is_clean) {
+            (false, _) => "not converged",
+            (true, true) => "converged",
+            (true, false) => "settled",
         };
         let left = match status.components.iter().filter(|component| component.held.is_some()).count() {
             0 => String::new(),

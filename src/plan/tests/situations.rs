@@ -44,6 +44,8 @@ fn disabling_stops_and_never_uninstalls() {
     assert_eq!(instance(&update_too, "a"), Instance::Stop);
     let stays_off = Scene::default().have(off("a"), "1.0.0").want(off("a"), "1.1.0");
     assert_eq!(instance(&stays_off, "a"), Instance::Keep);
+    let ran_all_the_same = stays_off.phase("a", Phase::Running);
+    assert_eq!(instance(&ran_all_the_same, "a"), Instance::Stop);
 }
 
 #[test]
