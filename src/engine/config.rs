@@ -24,7 +24,8 @@ pub fn ticks(time: Duration) -> u64 {
     ms.div_ceil(EPOCH_TICK_MS) + 1
 }
 
-pub(super) fn wasmtime_config(config: &EngineConfig) -> wasmtime::Config {
+/// The settings of the engine, for whoever measures against a bare one.
+pub fn wasmtime_config(config: &EngineConfig) -> wasmtime::Config {
     use wasmtime::WasmFeatures;
 
     let mut c = wasmtime::Config::new();

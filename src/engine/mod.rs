@@ -15,6 +15,7 @@ use std::hash::{Hash, Hasher};
 
 pub use code::LoadError;
 pub use compile::{CompileError, CompiledComponent};
+pub use config::wasmtime_config;
 pub use config::{EPOCH_TICK, MAX_WASM_STACK_BYTES, ticks};
 pub use limits::{
     InstanceLimiter, MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLE_ELEMENTS, MAX_TABLES, MemoryBudget, MemoryRefusal,

@@ -1,0 +1,35 @@
+//! Measures the reconciler against bare floors: how much it adds to the least that the system can do.
+//!
+//! Asserts nothing about time: machines differ and are busy. It ends with an error only when something
+//! is broken. Each ratio is of two things that took turns in this one run.
+//!
+//! `cargo bench` runs all rows, `cargo bench -- pass plan` only those.
+
+mod install;
+mod pass;
+mod plan;
+mod start;
+mod table;
+mod world;
+
+use table::Table;
+
+/// A group of rows and what it is called on the command line.
+type Rows = (&'static str, fn(&mut Table) -> anyhow::Result<()>);
+
+const ROWS: [Rows; 4] =
+    [("pass", pass::measure), ("plan", plan::measure), ("start", start::measure), ("install", install::measure)];
+
+fn main() -> anyhow::Result<()> {
+    // Cargo adds options of its own; what is no option chooses rows.
+    let chosen: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let mut table = Table::default();
+    for (name, measure) in ROWS {
+        if chosen.is_empty() || chosen.iter().any(|choice| choice == name) {
+            eprintln!("measuring: {name}");
+            measure(&mut table)?;
+        }
+    }
+    print!("{table}");
+    Ok(())
+}

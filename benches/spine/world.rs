@@ -1,0 +1,163 @@
+//! Owns what the rows work on: a home, a desired directory, signed components, and a reconciler over them.
+//!
+//! Components are made on the spot and signed with a key of their own.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use airssys_wasm::actor::{System, SystemConfig};
+use airssys_wasm::engine::{Engine, EngineConfig};
+use airssys_wasm::home::Home;
+use airssys_wasm::logs::Logs;
+use airssys_wasm::reconcile::{Parts, Reconciler, unix_now_s};
+use airssys_wasm::runtime::HostConfig;
+use airssys_wasm::source::trust_file::TrustLocation;
+use airssys_wasm::state::{Options, Store};
+use airssys_wasm::trust::{SigningKey, sign_manifest};
+use anyhow::Context as _;
+use tempfile::TempDir;
+
+/// Files that are older than this are quiet: a look at them is as good as reading them again.
+const QUIET: Duration = Duration::from_millis(1_500);
+
+/// A directory with a trust policy and room for the rest.
+pub struct World {
+    dir: TempDir,
+    key: SigningKey,
+}
+
+impl World {
+    /// An empty world in which `bench:*` is trusted.
+    pub fn new() -> anyhow::Result<Self> {
+        let world = Self { dir: tempfile::tempdir()?, key: SigningKey::from_seed(&[7; 32]) };
+        std::fs::create_dir(world.desired())?;
+        std::fs::create_dir(world.waiting())?;
+        let key = world.key.public();
+        let policy = format!("schema = 1\n\n[publisher.bench]\nkeys = [\"{key}\"]\nnames = [\"bench:*\"]\n");
+        std::fs::write(world.path().join("trust.toml"), policy)?;
+        Ok(world)
+    }
+
+    /// Where everything is.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The desired directory.
+    pub fn desired(&self) -> PathBuf {
+        self.path().join("desired")
+    }
+
+    /// A directory beside it, of files that are to be renamed into it.
+    pub fn waiting(&self) -> PathBuf {
+        self.path().join("waiting")
+    }
+
+    /// The home of this name.
+    pub fn home(&self, name: &str) -> anyhow::Result<Home> {
+        Ok(Home::at(&self.path().join(name))?)
+    }
+
+    /// Writes and signs a component, and a desired file for it into `directory`.
+    pub fn publish(&self, directory: &Path, name: &str, wasm: &[u8]) -> anyhow::Result<()> {
+        let component = self.path().join("components").join(name);
+        std::fs::create_dir_all(&component)?;
+        let manifest = format!(
+            "schema = 1\n\n[package]\nname = \"bench:{name}\"\nversion = \"1.0.0\"\nsequence = 1\n\n\
+             [wasm]\nfile = \"component.wasm\"\nworld = \"airssys:component/actor@0.1.0\"\n"
+        );
+        let signed = sign_manifest(&manifest, wasm, None, &self.key).context("the manifest was not signed")?;
+        std::fs::write(component.join("component.wasm"), wasm)?;
+        std::fs::write(component.join("Component.toml"), signed.manifest)?;
+        std::fs::write(component.join("Component.toml.sig"), signed.signature)?;
+        std::fs::write(directory.join(format!("{name}.toml")), desired_text(name))?;
+        Ok(())
+    }
+
+    /// Waits until the files written so far are quiet.
+    pub fn settle(&self) {
+        std::thread::sleep(QUIET);
+    }
+
+    /// What a host on this world needs to know.
+    pub fn host(&self, home: &str) -> anyhow::Result<HostConfig> {
+        let trust = TrustLocation::Named(self.path().join("trust.toml"));
+        Ok(HostConfig { home: self.home(home)?, desired: self.desired(), trust, rebuild_floors: false })
+    }
+
+    /// A reconciler over a home, put together as a host does it, and nothing started yet.
+    pub fn reconciler(&self, home: &str, runs: bool) -> anyhow::Result<Reconciler> {
+        let HostConfig { home, desired, trust, rebuild_floors: _ } = self.host(home)?;
+        home.create_for_host()?;
+        let opened = Store::open(&home, Options::at(unix_now_s().unsigned_abs()))?;
+        let engine = Engine::new(&EngineConfig::default())?;
+        let logs = Logs::open(&home.logs_dir())?;
+        let actors = Arc::new(System::start(SystemConfig::new(engine.clone(), logs))?);
+        let tell = Arc::new(|_: &_| {});
+        Ok(Reconciler::new(opened, |store| Parts {
+            desired,
+            trust,
+            store,
+            engine,
+            actors,
+            runs,
+            tell,
+            stopping: std::sync::Arc::default(),
+        })?)
+    }
+
+    /// Commits what the desired directory says, as `apply` without a host does; gives how many were carried out.
+    pub fn apply(&self, home: &str) -> anyhow::Result<u64> {
+        let pass = self.reconciler(home, false)?.pass_settled()?;
+        anyhow::ensure!(pass.failed.is_empty(), "{:?}", pass.failed[0].why);
+        Ok(pass.summary.done)
+    }
+}
+
+/// A desired file's text.
+pub fn desired_text(name: &str) -> String {
+    format!("package = \"bench:{name}\"\n\n[source.file]\npath = \"../components/{name}\"\n")
+}
+
+/// The name of the component of this number: as long as names in the field, and sorted like the numbers.
+pub fn name(number: usize) -> String {
+    format!("component-{number:05}")
+}
+
+/// A component that is ready at once and answers each message with its payload. `mark` makes the bytes differ.
+pub fn echo(mark: &str) -> anyhow::Result<Vec<u8>> {
+    let text = format!(
+        r#"(component
+  (import "airssys:component/types@0.1.0" (instance $types
+    (type $s (variant (case "installation" string) (case "trigger" u32) (case "host")))
+    (export "sender" (type $sender (eq $s)))
+    (type $m (record (field "id" u64) (field "sender" $sender) (field "payload" (list u8))))
+    (export "message" (type (eq $m)))))
+  (alias export $types "message" (type $message))
+  (core module $m
+    (memory (export "memory") 1)
+    (global $next (mut i32) (i32.const 4096))
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+      global.get $next
+      global.get $next local.get 3 i32.add i32.const 15 i32.add i32.const -16 i32.and global.set $next)
+    (func (export "init") (param i32 i32) (result i32) i32.const 16)
+    (func (export "shutdown"))
+    (func (export "handle") (param i64 i32 i32 i32 i32 i32) (result i32)
+      (i32.store8 (i32.const 32) (i32.const 0)) (i32.store8 (i32.const 36) (i32.const 1))
+      (i32.store (i32.const 40) (local.get 4)) (i32.store (i32.const 44) (local.get 5))
+      i32.const 32)
+    (data (i32.const 1024) "{mark}"))
+  (core instance $i (instantiate $m))
+  (func $init (param "config" string) (result (result (error string)))
+    (canon lift (core func $i "init") (memory (core memory $i "memory")) (realloc (core func $i "realloc"))))
+  (func $shutdown (canon lift (core func $i "shutdown")))
+  (func $handle (param "message" $message) (result (result (option (list u8)) (error string)))
+    (canon lift (core func $i "handle") (memory (core memory $i "memory")) (realloc (core func $i "realloc"))))
+  (instance $lifecycle (export "init" (func $init)) (export "shutdown" (func $shutdown)))
+  (export "airssys:component/lifecycle@0.1.0" (instance $lifecycle))
+  (instance $handler (export "message" (type $message)) (export "handle" (func $handle)))
+  (export "airssys:component/message-handler@0.1.0" (instance $handler)))"#
+    );
+    Ok(wat::parse_str(&text)?)
+}
