@@ -28,7 +28,7 @@
 //!
 //! | floor | modules | may touch |
 //! |---|---|---|
-//! | 0 vocabulary | [`name`], [`digest`], [`key`], [`quantity`], [`permission`], [`limits`], [`hex`], [`timestamp`], [`sealed`], [`escape`], [`diagnostic`], [`document`] | nothing |
+//! | 0 vocabulary | [`name`], [`digest`], [`key`], [`quantity`], [`permission`], [`limits`], [`hex`], [`timestamp`], [`sealed`], [`escape`], [`diagnostic`], [`document`], [`remote_url`] | nothing |
 //! | 1 decisions | [`desired`], [`manifest`], [`trust`], [`record`], [`resolution`], [`observed`], [`plan`], [`generation`], [`floors`], [`backoff`], [`status`], [`config`] | nothing: no files, clock, randomness, environment |
 //! | 2 adapters | `home`, `safe_open`, `source`, `state`, `watch`, `logs`, `engine`, `host` | one outside thing each |
 //! | 3 actors | `actor` | threads, the engine |
@@ -74,6 +74,7 @@ pub mod permission;
 pub mod plan;
 pub mod quantity;
 pub mod record;
+pub mod remote_url;
 pub mod resolution;
 pub mod sealed;
 pub mod status;

@@ -20,6 +20,49 @@ pub enum Resolution {
     Unavailable(Refusal),
 }
 
+/// What a failure asks for, by its code: the one place where that is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// May go away by itself: tried again after a wait that grows.
+    Transient,
+    /// Would fail again however often it is tried: waits for a changed input.
+    Stalled,
+    /// Must not happen: tried again as if transient, and reported as a fault of this program.
+    Bug,
+}
+
+/// Failures that wait for a changed input. Any other known one is worth another attempt.
+const STALLED: &[&str] = &[
+    "address-refused",
+    "bad-certificate",
+    "bad-credentials",
+    "content-encoding",
+    "host-key-changed",
+    "manifest-too-large",
+    "not-a-file",
+    "path-refused",
+    "redirect-refused",
+    "signature-too-large",
+    "too-many-objects",
+    "unknown-host-key",
+    "wasm-too-large",
+];
+
+/// Failures that only a fault of this program explains.
+const BUGS: &[&str] = &["other-artifact", "panicked", "worker-protocol"];
+
+/// What a failure of this code asks for.
+pub fn class(code: &str) -> Class {
+    if STALLED.contains(&code) {
+        Class::Stalled
+    } else if BUGS.contains(&code) {
+        Class::Bug
+    } else {
+        Class::Transient
+    }
+}
+
 /// A verified artifact that a spec could run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {

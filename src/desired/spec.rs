@@ -7,11 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
 use crate::key::PublicKey;
 use crate::limits::LimitOverrides;
 use crate::name::{InstallationName, LinkName, PackageName};
 use crate::permission::Grant;
 use crate::quantity::Millis;
+use crate::remote_url::RemoteUrl;
 
 /// One installation as its file wants it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +76,51 @@ pub enum Source {
         /// As written: absolute, or relative to the directory of the desired file.
         path: String,
     },
+    /// A directory in the tree of a commit of a Git repository.
+    Git {
+        /// The repository.
+        url: RemoteUrl,
+        /// Which commit.
+        at: GitReference,
+        /// The directory in the commit's tree, `.` for its top.
+        path: String,
+    },
+    /// A manifest behind a URL, its signature and the wasm beside it.
+    Url {
+        /// Of `Component.toml`.
+        url: RemoteUrl,
+        /// The digest of the wasm, where the operator pins it.
+        sha256: Option<Digest>,
+    },
+}
+
+/// A place in the history of a repository.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum GitReference {
+    /// A tag, which is expected to stay where it is.
+    Tag(String),
+    /// A branch, which moves.
+    Branch(String),
+    /// A commit by its full id.
+    Commit(String),
+}
+
+impl GitReference {
+    /// Whether the same name can mean another commit later.
+    pub fn moves(&self) -> bool {
+        !matches!(self, Self::Commit(_))
+    }
+}
+
+impl std::fmt::Display for GitReference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tag(name) => write!(f, "tag {name}"),
+            Self::Branch(name) => write!(f, "branch {name}"),
+            Self::Commit(id) => write!(f, "commit {id}"),
+        }
+    }
 }
 
 /// When a crashed actor is started again.

@@ -8,7 +8,7 @@
 use serde_json::{Map, Value as Json};
 use toml::Value as Toml;
 
-use crate::desired::spec::{Source, Spec, Supervision};
+use crate::desired::spec::{GitReference, Source, Spec, Supervision};
 use crate::limits::LimitOverrides;
 use crate::permission::{Entry, Grant};
 use crate::quantity::{ByteSize, Millis};
@@ -23,7 +23,7 @@ pub fn write(spec: &Spec) -> String {
         depends_on,
         moved_from,
         require,
-        source: Source::File { path },
+        source,
         grant,
         links,
         config,
@@ -56,7 +56,31 @@ pub fn write(spec: &Spec) -> String {
         text += &config_text(config);
     }
     add_table(&mut text, "[grant]", grant_lines(grant));
-    add_table(&mut text, "[source.file]", line("path", Some(path)));
+    text += &source_table(source);
+    text
+}
+
+/// A pin comes before what it pins, and the line without which the table is not valid comes last.
+fn source_table(source: &Source) -> String {
+    let mut text = String::new();
+    match source {
+        Source::File { path } => add_table(&mut text, "[source.file]", line("path", Some(path))),
+        Source::Git { url, at, path } => {
+            let at = match at {
+                GitReference::Tag(name) => line("tag", Some(name)),
+                GitReference::Branch(name) => line("branch", Some(name)),
+                GitReference::Commit(id) => line("commit", Some(id)),
+            };
+            add_table(&mut text, "[source.git]", line("url", Some(url)) + &at + &line("path", Some(path)));
+        }
+        Source::Url { url, sha256 } => {
+            add_table(
+                &mut text,
+                "[source.url]",
+                line("sha256", sha256.map(|digest| digest.hex()).as_ref()) + &line("url", Some(url)),
+            );
+        }
+    }
     text
 }
 

@@ -74,10 +74,15 @@ impl Resolver {
                 }
                 continue;
             };
-            if self.still_holds(name, spec, &policy_digest, now_unix_s) {
+            let Source::File { path } = &spec.source else {
+                let refusal = Refusal::new("not-built", "this version fetches nothing from other machines");
+                self.resolutions.insert(name.clone(), Resolution::Refused(refusal));
+                continue;
+            };
+            if self.still_holds(name, spec, path, &policy_digest, now_unix_s) {
                 continue;
             }
-            let attempt = self.attempt(spec, policy, objects, now_unix_s);
+            let attempt = self.attempt(spec, path, policy, objects, now_unix_s);
             let Attempt { resolution, stamp, wasm_file, until } = attempt;
             let cached = Cached { spec: spec.clone(), policy: policy_digest, stamp, wasm_file, until };
             let before = self.cache.insert(name.clone(), cached);
@@ -102,28 +107,40 @@ impl Resolver {
         if !std::mem::take(&mut self.sources_changed) {
             return None;
         }
-        let path = |spec: &Spec| {
-            let Source::File { path } = &spec.source;
-            file::directory(&self.desired, path)
+        let path = |cached: &Cached| match &cached.spec.source {
+            Source::File { path } => Some(file::directory(&self.desired, path)),
+            Source::Git { .. } | Source::Url { .. } => None,
         };
-        Some(self.cache.values().map(|cached| path(&cached.spec)).collect())
+        Some(self.cache.values().filter_map(path).collect())
     }
 
-    fn still_holds(&mut self, name: &InstallationName, spec: &Arc<Spec>, policy: &Digest, now_unix_s: i64) -> bool {
+    fn still_holds(
+        &mut self,
+        name: &InstallationName,
+        spec: &Arc<Spec>,
+        path: &str,
+        policy: &Digest,
+        now_unix_s: i64,
+    ) -> bool {
         let (Some(cached), Some(glance)) = (self.cache.get(name), self.glance.as_mut()) else { return false };
         let same_spec = Arc::ptr_eq(&cached.spec, spec)
             || (cached.spec.source == spec.source
                 && cached.spec.package == spec.package
                 && cached.spec.require == spec.require);
-        let Source::File { path } = &spec.source;
         same_spec
             && cached.policy == *policy
             && cached.until.is_none_or(|until| now_unix_s < until)
             && cached.stamp.still_holds(&glance.at(path, cached.wasm_file.as_deref()))
     }
 
-    fn attempt(&mut self, spec: &Spec, policy: &TrustPolicy, objects: &Objects, now_unix_s: i64) -> Attempt {
-        let Source::File { path } = &spec.source;
+    fn attempt(
+        &mut self,
+        spec: &Spec,
+        path: &str,
+        policy: &TrustPolicy,
+        objects: &Objects,
+        now_unix_s: i64,
+    ) -> Attempt {
         let before = self.glance.as_mut().map_or_else(Files::default, |glance| glance.at(path, None));
         let failed = |resolution| Attempt {
             resolution,

@@ -3,4 +3,7 @@
 //! Verifies nothing and decides nothing about trust; the bytes go to `trust` as they are.
 
 pub mod file;
+pub mod git;
+pub mod remote;
 pub mod trust_file;
+pub mod url;

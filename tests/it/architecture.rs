@@ -24,6 +24,7 @@ const PURE: &[&str] = &[
     "plan",
     "quantity",
     "record",
+    "remote_url",
     "resolution",
     "sealed",
     "status",

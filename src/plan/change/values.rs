@@ -78,6 +78,9 @@ pub(super) fn require_values(require: &Require) -> NamedValues<2> {
 pub(super) fn source_text(source: &Source) -> String {
     match source {
         Source::File { path } => format!("file {path}"),
+        Source::Git { url, at, path } => format!("git {url} {at} {path}"),
+        Source::Url { url, sha256: None } => format!("url {url}"),
+        Source::Url { url, sha256: Some(sha256) } => format!("url {url} {sha256}"),
     }
 }
 
