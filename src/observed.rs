@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 pub use crate::generation::HeldTarget;
 use crate::name::InstallationName;
+use crate::paused::Paused;
 use crate::record::Record;
 
 /// How far back the guard against mass deletes looks, in milliseconds.
@@ -26,6 +27,8 @@ pub struct Observed {
     pub installed: BTreeMap<InstallationName, Installed>,
     /// Targets that must not be tried again on their own.
     pub held: BTreeMap<InstallationName, HeldTarget>,
+    /// What an operator paused.
+    pub paused: Paused,
 }
 
 /// One installation of the current generation.

@@ -76,6 +76,7 @@ pub struct Candidate {
 
 /// Why an artifact is refused or missing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
 pub struct Refusal {
     /// Machine reason, kebab-case, from an open set: `unsigned`, `unknown-signer`, `wrong-digest`.
     pub code: String,

@@ -4,6 +4,7 @@
 //! `exit`; `plan` and `apply` have their own above 9.
 
 mod apply;
+mod control;
 mod exit;
 mod global;
 mod keygen;
@@ -75,6 +76,12 @@ enum Command {
     Status(status::StatusArgs),
     /// Show a component's log
     Logs(logs::LogsArgs),
+    /// Let the host look at everything now, and wait for the pass
+    Sync(control::SyncArgs),
+    /// Carry out nothing from now on, for one installation or at all; what runs goes on
+    Pause(control::PauseArgs),
+    /// Lift what holds an installation back, or the pause of everything
+    Resume(control::PauseArgs),
 }
 
 /// Parses the command line, runs the command, and says how it ended.
@@ -97,6 +104,9 @@ pub fn main() -> ExitCode {
         Command::List(args) => list::list(&cli.global, args),
         Command::Status(args) => status::status(&cli.global, args),
         Command::Logs(args) => logs::logs(&cli.global, args),
+        Command::Sync(args) => control::sync(&cli.global, args),
+        Command::Pause(args) => control::pause(&cli.global, args),
+        Command::Resume(args) => control::resume(&cli.global, args),
     };
     match result {
         Ok(code) => code,

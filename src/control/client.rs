@@ -4,15 +4,20 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::Method;
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
+use crate::escape::escape;
+use crate::resolution::Refusal;
 use crate::status::HostStatus;
 
-use super::server::ApiError;
-use super::{ANSWER_TIMEOUT_MS, MAX_DOCUMENT_BYTES};
+use super::documents::{ApplyBody, EmptyBody, ErrorDocument, NameBody, PassDocument, PausedDocument};
+use super::{ANSWER_TIMEOUT_MS, MAX_DOCUMENT_BYTES, REQUEST_TIMEOUT_MS};
 
 /// Why a host could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -23,9 +28,9 @@ pub enum AskError {
     /// The socket is there and something went wrong.
     #[error("the host did not answer on its control socket: {0}")]
     Broken(String),
-    /// The host answered with an error.
-    #[error("the host refused: {0}")]
-    Refused(String),
+    /// The host answered with an error; its texts are escaped again, as those of everybody else.
+    #[error("{}", .0.message)]
+    Refused(Refusal),
 }
 
 impl AskError {
@@ -34,24 +39,88 @@ impl AskError {
     }
 }
 
+/// A control socket, wherever a host of the home may have bound it.
+#[derive(Debug, Clone)]
+pub struct Client {
+    sockets: Vec<PathBuf>,
+}
+
 /// The status document of the host that listens on the first of `sockets` that answers.
 pub async fn status(sockets: &[PathBuf]) -> Result<HostStatus, AskError> {
-    let mut answer = Err(AskError::NoHost);
-    for socket in sockets {
-        answer = get(socket, "/v1/status").await;
-        if !matches!(answer, Err(AskError::NoHost)) {
-            break;
-        }
+    Client::new(sockets.to_vec()).status().await
+}
+
+impl Client {
+    /// A client of the first of `sockets` that answers.
+    pub fn new(sockets: Vec<PathBuf>) -> Self {
+        Self { sockets }
     }
-    serde_json::from_slice(&answer?).map_err(AskError::broken)
+
+    /// What the host says of itself and of its components.
+    pub async fn status(&self) -> Result<HostStatus, AskError> {
+        self.get("/v1/status").await
+    }
+
+    /// Looks now, at everything; returns after the pass.
+    pub async fn sync(&self) -> Result<PassDocument, AskError> {
+        self.post("/v1/sync", &EmptyBody {}).await
+    }
+
+    /// Carries out nothing from now on, for one installation or at all.
+    pub async fn pause(&self, name: Option<String>) -> Result<PausedDocument, AskError> {
+        self.post("/v1/pause", &NameBody { name }).await
+    }
+
+    /// Lifts what holds an installation back, or the pause of everything.
+    pub async fn resume(&self, name: Option<String>) -> Result<PausedDocument, AskError> {
+        self.post("/v1/resume", &NameBody { name }).await
+    }
+
+    /// The plan document that the host would carry out now.
+    pub async fn plan(&self) -> Result<serde_json::Value, AskError> {
+        self.post("/v1/plan", &EmptyBody {}).await
+    }
+
+    /// A pass now; returns after it.
+    pub async fn apply(&self, body: &ApplyBody) -> Result<PassDocument, AskError> {
+        self.post("/v1/apply", body).await
+    }
+
+    /// Asks with GET.
+    pub async fn get<D: DeserializeOwned>(&self, path: &str) -> Result<D, AskError> {
+        let answer = self.ask(Method::GET, path, Bytes::new(), ANSWER_TIMEOUT_MS).await?;
+        serde_json::from_slice(&answer).map_err(AskError::broken)
+    }
+
+    /// Asks with POST and a document.
+    pub async fn post<D: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<D, AskError> {
+        let body = Bytes::from(serde_json::to_vec(body).map_err(AskError::broken)?);
+        let answer = self.ask(Method::POST, path, body, REQUEST_TIMEOUT_MS + ANSWER_TIMEOUT_MS).await?;
+        serde_json::from_slice(&answer).map_err(AskError::broken)
+    }
+
+    /// One exchange of bytes, which takes at most `timeout_ms`.
+    pub(super) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        timeout_ms: u64,
+    ) -> Result<Bytes, AskError> {
+        let mut answer = Err(AskError::NoHost);
+        for socket in &self.sockets {
+            let exchange = exchange(socket, method.clone(), path, body.clone());
+            let timed = tokio::time::timeout(Duration::from_millis(timeout_ms), exchange).await;
+            answer = timed.unwrap_or_else(|_| Err(AskError::Broken(format!("no answer within {timeout_ms} ms"))));
+            if !matches!(answer, Err(AskError::NoHost)) {
+                break;
+            }
+        }
+        answer
+    }
 }
 
-async fn get(socket: &Path, path: &str) -> Result<Bytes, AskError> {
-    let answer = tokio::time::timeout(Duration::from_millis(ANSWER_TIMEOUT_MS), exchange(socket, path)).await;
-    answer.map_err(|_| AskError::Broken(format!("no answer within {ANSWER_TIMEOUT_MS} ms")))?
-}
-
-async fn exchange(socket: &Path, path: &str) -> Result<Bytes, AskError> {
+async fn exchange(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<Bytes, AskError> {
     let stream = match UnixStream::connect(socket).await {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
@@ -67,9 +136,11 @@ async fn exchange(socket: &Path, path: &str) -> Result<Bytes, AskError> {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(AskError::broken)?;
     let driver = tokio::spawn(connection);
-    let request = hyper::Request::get(path)
+    let request = hyper::Request::builder()
+        .method(method)
+        .uri(path)
         .header(hyper::header::HOST, "host")
-        .body(Empty::<Bytes>::new())
+        .body(Full::new(body))
         .map_err(AskError::broken)?;
     let answer = sender.send_request(request).await.map_err(AskError::broken)?;
     let status = answer.status();
@@ -79,6 +150,12 @@ async fn exchange(socket: &Path, path: &str) -> Result<Bytes, AskError> {
     if status.is_success() {
         return Ok(body);
     }
-    let message = serde_json::from_slice::<ApiError>(&body).map_or_else(|_| status.to_string(), |e| e.message);
-    Err(AskError::Refused(crate::escape::escape(&message)))
+    Err(AskError::Refused(match serde_json::from_slice::<ErrorDocument>(&body) {
+        Ok(ErrorDocument { document: _, code, message, hint }) => Refusal {
+            code: escape(&code),
+            message: escape(&message),
+            hint: hint.map(|hint| hint.lines().map(escape).collect::<Vec<_>>().join("\n")),
+        },
+        Err(_) => Refusal::new("unknown", format!("the host answered with {status}")),
+    }))
 }

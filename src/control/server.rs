@@ -6,31 +6,20 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use axum::extract::{Path as UrlPath, Query, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
-use serde::{Deserialize, Serialize};
+use axum::Router;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::Service as _;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
-use crate::logs::{Follow, LogLine};
-use crate::name::InstallationName;
-use crate::status::HostStatus;
-
-use super::{FOLLOW_POLL_MS, MAX_CONNECTIONS, MAX_FOLLOW_CHUNKS};
-
-/// What the server shows.
-#[derive(Clone)]
-pub struct Shown {
-    /// Makes the status document of this moment.
-    pub status: Arc<dyn Fn() -> HostStatus + Send + Sync>,
-    /// Where the components' logs are.
-    pub logs: PathBuf,
-}
+use super::peer::Asker;
+pub use super::routes::Shown;
+use super::{HEAD_TIMEOUT_MS, MAX_CONNECTIONS, routes};
 
 /// A bound socket; dropping it removes the file.
 pub struct Server {
@@ -52,55 +41,58 @@ impl Server {
     }
 
     /// Serves until `stop` becomes true.
-    pub async fn serve(self, shown: Shown, mut stop: watch::Receiver<bool>) -> io::Result<()> {
-        let router = Router::new()
-            .route("/v1/status", get(status))
-            .route("/v1/logs/{name}", get(logs))
-            .fallback(unknown)
-            .with_state(shown);
-        let listener =
-            OwnUserOnly { inner: self.listener, places: Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS)) };
-        let served = axum::serve(listener, router);
-        let result = tokio::select! {
-            // Both are dropped with the runtime: an open log stream must not hold up the stop.
-            result = served => result,
-            _ = stop.wait_for(|stop| *stop) => Ok(()),
-        };
-        let _ = std::fs::remove_file(&self.path);
-        result
-    }
-}
-
-/// Accepts connections of the host's own user and of root, a bounded number at a time.
-struct OwnUserOnly {
-    inner: UnixListener,
-    places: Arc<tokio::sync::Semaphore>,
-}
-
-impl axum::serve::Listener for OwnUserOnly {
-    type Io = Connection;
-    type Addr = ();
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+    pub async fn serve(self, shown: Shown, mut stop: watch::Receiver<bool>) {
+        let router = routes::router(shown);
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
-            let Ok(place) = self.places.clone().acquire_owned().await else { continue };
-            match self.inner.accept().await {
-                Ok((stream, _)) if is_allowed(&stream) => return (Connection { stream, _place: place }, ()),
-                Ok(_) => {}
-                // Out of descriptors or memory: give what is open a moment to end.
-                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+            tokio::select! {
+                // Cancel-safe: a connection that was not accepted stays in the backlog.
+                (connection, asker) = accept(&self.listener, &places) => {
+                    tokio::spawn(serve_one(connection, asker, router.clone()));
+                }
+                // What is open is dropped with the runtime: an open log stream must not hold up the stop.
+                _ = stop.wait_for(|stop| *stop) => break,
             }
         }
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        Ok(())
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 
-fn is_allowed(stream: &UnixStream) -> bool {
+/// The next connection of the host's own user or of root, when there is a place for it.
+async fn accept(listener: &UnixListener, places: &Arc<Semaphore>) -> (Connection, Asker) {
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { continue };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                if let Some(asker) = allowed(&stream) {
+                    return (Connection { stream, _place: place }, asker);
+                }
+            }
+            // Out of descriptors or memory: give what is open a moment to end.
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+/// Who is at the other end, if that is somebody who may ask.
+fn allowed(stream: &UnixStream) -> Option<Asker> {
     let own = rustix::process::geteuid().as_raw();
-    stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
+    let uid = stream.peer_cred().ok()?.uid();
+    (uid == own || uid == 0).then(|| Asker::of_uid(uid))
+}
+
+/// Serves one connection to its end. A head that does not come in time ends it.
+async fn serve_one(connection: Connection, asker: Asker, router: Router) {
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(asker.clone());
+        TowerToHyperService::new(router.clone()).call(request)
+    });
+    // Whatever a client does wrong is its own business.
+    let _ = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(HEAD_TIMEOUT_MS))
+        .serve_connection(TokioIo::new(connection), service)
+        .await;
 }
 
 /// A connection and its place among [`MAX_CONNECTIONS`].
@@ -139,105 +131,4 @@ mod connection_io {
             Pin::new(&mut self.stream).poll_shutdown(cx)
         }
     }
-}
-
-/// An error as the API answers it.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct ApiError {
-    /// `airssys-wasm/error/v1`.
-    #[serde(rename = "$type")]
-    pub document: String,
-    /// One sentence.
-    pub message: String,
-}
-
-fn error(status: StatusCode, message: &str) -> Response {
-    let body = ApiError { document: "airssys-wasm/error/v1".to_owned(), message: message.to_owned() };
-    (status, Json(body)).into_response()
-}
-
-async fn status(State(shown): State<Shown>) -> Json<HostStatus> {
-    Json((shown.status)())
-}
-
-/// Query of `/v1/logs/NAME`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LogsQuery {
-    /// How many lines from the end.
-    #[serde(default = "default_tail")]
-    tail: usize,
-    /// Whether to go on with new lines until the client closes.
-    #[serde(default)]
-    follow: bool,
-}
-
-fn default_tail() -> usize {
-    100
-}
-
-/// Lines as newline-delimited JSON.
-async fn logs(State(shown): State<Shown>, UrlPath(name): UrlPath<String>, Query(query): Query<LogsQuery>) -> Response {
-    let Ok(name) = name.parse::<InstallationName>() else {
-        return error(StatusCode::BAD_REQUEST, "the path ends with the name of an installation");
-    };
-    let (lines, follow) = match Follow::open(&shown.logs, &name, query.tail, None) {
-        Ok(opened) => opened,
-        Err(problem) => return error(StatusCode::INTERNAL_SERVER_ERROR, &format!("the log can't be read: {problem}")),
-    };
-    let kind = [(axum::http::header::CONTENT_TYPE, "application/x-ndjson")];
-    if !query.follow {
-        return (kind, ndjson(&lines)).into_response();
-    }
-    let (sender, receiver) = tokio::sync::mpsc::channel::<String>(MAX_FOLLOW_CHUNKS);
-    tokio::spawn(follow_lines(lines, follow, sender));
-    (kind, Body::new(Chunks(receiver))).into_response()
-}
-
-/// Sends lines as they come until the client is gone. A client that does not read holds up only itself.
-async fn follow_lines(first: Vec<LogLine>, mut follow: Follow, sender: tokio::sync::mpsc::Sender<String>) {
-    let mut lines = first;
-    loop {
-        if !lines.is_empty() && sender.send(ndjson(&lines)).await.is_err() {
-            return;
-        }
-        tokio::select! {
-            // Cancel-safe: it only waits for the other side to go.
-            () = sender.closed() => return,
-            // Cancel-safe: a timer.
-            () = tokio::time::sleep(std::time::Duration::from_millis(FOLLOW_POLL_MS)) => {}
-        }
-        match follow.poll() {
-            Ok(new) => lines = new,
-            Err(_) => return,
-        }
-    }
-}
-
-fn ndjson(lines: &[LogLine]) -> String {
-    let mut text = String::new();
-    for line in lines {
-        text.push_str(&serde_json::to_string(line).expect("a log line holds only strings and numbers"));
-        text.push('\n');
-    }
-    text
-}
-
-/// A body that ends when its sender is gone.
-struct Chunks(tokio::sync::mpsc::Receiver<String>);
-
-impl hyper::body::Body for Chunks {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
-        self.0.poll_recv(cx).map(|chunk| chunk.map(|text| Ok(hyper::body::Frame::data(Bytes::from(text)))))
-    }
-}
-
-async fn unknown() -> Response {
-    error(StatusCode::NOT_FOUND, "there is no such path; known are /v1/status and /v1/logs/NAME")
 }

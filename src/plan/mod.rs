@@ -15,6 +15,7 @@ pub mod json;
 mod laws;
 mod moved;
 mod order;
+mod pause;
 mod related;
 pub mod revert;
 mod rows;
@@ -131,6 +132,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
             released.insert(place);
         }
     }
+    pause::apply(actions.values_mut(), &input.observed.paused);
     let set = guard::Set { installed: input.observed.installed.len(), recent: input.recent };
     let guards = guard::apply(actions.values_mut(), &set, absence.as_ref(), input.approvals);
     let graph = Graph::new(&rows);
@@ -140,6 +142,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     if absence.is_none() {
         released.extend(gone(&rows, &actions));
     }
+    released.retain(|place| input.observed.paused.holds(rows.at(*place).name).is_none());
     let order = order::sort(&rows, &graph, &actions);
     Plan {
         generation: input.observed.generation,

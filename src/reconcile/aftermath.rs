@@ -92,6 +92,11 @@ impl Aftermath {
         next.map(|wait| wait.max(SHORTEST_WAIT))
     }
 
+    /// Makes every install that waits for another attempt due now.
+    pub(super) fn try_now(&mut self) {
+        self.deferred.values_mut().for_each(|deferred| deferred.retries.reset());
+    }
+
     /// Puts a version under watch.
     pub(super) fn watch(&mut self, name: InstallationName, probation: Probation) {
         self.probations.insert(name, probation);
@@ -135,6 +140,9 @@ impl Reconciler {
         let mut holds = Holds::default();
         let mut actions = Vec::new();
         for (name, probation) in &self.aftermath.probations {
+            if self.committed.paused.holds(name).is_some() {
+                continue;
+            }
             let committed = self.committed.records.get(name);
             if committed.is_none_or(|c| c.target != probation.target || !c.record.spec.enabled) {
                 over.push(name.clone());

@@ -5,6 +5,7 @@
 
 mod aftermath;
 pub mod apply;
+mod asked;
 mod carry;
 pub mod notice;
 pub mod observe;
@@ -24,6 +25,7 @@ mod told;
 
 use std::sync::Arc;
 
+pub use asked::{Lifted, PauseError};
 pub use pass::{Parts, Pass, Reconciler, unix_now_s, why_not};
 
 /// Where notices go. Called from the loop's thread; must not block for long.

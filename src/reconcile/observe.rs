@@ -8,6 +8,7 @@ use crate::floors::Floors;
 use crate::generation::Generation;
 use crate::name::InstallationName;
 use crate::observed::{Installed, Observed, Phase};
+use crate::paused::Paused;
 use crate::record::Record;
 use crate::state::Snapshot;
 
@@ -29,6 +30,8 @@ pub struct Committed {
     pub digest: Option<Digest>,
     /// The number that the next generation gets.
     pub next_number: u64,
+    /// What an operator paused.
+    pub paused: Paused,
     /// The sequences accepted so far.
     pub floors: Floors,
     /// The record of every entry that has an intact one.
@@ -47,6 +50,7 @@ impl From<Snapshot> for Committed {
             digest: snapshot.digest,
             next_number: snapshot.next_number,
             floors: snapshot.floors,
+            paused: snapshot.paused,
         }
     }
 }
@@ -76,6 +80,7 @@ impl Committed {
             generation_digest: self.digest.filter(|_| self.generation.number > 0),
             installed: installed.collect(),
             held: self.generation.holds.clone(),
+            paused: self.paused.clone(),
         }
     }
 

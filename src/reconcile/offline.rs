@@ -71,6 +71,7 @@ pub fn status(home: &Home) -> anyhow::Result<HostStatus> {
         state: if targeted.record.spec.enabled { ComponentState::Down } else { ComponentState::Stopped },
         installed: Some(installed(targeted)),
         actor: None,
+        paused: committed.paused.names.get(name).cloned(),
         held: None,
     });
     Ok(HostStatus {
@@ -80,6 +81,7 @@ pub fn status(home: &Home) -> anyhow::Result<HostStatus> {
         trust: None,
         generation: committed.generation.number,
         last_pass: None,
+        paused: committed.paused.all.clone(),
         components: components.collect(),
         problems: Vec::new(),
     })

@@ -75,9 +75,9 @@ pub struct Reconciler {
     /// When what is not kept was removed last, since the host started.
     pub(super) collected_at: Duration,
     started: Instant,
-    reader: Reader,
+    pub(super) reader: Reader,
     trust_shown: String,
-    sources: Retries,
+    pub(super) sources: Retries,
     told: Told,
     passes: u64,
 }
@@ -98,6 +98,14 @@ pub struct Pass {
     pub waiting: BTreeMap<InstallationName, (Refusal, Duration)>,
     /// What concerns no single name.
     pub problems: Vec<Refusal>,
+}
+
+/// What a look at everything found.
+struct Looked {
+    plan: Plan,
+    problems: Vec<Refusal>,
+    waits_for_sources: Option<Duration>,
+    now: Duration,
 }
 
 impl Reconciler {
@@ -199,29 +207,12 @@ impl Reconciler {
         let begun = Instant::now();
         self.passes += 1;
         let number = self.committed.generation.number;
-        let mut problems = self.reload_trust();
+        let trust_problems = self.reload_trust();
         if self.parts.runs {
             self.judge_probations(begun)?;
         }
-        let now = self.now();
-        let hints = Hints { completed, times, now };
-        let current = self.committed.generation.number;
-        let (desired, problem) = self.reader.read(hints, current, || self.committed.last_good());
-        problems.extend(problem);
-        let objects = self.parts.store.objects();
-        let resolutions = self.resolver.resolve(desired, &self.policy, objects, unix_now_s());
-        let waits_for_sources = note_sources(&mut self.sources, resolutions, now);
-        let runs = self.parts.runs.then_some(&self.parts.actors);
-        let observed = self.committed.observe(|name| runs.map_or(Phase::NotRunning, |actors| phase(actors, name)));
-        let recent = recent_set(self.parts.store.reader(), &self.committed, desired, unix_now_s().unsigned_abs())?;
-        let plan = crate::plan::plan(&PlanInput {
-            desired,
-            resolutions,
-            observed: &observed,
-            recent,
-            floors: &self.committed.floors,
-            approvals: &BTreeSet::new(),
-        });
+        let Looked { plan, mut problems, waits_for_sources, now } = self.look(times, completed)?;
+        problems.splice(..0, trust_problems);
         let doable: BTreeSet<&InstallationName> = plan.effects().map(|action| &action.name).collect();
         self.aftermath.keep_only(|name| doable.contains(name));
         // A file that is new and still settles is not told yet: in a moment it is complete, or a problem.
@@ -256,6 +247,35 @@ impl Reconciler {
             waiting: self.aftermath.waiting(now),
             problems,
         })
+    }
+
+    /// What a pass would do now, without doing it.
+    pub fn plan_now(&mut self, times: FileTimes) -> anyhow::Result<Plan> {
+        self.reload_trust();
+        Ok(self.look(times, &mut BTreeSet::new)?.plan)
+    }
+
+    /// Reads, resolves, observes and plans; carries nothing out.
+    fn look(&mut self, times: FileTimes, completed: &mut dyn FnMut() -> BTreeSet<String>) -> anyhow::Result<Looked> {
+        let now = self.now();
+        let hints = Hints { completed, times, now };
+        let current = self.committed.generation.number;
+        let (desired, problem) = self.reader.read(hints, current, || self.committed.last_good());
+        let objects = self.parts.store.objects();
+        let resolutions = self.resolver.resolve(desired, &self.policy, objects, unix_now_s());
+        let waits_for_sources = note_sources(&mut self.sources, resolutions, now);
+        let runs = self.parts.runs.then_some(&self.parts.actors);
+        let observed = self.committed.observe(|name| runs.map_or(Phase::NotRunning, |actors| phase(actors, name)));
+        let recent = recent_set(self.parts.store.reader(), &self.committed, desired, unix_now_s().unsigned_abs())?;
+        let plan = crate::plan::plan(&PlanInput {
+            desired,
+            resolutions,
+            observed: &observed,
+            recent,
+            floors: &self.committed.floors,
+            approvals: &BTreeSet::new(),
+        });
+        Ok(Looked { plan, problems: problem.into_iter().collect(), waits_for_sources, now })
     }
 
     /// One pass over a directory that nobody watched: looks until its files have settled.

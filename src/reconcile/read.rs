@@ -92,6 +92,11 @@ impl Reader {
         (&self.state, None)
     }
 
+    /// The desired state as of the last look.
+    pub fn state(&self) -> &DesiredState {
+        &self.state
+    }
+
     /// When a file is still settling: how long until it is worth another look.
     pub fn look_again_after(&self) -> Option<Duration> {
         self.look_again_after

@@ -102,6 +102,12 @@ impl Resolver {
         self.cache.remove(name);
     }
 
+    /// Makes the next pass look at every source afresh, whatever is known of it.
+    pub fn forget_all(&mut self) {
+        self.cache.clear();
+        self.sources_changed = true;
+    }
+
     /// The directories of all sources, to be watched; none when they are those of the last time.
     pub fn changed_directories(&mut self) -> Option<BTreeSet<PathBuf>> {
         if !std::mem::take(&mut self.sources_changed) {

@@ -9,6 +9,7 @@ use crate::actor::{self, ActorPhase};
 use crate::engine::Engine;
 use crate::escape::escape;
 use crate::name::InstallationName;
+use crate::paused::Paused;
 use crate::plan::action::{Action, Kind};
 use crate::reconcile::observe::Targeted;
 use crate::reconcile::{Pass, Reconciler, offline, why_not};
@@ -40,6 +41,7 @@ struct Board {
     trust: String,
     watch: String,
     notes: BTreeMap<InstallationName, Note>,
+    paused: Paused,
     problems: Vec<Refusal>,
     last_pass: Option<(PassSummary, Instant)>,
 }
@@ -51,6 +53,7 @@ impl Shared {
             generation: committed.generation.number,
             records: committed.records.clone(),
             trust: reconciler.trust_shown().to_owned(),
+            paused: reconciler.paused().clone(),
             ..Board::default()
         };
         Self {
@@ -95,6 +98,11 @@ impl Shared {
         }
     }
 
+    /// Shows at once what is paused.
+    pub fn publish_paused(&self, paused: &Paused) {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner).paused.clone_from(paused);
+    }
+
     /// The status document of this moment.
     pub fn status(&self) -> HostStatus {
         let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,9 +114,15 @@ impl Shared {
                 state: ComponentState::Missing,
                 installed: None,
                 actor: None,
+                paused: None,
                 held: None,
             });
             component.held = Some(note.clone());
+        }
+        for (name, by) in &board.paused.names {
+            if let Some(component) = components.get_mut(name) {
+                component.paused = Some(by.clone());
+            }
         }
         let last_pass = board
             .last_pass
@@ -130,6 +144,7 @@ impl Shared {
             trust: Some(board.trust.clone()),
             generation: board.generation,
             last_pass,
+            paused: board.paused.all.clone(),
             components: components.into_values().collect(),
             problems: board.problems.clone(),
         }
@@ -151,6 +166,7 @@ impl Shared {
             state,
             installed: Some(offline::installed(targeted)),
             actor: status.map(|status| counters(&status)),
+            paused: None,
             held: None,
         }
     }
@@ -178,7 +194,7 @@ fn watch_text(mode: &WatchMode) -> String {
 }
 
 /// Why an action of a plan was not carried out.
-fn note(action: &Action) -> Option<(InstallationName, Note)> {
+pub(super) fn note(action: &Action) -> Option<(InstallationName, Note)> {
     if action.is_ready() {
         return None;
     }

@@ -5,6 +5,7 @@
 
 mod board;
 mod open;
+mod requests;
 mod telling;
 
 use std::path::PathBuf;
@@ -15,6 +16,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use crate::actor::{self, ActorChange, ActorEvent};
+use crate::control::peer::Asker;
+use crate::control::request::{self, Answer, Asked, Inlet, Request};
 use crate::control::server::{Server, Shown};
 use crate::home::{Home, HomeError};
 use crate::name::InstallationName;
@@ -28,6 +31,7 @@ use crate::watch::{Wake, Watcher};
 
 use board::Shared;
 use open::Mode;
+use requests::Turn;
 use telling::Convergence;
 
 /// Least time between two commits, in milliseconds.
@@ -105,6 +109,8 @@ pub struct Host {
     events: mpsc::Receiver<ActorEvent>,
     server: Server,
     shared: Arc<Shared>,
+    inlet: Inlet,
+    asked: mpsc::Receiver<Asked>,
     tell: Tell,
 }
 
@@ -120,12 +126,18 @@ struct Rounds {
 #[derive(Clone)]
 pub struct HostHandle {
     shared: Arc<Shared>,
+    inlet: Inlet,
 }
 
 impl HostHandle {
     /// What the host says of itself and of its components.
     pub fn status(&self) -> HostStatus {
         self.shared.status()
+    }
+
+    /// Asks the loop, in the name of this process's user.
+    pub async fn ask(&self, request: Request) -> Answer {
+        self.inlet.ask(request, Asker::of_uid(rustix::process::geteuid().as_raw())).await
     }
 
     /// Delivers one message and waits for the component's reply. Blocks.
@@ -150,43 +162,51 @@ impl Host {
         tell(&Notice::Info { text: telling::opening_line(config, &reconciler) });
         reconciler.start_committed();
         let shared = Arc::new(Shared::new(config, &reconciler));
+        let (inlet, asked) = request::channel();
         Ok(Self {
             rounds: Rounds { reconciler, watcher, wake, trust_directory },
             events: opened.events,
             server,
             shared,
+            inlet,
+            asked,
             tell,
         })
     }
 
     /// A handle that stays valid while the host runs.
     pub fn handle(&self) -> HostHandle {
-        HostHandle { shared: self.shared.clone() }
+        HostHandle { shared: self.shared.clone(), inlet: self.inlet.clone() }
     }
 
     /// Keeps the running set equal to the desired directory until `stop` becomes true, then drains and stops.
     pub async fn run(self, mut stop: watch::Receiver<bool>) -> anyhow::Result<StopReport> {
-        let Self { mut rounds, mut events, server, shared, tell } = self;
+        let Self { mut rounds, mut events, server, shared, inlet, mut asked, tell } = self;
         let status = shared.clone();
-        let shown = Shown { status: Arc::new(move || status.status()), logs: shared.logs.clone() };
+        let shown = Shown { status: Arc::new(move || status.status()), logs: shared.logs.clone(), inlet };
         let served = tokio::spawn(server.serve(shown, stop.clone()));
         tokio::spawn(give_up_on_stop(stop.clone(), rounds.reconciler.stopping().clone()));
         let mut convergence = Convergence::default();
-        let mut cause = "start".to_owned();
+        let mut turn = Turn::new("start");
         // Whoever gives up the other end wants no host any more.
         while !*stop.borrow() && stop.has_changed().is_ok() {
             let begun = Instant::now();
-            let (back, passed) = blocking(move || Ok::<_, anyhow::Error>(rounds.one(&cause))).await?;
+            let board = shared.clone();
+            let told = tell.clone();
+            let round = blocking(move || Ok::<_, anyhow::Error>(rounds.turn(turn, &board, &told))).await?;
+            let (back, passed) = round;
             rounds = back;
             let committed = match passed {
-                Ok(pass) => {
+                // Only questions were asked.
+                None => false,
+                Some(Ok(pass)) => {
                     convergence.tell(&pass, &rounds.reconciler, &tell);
                     rounds.wake.look_again_after(pass.look_again_in);
                     let committed = pass.committed;
                     shared.publish(pass, &rounds);
                     committed
                 }
-                Err(error) => {
+                Some(Err(error)) => {
                     let why = Refusal::new("pass-failed", format!("{error:#}"));
                     let why = why.hint("what runs goes on; the next pass tries again");
                     tell(&Notice::Problem { why: why.clone() });
@@ -204,7 +224,7 @@ impl Host {
                     _ = stop.wait_for(|stop| *stop) => break,
                 }
             }
-            cause = next_cause(&mut rounds.wake, &mut events, &mut stop, &tell).await;
+            turn = next_turn(&mut rounds.wake, &mut events, &mut asked, &mut stop, &tell).await;
         }
         let begun = Instant::now();
         let actors = shared.actors.clone();
@@ -246,16 +266,17 @@ async fn give_up_on_stop(mut stop: watch::Receiver<bool>, stopping: Arc<AtomicBo
     stopping.store(true, Ordering::Relaxed);
 }
 
-/// Waits for a reason to look: an event, the interval, an actor that ended, or the stop.
-async fn next_cause(
+/// Waits for a reason to look: an event, the interval, an actor that ended, a request, or the stop.
+async fn next_turn(
     wake: &mut Wake,
     events: &mut mpsc::Receiver<ActorEvent>,
+    asked: &mut mpsc::Receiver<Asked>,
     stop: &mut watch::Receiver<bool>,
     tell: &Tell,
-) -> String {
+) -> Turn {
     tokio::select! {
         // Cancel-safe: `Wake::next` keeps what it has seen until it returns.
-        cause = wake.next() => cause.to_string(),
+        cause = wake.next() => Turn::new(cause.to_string()),
         // Cancel-safe: a channel's `recv`. The sender lives as long as the actors do.
         Some(event) = events.recv() => {
             tell(&telling::notice(&event));
@@ -265,10 +286,12 @@ async fn next_cause(
                 ActorChange::Failed(_) => "failed",
                 ActorChange::Recovered => "recovered",
             };
-            format!("{} {what}", event.name)
+            Turn::new(format!("{} {what}", event.name))
         }
         // Cancel-safe: `watch` keeps the value.
-        _ = stop.wait_for(|stop| *stop) => "stop".to_owned(),
+        _ = stop.wait_for(|stop| *stop) => Turn::new("stop"),
+        // Cancel-safe: a channel's `recv`. The server keeps a sender as long as it serves.
+        Some(first) = asked.recv() => Turn::of(first, asked),
     }
 }
 

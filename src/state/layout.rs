@@ -79,6 +79,10 @@ impl Layout {
         self.root.join("floors")
     }
 
+    pub(crate) fn paused(&self) -> PathBuf {
+        self.root.join("paused")
+    }
+
     pub(crate) fn good(&self) -> PathBuf {
         self.root.join("good")
     }

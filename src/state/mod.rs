@@ -16,6 +16,7 @@ use crate::floors::Floors;
 use crate::generation::Generation;
 use crate::home::Home;
 use crate::name::InstallationName;
+use crate::paused::Paused;
 
 mod cache;
 mod collect;
@@ -28,6 +29,7 @@ mod lock;
 mod marker;
 mod object;
 mod open;
+mod pause;
 mod read;
 mod reader;
 mod reply;
@@ -155,6 +157,11 @@ impl Store {
     /// Notes that a generation runs well.
     pub fn mark_good(&self, number: u64) -> Reply<()> {
         self.ask(|answer| Command::MarkGood { number, answer })
+    }
+
+    /// Notes what is paused, durably.
+    pub fn set_paused(&self, paused: Paused) -> Reply<()> {
+        self.ask(|answer| Command::SetPaused { paused, answer })
     }
 
     /// Notes that components are about to start.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::error::StateError;
 use super::layout::Layout;
 use super::load::{self, Loaded, Recovered, load, read_chain, read_generation, read_records};
+use super::pause;
 use super::read::{ObjectBytes, read_object};
 use crate::digest::Digest;
 use crate::floors::Floors;
@@ -15,6 +16,7 @@ use crate::generation::{Decoded, Generation};
 use crate::home::Home;
 use crate::manifest::MAX_WASM_BYTES;
 use crate::name::InstallationName;
+use crate::paused::Paused;
 use crate::record::Record;
 
 /// Most generations that are walked back to find the set of an earlier time.
@@ -45,6 +47,8 @@ pub struct Snapshot {
     pub floors: Floors,
     /// The last generation that ran well.
     pub last_good: Option<u64>,
+    /// What an operator paused.
+    pub paused: Paused,
     /// The current generation was damaged, and an older one was taken.
     pub recovered: Option<Recovered>,
 }
@@ -82,6 +86,7 @@ impl Snapshot {
             damaged: records.damaged,
             floors: loaded.floors.floors,
             last_good: loaded.last_good,
+            paused: pause::read_paused(layout)?,
             recovered: loaded.recovered,
         })
     }
@@ -199,6 +204,7 @@ fn empty() -> Snapshot {
         damaged: BTreeMap::new(),
         floors: Floors::default(),
         last_good: None,
+        paused: Paused::default(),
         recovered: None,
     }
 }

@@ -21,6 +21,7 @@ use super::reply::Answer;
 use crate::digest::Digest;
 use crate::floors::{Floors, FloorsFile};
 use crate::generation::{Decoded, Generation};
+use crate::paused::Paused;
 
 /// The name of the thread, by which fault tests find it.
 pub const WRITER_THREAD: &str = "state-writer";
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     Commit { generation: Box<Generation>, floors: Floors, answer: Answer<Committed> },
     /// Notes that a generation runs well.
     MarkGood { number: u64, answer: Answer<()> },
+    /// Notes what is paused.
+    SetPaused { paused: Paused, answer: Answer<()> },
     /// About markers of components that are starting.
     Marker(MarkerCommand),
     /// About compiled code.
@@ -71,6 +74,7 @@ impl HostWriter {
                 Command::Object(command) => self.objects.carry_out(&self.disk, command),
                 Command::Commit { generation, floors, answer } => answer.send(self.commit(*generation, floors)),
                 Command::MarkGood { number, answer } => answer.send(self.mark_good(number)),
+                Command::SetPaused { paused, answer } => answer.send(self.set_paused(&paused)),
                 Command::Marker(command) => self.change_markers(command),
                 Command::Cache(command) => self.cache.carry_out(&self.disk, command),
                 Command::Collect { keep, answer } => answer.send(self.collect(&keep)),

@@ -6,6 +6,7 @@ pub mod text;
 
 use serde::{Deserialize, Serialize};
 
+use crate::paused::PausedBy;
 use crate::resolution::Refusal;
 
 /// `$type` of [`HostStatus`].
@@ -13,6 +14,7 @@ pub const STATUS_TYPE: &str = "airssys-wasm/status/v1";
 
 /// What a host says of itself and of its components.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
 pub struct HostStatus {
     /// [`STATUS_TYPE`].
     #[serde(rename = "$type")]
@@ -27,6 +29,9 @@ pub struct HostStatus {
     pub generation: u64,
     /// The last pass.
     pub last_pass: Option<PassSummary>,
+    /// Who paused everything, when it is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<PausedBy>,
     /// All components, installed or wanted, in the order of their names.
     pub components: Vec<ComponentStatus>,
     /// What concerns no single component: files whose name is unknown, guards, the directory.
@@ -35,6 +40,7 @@ pub struct HostStatus {
 
 /// The running process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
 pub struct HostProcess {
     /// Version of this program.
     pub version: String,
@@ -54,6 +60,7 @@ pub struct HostProcess {
 
 /// What the last pass did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
 pub struct PassSummary {
     /// Passes since the host started.
     pub number: u64,
@@ -73,6 +80,7 @@ pub struct PassSummary {
 
 /// What an actor does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ComponentState {
     /// Takes and handles messages.
@@ -111,6 +119,7 @@ impl ComponentState {
 
 /// One component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
 pub struct ComponentStatus {
     /// The operator's name.
     pub name: String,
@@ -120,12 +129,16 @@ pub struct ComponentStatus {
     pub installed: Option<InstalledStatus>,
     /// The actor's counters; absent when it does not exist.
     pub actor: Option<ActorCounters>,
+    /// Who paused this component by itself, when it is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<PausedBy>,
     /// Why the newest wish is not carried out: a held or blocked target.
     pub held: Option<Note>,
 }
 
 /// Why something is held or blocked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
 pub struct Note {
     /// `hold` or `blocked`.
     pub kind: String,
@@ -138,6 +151,7 @@ pub struct Note {
 
 /// The installed artifact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
 pub struct InstalledStatus {
     /// The publisher's name.
     pub package: String,
@@ -161,6 +175,7 @@ pub struct InstalledStatus {
 
 /// Counters of one actor since the host started.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
 pub struct ActorCounters {
     /// How long the actor has been in its state, in milliseconds.
     pub since_ms: u64,

@@ -45,7 +45,11 @@ fn row(component: &ComponentStatus) -> [String; 7] {
         installed.map_or_else(dash, |i| i.version.clone()),
         actor.map_or_else(dash, |a| a.handled.to_string()),
         actor.map_or_else(dash, |a| a.restarts.to_string()),
-        component.held.as_ref().map_or_else(String::new, |note| format!("{}: {}", note.kind, note.why.code)),
+        match (&component.held, &component.paused) {
+            (Some(note), _) => format!("{}: {}", note.kind, note.why.code),
+            (None, Some(_)) => "paused".to_owned(),
+            (None, None) => String::new(),
+        },
     ]
 }
 
@@ -83,6 +87,9 @@ fn host(text: &mut String, status: &HostStatus) {
         let _ = writeln!(text, "trust       {trust}");
     }
     let _ = writeln!(text, "generation  {}", status.generation);
+    if let Some(by) = &status.paused {
+        let _ = writeln!(text, "paused      everything, {by}; what runs goes on");
+    }
     if let Some(pass) = &status.last_pass {
         let ago = span(pass.ended_ms_ago);
         let is_clean = status.problems.is_empty() && status.components.iter().all(|component| component.held.is_none());
@@ -133,6 +140,9 @@ fn describe(text: &mut String, component: &ComponentStatus) {
         if let Some(error) = &actor.last_error {
             let _ = writeln!(text, "  last error  {error}");
         }
+    }
+    if let Some(by) = &component.paused {
+        let _ = writeln!(text, "  paused      {by}");
     }
     if let Some(note) = &component.held {
         held(text, note);

@@ -20,6 +20,7 @@ const PURE: &[&str] = &[
     "manifest",
     "name",
     "observed",
+    "paused",
     "permission",
     "plan",
     "quantity",

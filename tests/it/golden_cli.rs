@@ -8,7 +8,9 @@ use crate::components::{idle, refuses_in_init};
 use crate::harness::{PATIENCE, Release, World, desired_text, rename_into_place, stderr, stdout};
 use crate::run::example_world;
 
-const COMMANDS: [&str; 10] = ["run", "plan", "apply", "validate", "keygen", "sign", "verify", "list", "status", "logs"];
+const COMMANDS: [&str; 13] = [
+    "run", "plan", "apply", "validate", "keygen", "sign", "verify", "list", "status", "logs", "sync", "pause", "resume",
+];
 
 fn release<'a>(version: &'a str, sequence: u64, wasm: &'a [u8]) -> Release<'a> {
     Release { package: "test:idle", version, sequence, more: "", wasm }

@@ -3,6 +3,7 @@
 mod architecture;
 mod attacks;
 mod components;
+mod control;
 mod crash;
 mod dependencies;
 mod golden_cli;

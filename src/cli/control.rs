@@ -1,0 +1,120 @@
+//! `sync`, `pause`, `resume`: requests to the running host.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::Global;
+use super::exit::{Exit, Failure};
+use super::output;
+use crate::control::client::{AskError, Client};
+use crate::control::documents::{PassDocument, PausedDocument};
+use crate::runtime::socket_candidates;
+use crate::status::text::took;
+
+/// Options of `sync`.
+#[derive(Args)]
+pub struct SyncArgs {
+    /// End with 0 whatever is left to do
+    #[arg(long)]
+    exit_zero: bool,
+}
+
+/// Options of `pause` and `resume`.
+#[derive(Args)]
+pub struct PauseArgs {
+    /// The installation; without it everything
+    name: Option<String>,
+}
+
+/// Lets the host look at everything now, and says what came of it.
+pub(crate) fn sync(global: &Global, args: SyncArgs) -> Result<ExitCode, Failure> {
+    let pass = ask(global, async |client| client.sync().await)?;
+    output::print(global.output, &pass, || passed(&pass))?;
+    Ok(if args.exit_zero { ExitCode::SUCCESS } else { ExitCode::from(pass.exit_code) })
+}
+
+/// Holds every action on one installation, or all of them.
+pub(crate) fn pause(global: &Global, args: PauseArgs) -> Result<ExitCode, Failure> {
+    let name = args.name;
+    let paused = ask(global, async |client| client.pause(name.clone()).await)?;
+    output::print(global.output, &paused, || listed(&paused))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lifts what holds one installation back, or the pause of everything.
+pub(crate) fn resume(global: &Global, args: PauseArgs) -> Result<ExitCode, Failure> {
+    let name = args.name;
+    let paused = ask(global, async |client| client.resume(name.clone()).await)?;
+    output::print(global.output, &paused, || {
+        let lifted = match (paused.hold_lifted, paused.changed) {
+            (true, _) => "the held target is tried again\n",
+            (false, true) => "",
+            (false, false) => "nothing held it back\n",
+        };
+        lifted.to_owned() + &listed(&paused)
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks the running host of the home.
+pub(crate) fn ask<D>(global: &Global, question: impl AsyncFnOnce(Client) -> Result<D, AskError>) -> Result<D, Failure> {
+    let sockets = socket_candidates(&global.home()?).map_err(anyhow::Error::from)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(question(Client::new(sockets))).map_err(failure)
+}
+
+fn failure(error: AskError) -> Failure {
+    match error {
+        AskError::NoHost => Failure::new(Exit::Network, error).hint("`airssys-wasm run` starts one"),
+        AskError::Broken(_) => Failure::new(Exit::Network, error),
+        AskError::Refused(why) => {
+            let failure = Failure::message(Exit::General, format!("{} [{}]", why.message, why.code));
+            match why.hint {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
+        }
+    }
+}
+
+/// What a pass did, as text.
+pub(crate) fn passed(document: &PassDocument) -> String {
+    let mut text = String::new();
+    for done in &document.done {
+        let _ = writeln!(text, "done     {}  {}", done.name, done.kind);
+    }
+    for left in document.failed.iter().chain(&document.left) {
+        let location = left.note.location.as_deref().map_or_else(String::new, |location| format!("{location}: "));
+        let why = &left.note.why;
+        let _ = writeln!(text, "{:<8} {}  {location}{} [{}]", left.note.kind, left.name, why.message, why.code);
+        for line in why.hint.iter().flat_map(|hint| hint.lines()) {
+            let _ = writeln!(text, "         {line}");
+        }
+    }
+    for problem in &document.problems {
+        let _ = writeln!(text, "problem  {} [{}]", problem.message, problem.code);
+    }
+    let _ = writeln!(
+        text,
+        "looked at everything in {}: {} done, {} failed, {} held back; generation {}",
+        took(document.pass.took_us),
+        document.done.len(),
+        document.failed.len(),
+        document.left.len(),
+        document.generation
+    );
+    text
+}
+
+fn listed(document: &PausedDocument) -> String {
+    let mut text = String::new();
+    if let Some(by) = &document.all {
+        let _ = writeln!(text, "paused   everything, {by}");
+    }
+    for paused in &document.names {
+        let _ = writeln!(text, "paused   {}, {}", paused.name, paused.by);
+    }
+    if text.is_empty() { "nothing is paused\n".to_owned() } else { text }
+}

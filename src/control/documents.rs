@@ -1,0 +1,134 @@
+//! Owns the documents of the API that are not the status or the plan: what requests say and what they are answered.
+//!
+//! Plain data. Keys are snake_case and stay; new ones may come.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::paused::{Paused, PausedBy};
+use crate::resolution::Refusal;
+use crate::status::{Note, PassSummary};
+
+/// `$type` of [`ErrorDocument`].
+pub const ERROR_TYPE: &str = "airssys-wasm/error/v1";
+/// `$type` of [`PassDocument`].
+pub const PASS_TYPE: &str = "airssys-wasm/pass/v1";
+/// `$type` of [`PausedDocument`].
+pub const PAUSED_TYPE: &str = "airssys-wasm/paused/v1";
+
+/// An error as the API answers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ErrorDocument {
+    /// [`ERROR_TYPE`].
+    #[serde(rename = "$type")]
+    pub document: String,
+    /// Machine reason, kebab-case, from an open set.
+    pub code: String,
+    /// One sentence without a full stop, escaped.
+    pub message: String,
+    /// What to do next; may span lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl From<Refusal> for ErrorDocument {
+    fn from(Refusal { code, message, hint }: Refusal) -> Self {
+        Self { document: ERROR_TYPE.to_owned(), code, message, hint }
+    }
+}
+
+/// Body of requests that say nothing: `{}` or no body at all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EmptyBody {}
+
+/// Body of `/v1/pause` and `/v1/resume`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NameBody {
+    /// The installation; absent means everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// Body of `/v1/apply`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApplyBody {}
+
+/// What a pass did and what it left: the answer to `sync` and `apply`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PassDocument {
+    /// [`PASS_TYPE`].
+    #[serde(rename = "$type")]
+    pub document: String,
+    /// The pass.
+    pub pass: PassSummary,
+    /// The committed generation after it.
+    pub generation: u64,
+    /// Whether the pass committed it.
+    pub committed: bool,
+    /// What is left, as `plan` would say it: 0, 11 or 12; 1 when an action failed.
+    pub exit_code: u8,
+    /// What was carried out.
+    pub done: Vec<ActionWord>,
+    /// What failed; what ran before goes on.
+    pub failed: Vec<Left>,
+    /// What was not carried out: held, blocked, waiting for an approval.
+    pub left: Vec<Left>,
+    /// What concerns no single installation.
+    pub problems: Vec<Refusal>,
+}
+
+/// One action, in two words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ActionWord {
+    /// The installation.
+    pub name: String,
+    /// `install`, `update`, and so on.
+    pub kind: String,
+}
+
+/// One action that was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Left {
+    /// The installation.
+    pub name: String,
+    /// Why.
+    #[serde(flatten)]
+    pub note: Note,
+}
+
+/// What is paused now: the answer to `pause` and `resume`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PausedDocument {
+    /// [`PAUSED_TYPE`].
+    #[serde(rename = "$type")]
+    pub document: String,
+    /// Whether the request changed anything.
+    pub changed: bool,
+    /// Whether a resume lifted the hold of a target that failed or was rolled back.
+    pub hold_lifted: bool,
+    /// The pause of everything.
+    pub all: Option<PausedBy>,
+    /// Installations that are paused by themselves.
+    pub names: Vec<PausedName>,
+}
+
+/// One installation that is paused by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PausedName {
+    /// The installation.
+    pub name: String,
+    /// By whom.
+    #[serde(flatten)]
+    pub by: PausedBy,
+}
+
+impl PausedDocument {
+    /// What is paused.
+    pub fn of(paused: &Paused, changed: bool, hold_lifted: bool) -> Self {
+        let names = paused.names.iter().map(|(name, by)| PausedName { name: name.to_string(), by: by.clone() });
+        Self { document: PAUSED_TYPE.to_owned(), changed, hold_lifted, all: paused.all.clone(), names: names.collect() }
+    }
+}

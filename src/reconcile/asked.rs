@@ -1,0 +1,107 @@
+//! What an operator asks of a reconciler between two passes: pause, resume, look again.
+//!
+//! Each is durable before it is answered, and none of them carries out an action.
+
+use std::time::Instant;
+
+use crate::name::InstallationName;
+use crate::paused::{MAX_PAUSED, Paused, PausedBy};
+use crate::state::StateError;
+
+use super::apply::Holds;
+use super::pass::Reconciler;
+
+/// Why a pause or its end was not carried out. Nothing changed.
+#[derive(Debug, thiserror::Error)]
+pub enum PauseError {
+    /// Neither installed nor in a desired file.
+    #[error("there is no installation named {0}, and no desired file of that name")]
+    Unknown(InstallationName),
+    /// More than [`MAX_PAUSED`].
+    #[error("{MAX_PAUSED} installations are paused already; pause everything instead")]
+    TooMany,
+    /// It could not be written down.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The hold could not be taken out of the committed set.
+    #[error("{0:#}")]
+    Commit(anyhow::Error),
+}
+
+/// What a resume lifted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifted {
+    /// A pause.
+    pub pause: bool,
+    /// The hold of a target that failed or was rolled back.
+    pub hold: bool,
+}
+
+impl Reconciler {
+    /// From now on no action is carried out for one installation, or for any. What runs goes on.
+    pub fn pause(&mut self, name: Option<&InstallationName>, by: PausedBy) -> Result<(), PauseError> {
+        let mut paused = self.committed.paused.clone();
+        match name {
+            // Who paused first stays known.
+            None => drop(paused.all.get_or_insert(by)),
+            Some(name) => {
+                self.check_known(name)?;
+                if paused.names.len() >= MAX_PAUSED && !paused.names.contains_key(name) {
+                    return Err(PauseError::TooMany);
+                }
+                paused.names.entry(name.clone()).or_insert(by);
+            }
+        }
+        self.set_paused(paused)
+    }
+
+    /// Lifts what holds one installation back (its pause, and the hold of a target that failed or was
+    /// rolled back), or the pause of everything.
+    pub fn resume(&mut self, name: Option<&InstallationName>) -> Result<Lifted, PauseError> {
+        let mut paused = self.committed.paused.clone();
+        let Some(name) = name else {
+            let lifted = Lifted { pause: paused.all.take().is_some(), hold: false };
+            self.set_paused(paused)?;
+            return Ok(lifted);
+        };
+        let lifted = Lifted {
+            pause: paused.names.remove(name).is_some(),
+            hold: self.committed.generation.holds.contains_key(name),
+        };
+        if lifted == (Lifted { pause: false, hold: false }) {
+            self.check_known(name)?;
+        }
+        self.set_paused(paused)?;
+        if lifted.hold {
+            let holds = Holds { drop: vec![name.clone()], ..Holds::default() };
+            self.carry_out(&[], holds, Instant::now()).map_err(PauseError::Commit)?;
+        }
+        Ok(lifted)
+    }
+
+    /// What is paused.
+    pub fn paused(&self) -> &Paused {
+        &self.committed.paused
+    }
+
+    /// Makes the next pass look at every source afresh, and try at once what waits for another attempt.
+    pub fn look_at_everything(&mut self) {
+        self.resolver.forget_all();
+        self.sources.reset();
+        self.aftermath.try_now();
+    }
+
+    fn check_known(&self, name: &InstallationName) -> Result<(), PauseError> {
+        let is_known =
+            self.committed.generation.entries.contains_key(name) || self.reader.state().entries.contains_key(name);
+        if is_known { Ok(()) } else { Err(PauseError::Unknown(name.clone())) }
+    }
+
+    fn set_paused(&mut self, paused: Paused) -> Result<(), PauseError> {
+        if paused != self.committed.paused {
+            self.parts.store.set_paused(paused.clone()).wait()?;
+            self.committed.paused = paused;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,176 @@
+//! Carries out what was asked of the loop, between two passes and on its blocking thread.
+//!
+//! What changes something is durable before it is answered; what waits for a pass is answered after it.
+
+use tokio::sync::mpsc;
+
+use crate::control::MAX_WAITING_REQUESTS;
+use crate::control::documents::{ActionWord, Left, PASS_TYPE, PassDocument, PausedDocument};
+use crate::control::request::{Asked, Because, Refused, Request};
+use crate::name::InstallationName;
+use crate::paused::PausedBy;
+use crate::reconcile::notice::Notice;
+use crate::reconcile::{Lifted, Pass, PauseError, Tell, unix_now_s};
+use crate::resolution::Refusal;
+
+use super::Rounds;
+use super::board::{Shared, note};
+
+/// What the loop does next: why, and what was asked.
+pub(super) struct Turn {
+    cause: String,
+    asked: Vec<Asked>,
+}
+
+impl Turn {
+    /// A pass that nobody asked for.
+    pub fn new(cause: impl Into<String>) -> Self {
+        Self { cause: cause.into(), asked: Vec::new() }
+    }
+
+    /// What was asked, and everything that waits behind it: one pass answers them all.
+    pub fn of(first: Asked, waiting: &mut mpsc::Receiver<Asked>) -> Self {
+        let cause = format!("{}, asked by {}", first.request.word(), first.asker.user);
+        let mut asked = vec![first];
+        while asked.len() < MAX_WAITING_REQUESTS
+            && let Ok(next) = waiting.try_recv()
+        {
+            asked.push(next);
+        }
+        Self { cause, asked }
+    }
+}
+
+impl Rounds {
+    /// Carries out what was asked, then one pass; no pass when there were only questions.
+    pub fn turn(mut self, turn: Turn, board: &Shared, tell: &Tell) -> (Self, Option<anyhow::Result<Pass>>) {
+        let Turn { cause, asked } = turn;
+        let mut looks = asked.is_empty();
+        let mut waiting = Vec::new();
+        for asked in asked.into_iter().filter(|asked| !asked.is_given_up()) {
+            match &asked.request {
+                Request::Plan => {
+                    let plan = self.reconciler.plan_now(self.watcher.file_times());
+                    let plan = plan.map_err(|error| failed(&error));
+                    asked.answer(plan.as_ref().map(|plan| plan.document()).map_err(Clone::clone));
+                    continue;
+                }
+                Request::Pause(name) => {
+                    let name = name.clone();
+                    self.pause(asked, name.as_ref(), board, tell);
+                }
+                Request::Resume(name) => {
+                    let name = name.clone();
+                    self.resume(asked, name.as_ref(), board, tell);
+                }
+                Request::Sync => {
+                    self.reconciler.look_at_everything();
+                    waiting.push(asked);
+                }
+                Request::Apply(_) => waiting.push(asked),
+            }
+            looks = true;
+        }
+        if !looks {
+            return (self, None);
+        }
+        let (back, passed) = self.one(&cause);
+        for asked in waiting {
+            asked.answer(match &passed {
+                Ok(pass) => Ok(report(pass, back.reconciler.committed().generation.number)),
+                Err(error) => Err(failed(error)),
+            });
+        }
+        (back, Some(passed))
+    }
+
+    fn pause(&mut self, asked: Asked, name: Option<&InstallationName>, board: &Shared, tell: &Tell) {
+        let by = PausedBy::new(&asked.asker.user, unix_now_s().unsigned_abs());
+        let before = self.reconciler.paused().clone();
+        let done = self.reconciler.pause(name, by).map_err(refused);
+        let changed = before != *self.reconciler.paused();
+        if changed {
+            board.publish_paused(self.reconciler.paused());
+            let what = name.map_or_else(|| "everything".to_owned(), ToString::to_string);
+            let text = format!("{what} paused by {}; what runs goes on", asked.asker.user);
+            tell(&Notice::Info { text });
+        }
+        asked.answer(done.map(|()| PausedDocument::of(self.reconciler.paused(), changed, false)));
+    }
+
+    fn resume(&mut self, asked: Asked, name: Option<&InstallationName>, board: &Shared, tell: &Tell) {
+        let done = self.reconciler.resume(name).map_err(refused);
+        board.publish_paused(self.reconciler.paused());
+        if let Ok(Lifted { pause, hold }) = done
+            && (pause || hold)
+        {
+            let what = name.map_or_else(|| "everything".to_owned(), ToString::to_string);
+            tell(&Notice::Info { text: format!("{what} resumed by {}", asked.asker.user) });
+        }
+        let paused = self.reconciler.paused();
+        asked.answer(done.map(|Lifted { pause, hold }| PausedDocument::of(paused, pause || hold, hold)));
+    }
+}
+
+/// What a pass did, for whoever asked for it.
+fn report(pass: &Pass, generation: u64) -> PassDocument {
+    let failed: Vec<Left> = pass
+        .failed
+        .iter()
+        .map(|failed| Left {
+            name: failed.action.name.to_string(),
+            note: crate::status::Note {
+                kind: "failed".to_owned(),
+                location: Some(failed.action.location.to_string()),
+                why: failed.why.clone(),
+            },
+        })
+        .collect();
+    let left = pass.plan.actions.iter().filter_map(note).map(|(name, note)| Left { name: name.to_string(), note });
+    let is_done = |name: &str| !failed.iter().any(|failed| failed.name == name);
+    let done =
+        pass.plan.effects().filter(|action| is_done(action.name.as_str()) && !pass.waiting.contains_key(&action.name));
+    let done: Vec<ActionWord> = done
+        .map(|action| ActionWord { name: action.name.to_string(), kind: action.kind.as_str().to_owned() })
+        .collect();
+    let exit_code = match pass.plan.exit_code() {
+        _ if !failed.is_empty() => 1,
+        10 => 0,
+        left => left,
+    };
+    PassDocument {
+        document: PASS_TYPE.to_owned(),
+        pass: pass.summary.clone(),
+        generation,
+        committed: pass.committed,
+        exit_code,
+        done,
+        failed,
+        left: left.collect(),
+        problems: pass.problems.clone(),
+    }
+}
+
+fn failed(error: &anyhow::Error) -> Refused {
+    let why = Refusal::new("pass-failed", format!("{error:#}"));
+    Refused::new(Because::Failed, why.hint("what runs goes on; the next pass tries again"))
+}
+
+fn refused(error: PauseError) -> Refused {
+    let (because, code, hint) = match &error {
+        PauseError::Unknown(_) => {
+            (Because::NotFound, "no-such-installation", Some("`airssys-wasm list` shows the names"))
+        }
+        PauseError::TooMany => (Because::Conflict, "too-many-paused", None),
+        PauseError::State(error) => (Because::Failed, "not-written", error.hint()),
+        PauseError::Commit(_) => (Because::Failed, "not-committed", None),
+    };
+    let why = Refusal::new(code, error.to_string());
+    Refused::new(
+        because,
+        match hint {
+            Some(hint) => why.hint(hint),
+            None => why,
+        },
+    )
+}

@@ -1,0 +1,240 @@
+//! The control socket of the real binary: requests to the loop, and clients that mean harm.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use crate::components::idle;
+use crate::harness::{PATIENCE, Release, RunningHost, World, stderr, stdout};
+
+fn release<'a>(version: &'a str, sequence: u64, wasm: &'a [u8]) -> Release<'a> {
+    Release { package: "test:idle", version, sequence, more: "", wasm }
+}
+
+/// A running host with `one` installed.
+fn world_with_one() -> (World, RunningHost) {
+    let world = World::new();
+    world.publish("idle", &release("1.0.0", 1, &idle("1")));
+    world.desire("one", "test:idle", "idle", "");
+    let mut host = world.run();
+    host.wait_for(&["converged: 1 of 1"]);
+    (world, host)
+}
+
+fn connect(world: &World) -> UnixStream {
+    let stream = UnixStream::connect(world.home().join("run/host.sock")).expect("the host listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("set");
+    stream
+}
+
+/// Sends bytes as they are and reads until the host closes.
+fn raw(world: &World, bytes: &[u8]) -> String {
+    let mut stream = connect(world);
+    // A host that refuses early may close before everything is sent.
+    let _ = stream.write_all(bytes);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn post(world: &World, path: &str, body: &str) -> (u16, serde_json::Value) {
+    let length = body.len();
+    parse(&raw(
+        world,
+        format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")
+            .as_bytes(),
+    ))
+}
+
+fn get(world: &World, path: &str) -> (u16, serde_json::Value) {
+    parse(&raw(world, format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()))
+}
+
+#[track_caller]
+fn parse(answer: &str) -> (u16, serde_json::Value) {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer:?}"));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    (status, serde_json::from_str(body).unwrap_or_else(|error| panic!("{error} in {answer:?}")))
+}
+
+#[track_caller]
+fn ok(output: &std::process::Output) -> String {
+    assert!(output.status.success(), "{}{}", stdout(output), stderr(output));
+    stdout(output)
+}
+
+#[test]
+fn a_paused_component_stays_as_it_is_over_a_restart_until_it_is_resumed() {
+    let (world, mut host) = world_with_one();
+    let told = ok(&world.output(&["pause", "one"]));
+    assert!(told.starts_with("paused   one, by "), "{told}");
+    host.wait_for(&["one paused by"]);
+    world.publish("idle", &release("1.1.0", 2, &idle("2")));
+    // Seen, and not carried out: `sync` returns after a pass that looked at the new release.
+    let left = world.output(&["sync"]);
+    assert_eq!(left.status.code(), Some(12), "{}", stdout(&left));
+    assert!(stdout(&left).contains("`airssys-wasm resume one` lifts it"), "{}", stdout(&left));
+    assert_eq!(world.committed()["one"], "1.0.0");
+    let plan = world.on_desired("plan", &[]);
+    assert_eq!(plan.status.code(), Some(12), "{}", stdout(&plan));
+    assert!(stdout(&plan).contains("one is paused by"), "{}", stdout(&plan));
+    assert!(host.stop().success());
+    let status = stdout(&world.output(&["status"]));
+    assert!(status.contains("  paused      by "), "{status}");
+
+    let mut host = world.run();
+    host.wait_for(&["one", "held", "paused"]);
+    assert_eq!(world.committed()["one"], "1.0.0");
+    ok(&world.output(&["resume", "one"]));
+    host.wait_for(&["one", "updated", "1.0.0 -> 1.1.0"]);
+    assert!(!world.home().join("state/paused").exists());
+    assert!(host.stop().success());
+}
+
+#[test]
+fn while_everything_is_paused_nothing_is_installed_updated_or_removed_and_what_runs_goes_on() {
+    let (world, mut host) = world_with_one();
+    ok(&world.output(&["pause"]));
+    world.desire("two", "test:idle", "idle", "");
+    std::fs::remove_file(world.desired().join("one.toml")).expect("removed");
+    let left = world.output(&["sync"]);
+    assert_eq!(left.status.code(), Some(12));
+    assert_eq!(world.committed().into_keys().collect::<Vec<_>>(), ["one"]);
+    let status = world.status();
+    assert!(status["paused"]["by"].is_string(), "{status:#}");
+    assert_eq!(status["components"][0]["state"], "running", "{status:#}");
+    ok(&world.output(&["resume"]));
+    host.wait_for(&["two", "installed"]);
+    host.wait_for(&["one", "uninstalled"]);
+    assert!(host.stop().success());
+}
+
+#[test]
+fn a_damaged_pause_file_pauses_everything_and_resume_writes_it_anew() {
+    let (world, host) = world_with_one();
+    ok(&world.output(&["pause", "one"]));
+    assert!(host.stop().success());
+    std::fs::write(world.home().join("state/paused"), "airssys-paused 1\ngarbage").expect("written");
+    let mut host = world.run();
+    host.wait_for(&["converged: 1 of 1"]);
+    world.desire("two", "test:idle", "idle", "");
+    host.wait_for(&["two", "held", "everything is paused"]);
+    ok(&world.output(&["resume"]));
+    host.wait_for(&["two", "installed"]);
+    assert!(host.stop().success());
+}
+
+#[test]
+fn names_that_there_are_not_and_hosts_that_there_are_not_are_refused_by_name() {
+    let (world, host) = world_with_one();
+    for command in ["pause", "resume"] {
+        let output = world.output(&[command, "nobody"]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains("there is no installation named nobody"), "{}", stderr(&output));
+        let output = world.output(&[command, "../x"]);
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    }
+    assert!(host.stop().success());
+    for command in [&["sync"][..], &["pause"], &["resume", "one"]] {
+        let output = world.output(command);
+        assert_eq!(output.status.code(), Some(4));
+        assert!(stderr(&output).contains("no host is running"), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn sync_looks_at_a_source_that_no_event_told_of_and_says_what_it_did() {
+    let (world, host) = world_with_one();
+    world.publish("idle", &release("1.1.0", 2, &idle("2")));
+    let pass = world.output(&["sync", "--output", "json"]);
+    let pass: serde_json::Value = serde_json::from_str(&ok(&pass)).expect("JSON");
+    assert_eq!(pass["$type"], "airssys-wasm/pass/v1", "{pass:#}");
+    assert_eq!(pass["exit_code"], 0, "{pass:#}");
+    assert_eq!(world.committed()["one"], "1.1.0");
+    let (status, plan) = post(&world, "/v1/plan", "");
+    assert_eq!((status, &plan["$type"], &plan["exit_code"]), (200, &"airssys-wasm/plan/v1".into(), &0.into()));
+    let (status, pass) = post(&world, "/v1/apply", "{}");
+    assert_eq!((status, &pass["exit_code"]), (200, &0.into()), "{pass:#}");
+    assert!(host.stop().success());
+}
+
+#[test]
+fn hostile_requests_get_a_typed_error_and_the_host_goes_on() {
+    let (world, host) = world_with_one();
+    let large = format!("{{\"name\":\"{}\"}}", "x".repeat(70_000));
+    let cases = [
+        (post(&world, "/v1/pause", &large), 413, "body-too-large"),
+        (post(&world, "/v1/pause", "{\"name\":"), 400, "malformed-body"),
+        (post(&world, "/v1/pause", "{\"nme\":\"one\"}"), 400, "malformed-body"),
+        (post(&world, "/v1/pause", "[]"), 400, "malformed-body"),
+        (post(&world, "/v1/pause", "{\"name\":\"../../x\"}"), 400, "no-name"),
+        (post(&world, "/v1/pause", "{\"name\":\"nobody\"}"), 404, "no-such-installation"),
+        (post(&world, "/v1/sync", "{\"now\":true}"), 400, "malformed-body"),
+        (post(&world, "/v2/sync", ""), 404, "unknown-path"),
+        (get(&world, "/"), 404, "unknown-path"),
+        (get(&world, "/v1/sync"), 405, "wrong-method"),
+        (post(&world, "/v1/status", ""), 405, "wrong-method"),
+        (get(&world, "/v1/logs/..%2f..%2fx"), 400, "no-name"),
+    ];
+    for ((status, body), wanted, code) in cases {
+        assert_eq!((status, &body["code"]), (wanted, &code.into()), "{body:#}");
+        assert_eq!(body["$type"], "airssys-wasm/error/v1");
+        assert!(body["message"].is_string());
+    }
+    for garbage in [&b"\x16\x03\x01\x00garbage\r\n\r\n"[..], b"GET\r\n\r\n", &[b'x'; 1 << 20]] {
+        raw(&world, garbage);
+    }
+    assert!(world.output(&["status"]).status.success());
+    assert!(host.stop().success());
+}
+
+#[test]
+fn clients_that_send_nothing_hold_up_neither_the_loop_nor_other_clients() {
+    let (world, mut host) = world_with_one();
+    // Silent, half a head, half a body: each keeps a connection open and nothing else.
+    let half_body = b"POST /v1/pause HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{\"na";
+    let slow: Vec<UnixStream> = [&b""[..], b"GET /v1/st", half_body]
+        .into_iter()
+        .cycle()
+        .take(30)
+        .map(|bytes| {
+            let mut stream = connect(&world);
+            stream.write_all(bytes).expect("sent");
+            stream
+        })
+        .collect();
+    assert!(world.output(&["status"]).status.success());
+    world.desire("two", "test:idle", "idle", "");
+    host.wait_for(&["two", "installed"]);
+    ok(&world.output(&["sync"]));
+    // The host gives each of them up in time, the half body with a typed error.
+    let begun = Instant::now();
+    let mut errors = 0;
+    for mut stream in slow {
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        errors += usize::from(String::from_utf8_lossy(&answer).contains("body-too-slow"));
+    }
+    assert_eq!(errors, 10);
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    assert!(host.stop().success());
+}
+
+#[test]
+fn two_clients_at_once_are_both_answered_and_one_pass_may_answer_both() {
+    let (world, host) = world_with_one();
+    let answers: Vec<serde_json::Value> = std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..20).map(|_| scope.spawn(|| post(&world, "/v1/sync", "{}"))).collect();
+        asked
+            .into_iter()
+            .map(|asked| asked.join().expect("answered"))
+            .map(|(status, pass)| {
+                assert_eq!(status, 200, "{pass:#}");
+                pass["pass"]["number"].clone()
+            })
+            .collect()
+    });
+    assert_eq!(answers.len(), 20);
+    assert!(answers.iter().all(serde_json::Value::is_u64));
+    assert!(host.stop().success());
+}
