@@ -17,6 +17,8 @@ const MAX_EXCERPT_CHARS: usize = 160;
 const TAB: &str = "    ";
 /// Stands for what was cut off a line.
 const CUT: &str = "…";
+/// Stands for a line that is not shown.
+const UNSEEN: &str = "(not shown: it may hold a secret)";
 
 /// One problem in one file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +64,16 @@ impl Diagnostic {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Leaves the place and drops the line: it may hold a secret.
+    #[must_use]
+    pub fn without_excerpt(mut self) -> Self {
+        if let Some(place) = &mut self.place {
+            *place =
+                Place { excerpt: UNSEEN.to_owned(), caret_start: 0, caret_width: to_u32(UNSEEN.width()), ..*place };
+        }
         self
     }
 

@@ -86,6 +86,14 @@ impl<'t> Report<'t> {
         }
     }
 
+    /// Records a problem at `span` without showing what stands there: it may be a secret, and what is told of a file
+    /// goes to logs, status and terminals.
+    pub fn error_unseen(&mut self, span: Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
+        let unseen =
+            |file: &str, text: &str| Diagnostic::at(file, text, span.clone(), message).hint(hint).without_excerpt();
+        self.keep(unseen);
+    }
+
     pub(super) fn keep_with_hint(&mut self, span: Range<usize>, message: String, hint: Option<String>) {
         self.push(span, message, hint);
     }

@@ -12,7 +12,7 @@ use toml::de::DeValue;
 
 use crate::desired::spec::Source;
 use crate::document::{Report, Table, Value, shown};
-use crate::remote_url::RemoteUrl;
+use crate::remote_url::{RemoteUrl, UrlError};
 
 /// Longest path of a source, in bytes.
 pub const MAX_SOURCE_PATH_BYTES: usize = 4_095;
@@ -78,7 +78,16 @@ fn read_url<'t>(
         table.report_missing("url", Some(format!("add: url = \"{example}\"")), report);
         return None;
     };
-    Some((value.parsed(report)?, value.span.clone()))
+    let text = value.string(report)?;
+    match text.parse::<RemoteUrl>() {
+        Ok(url) => Some((url, value.span.clone())),
+        Err(error) if text.contains(['@', '?', '#']) && !matches!(error, UrlError::ScpForm(_)) => {
+            let message = format!("`{}` can't be named: {error}", shown(&value.path));
+            report.error_unseen(value.span, message, format!("for instance \"{example}\""));
+            None
+        }
+        Err(_) => value.parsed(report).zip(Some(value.span.clone())),
+    }
 }
 
 /// Of `"""a""""`, which is `a"`, the part without the last character is another valid text: half a file must not
