@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::Global;
 use super::exit::{Exit, Failure};
+use super::global::installation;
 use super::output;
 use crate::control::client::{AskError, Client};
 use crate::control::documents::{PassDocument, PausedDocument};
@@ -37,7 +38,7 @@ pub(crate) fn sync(global: &Global, args: SyncArgs) -> Result<ExitCode, Failure>
 
 /// Holds every action on one installation, or all of them.
 pub(crate) fn pause(global: &Global, args: PauseArgs) -> Result<ExitCode, Failure> {
-    let name = args.name;
+    let name = args.name.as_deref().map(installation).transpose()?.map(|name| name.to_string());
     let paused = ask(global, async |client| client.pause(name.clone()).await)?;
     output::print(global.output, &paused, || listed(&paused))?;
     Ok(ExitCode::SUCCESS)
@@ -45,7 +46,7 @@ pub(crate) fn pause(global: &Global, args: PauseArgs) -> Result<ExitCode, Failur
 
 /// Lifts what holds one installation back, or the pause of everything.
 pub(crate) fn resume(global: &Global, args: PauseArgs) -> Result<ExitCode, Failure> {
-    let name = args.name;
+    let name = args.name.as_deref().map(installation).transpose()?.map(|name| name.to_string());
     let paused = ask(global, async |client| client.resume(name.clone()).await)?;
     output::print(global.output, &paused, || {
         let lifted = match (paused.hold_lifted, paused.changed) {
@@ -60,12 +61,21 @@ pub(crate) fn resume(global: &Global, args: PauseArgs) -> Result<ExitCode, Failu
 
 /// Asks the running host of the home.
 pub(crate) fn ask<D>(global: &Global, question: impl AsyncFnOnce(Client) -> Result<D, AskError>) -> Result<D, Failure> {
-    let sockets = socket_candidates(&global.home()?).map_err(anyhow::Error::from)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(question(Client::new(sockets))).map_err(failure)
+    ask_raw(global, question)?.map_err(failure)
 }
 
-fn failure(error: AskError) -> Failure {
+/// The same, for those who make something else of a refusal.
+pub(crate) fn ask_raw<D>(
+    global: &Global,
+    question: impl AsyncFnOnce(Client) -> Result<D, AskError>,
+) -> Result<Result<D, AskError>, Failure> {
+    let sockets = socket_candidates(&global.home()?).map_err(anyhow::Error::from)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(question(Client::new(sockets))))
+}
+
+/// A refusal as a failure of the command.
+pub(crate) fn failure(error: AskError) -> Failure {
     match error {
         AskError::NoHost => Failure::new(Exit::Network, error).hint("`airssys-wasm run` starts one"),
         AskError::Broken(_) => Failure::new(Exit::Network, error),

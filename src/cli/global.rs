@@ -10,8 +10,15 @@ use super::exit::{Exit, Failure};
 use crate::config::{Config, MAX_CONFIG_BYTES};
 use crate::diagnostic::Diagnostic;
 use crate::home::Home;
+use crate::name::InstallationName;
 use crate::runtime::HostConfig;
 use crate::source::trust_file::TrustLocation;
+
+/// A name from the command line.
+pub(crate) fn installation(text: &str) -> Result<InstallationName, Failure> {
+    let wrong = |error| format!("{} is no installation's name: {error}", crate::escape::Escaped(text));
+    text.parse().map_err(|error: crate::name::ParseNameError| Failure::message(Exit::CommandLine, wrong(error)))
+}
 
 /// Where a host finds what it works with: options of `run` and `apply`.
 #[derive(Args)]

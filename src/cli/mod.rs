@@ -4,9 +4,11 @@
 //! `exit`; `plan` and `apply` have their own above 9.
 
 mod apply;
+mod call;
 mod control;
 mod exit;
 mod global;
+mod info;
 mod keygen;
 mod list;
 mod logs;
@@ -74,8 +76,12 @@ enum Command {
     List(list::ListArgs),
     /// Show the host and its components, or all about one
     Status(status::StatusArgs),
+    /// Show everything about one component: signers, permissions and who granted them, limits, counters
+    Info(info::InfoArgs),
     /// Show a component's log
     Logs(logs::LogsArgs),
+    /// Deliver one message to a component and print its reply
+    Call(call::CallArgs),
     /// Let the host look at everything now, and wait for the pass
     Sync(control::SyncArgs),
     /// Carry out nothing from now on, for one installation or at all; what runs goes on
@@ -103,6 +109,8 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::verify(&cli.global, args),
         Command::List(args) => list::list(&cli.global, args),
         Command::Status(args) => status::status(&cli.global, args),
+        Command::Info(args) => info::info(&cli.global, args),
+        Command::Call(args) => call::call(&cli.global, args),
         Command::Logs(args) => logs::logs(&cli.global, args),
         Command::Sync(args) => control::sync(&cli.global, args),
         Command::Pause(args) => control::pause(&cli.global, args),

@@ -15,6 +15,7 @@ use tokio::net::UnixStream;
 use crate::escape::escape;
 use crate::resolution::Refusal;
 use crate::status::HostStatus;
+use crate::status::info::InfoDocument;
 
 use super::documents::{ApplyBody, EmptyBody, ErrorDocument, NameBody, PassDocument, PausedDocument};
 use super::{ANSWER_TIMEOUT_MS, MAX_DOCUMENT_BYTES, REQUEST_TIMEOUT_MS};
@@ -84,6 +85,17 @@ impl Client {
     /// A pass now; returns after it.
     pub async fn apply(&self, body: &ApplyBody) -> Result<PassDocument, AskError> {
         self.post("/v1/apply", body).await
+    }
+
+    /// All about one installation.
+    pub async fn info(&self, name: &str) -> Result<InfoDocument, AskError> {
+        self.get(&format!("/v1/info/{name}")).await
+    }
+
+    /// Delivers one message and waits for the reply, at most `timeout_ms`; empty when there is none.
+    pub async fn call(&self, name: &str, payload: Vec<u8>, timeout_ms: u64) -> Result<Bytes, AskError> {
+        let path = format!("/v1/call/{name}?timeout_ms={timeout_ms}");
+        self.ask(Method::POST, &path, payload.into(), timeout_ms.saturating_add(ANSWER_TIMEOUT_MS)).await
     }
 
     /// Asks with GET.

@@ -20,6 +20,12 @@ pub const HEAD_TIMEOUT_MS: u64 = 10_000;
 pub const BODY_TIMEOUT_MS: u64 = 10_000;
 /// Largest body of a request that is no message, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 64 << 10;
+/// Largest message of a call, in bytes; a component may take less.
+pub const MAX_CALL_BYTES: usize = crate::limits::DEFAULT_MESSAGE_BYTES as usize;
+/// How long a call waits for its reply when nothing else is said, in milliseconds.
+pub const DEFAULT_CALL_WAIT_MS: u64 = 30_000;
+/// Longest wait of a call, in milliseconds.
+pub const MAX_CALL_WAIT_MS: u64 = 300_000;
 /// Requests that wait for the host's loop; further ones are refused.
 pub const MAX_WAITING_REQUESTS: usize = 64;
 /// How long the host's loop may take to answer a request, in milliseconds. What it does by then goes on.

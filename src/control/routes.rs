@@ -2,7 +2,9 @@
 //!
 //! Every body has a largest size and a longest time; nothing is decided here.
 
+use std::future::Future;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,11 +21,22 @@ use serde::de::DeserializeOwned;
 use super::documents::{EmptyBody, ErrorDocument, NameBody};
 use super::peer::Asker;
 use super::request::{Because, Inlet, Refused, Request};
-use super::{BODY_TIMEOUT_MS, FOLLOW_POLL_MS, MAX_FOLLOW_CHUNKS, MAX_REQUEST_BYTES};
+use super::{
+    BODY_TIMEOUT_MS, DEFAULT_CALL_WAIT_MS, FOLLOW_POLL_MS, MAX_CALL_BYTES, MAX_CALL_WAIT_MS, MAX_FOLLOW_CHUNKS,
+    MAX_REQUEST_BYTES,
+};
 use crate::logs::{Follow, LogLine};
 use crate::name::InstallationName;
 use crate::resolution::Refusal;
 use crate::status::HostStatus;
+use crate::status::info::InfoDocument;
+
+/// Says all about one installation.
+pub type Inform = dyn Fn(&InstallationName) -> Result<InfoDocument, Refused> + Send + Sync;
+/// Delivers one message.
+pub type Call = dyn Fn(InstallationName, Vec<u8>, Duration) -> Called + Send + Sync;
+/// A reply that comes.
+pub type Called = Pin<Box<dyn Future<Output = Result<Option<Vec<u8>>, Refused>> + Send>>;
 
 /// What the server shows.
 #[derive(Clone)]
@@ -32,6 +45,10 @@ pub struct Shown {
     pub status: Arc<dyn Fn() -> HostStatus + Send + Sync>,
     /// Where the components' logs are.
     pub logs: PathBuf,
+    /// Makes the document of all about one installation.
+    pub info: Arc<Inform>,
+    /// Delivers one message and gives the reply.
+    pub call: Arc<Call>,
     /// Takes requests to the loop.
     pub inlet: Inlet,
 }
@@ -41,6 +58,8 @@ pub(super) fn router(shown: Shown) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/logs/{name}", get(logs))
+        .route("/v1/info/{name}", get(info))
+        .route("/v1/call/{name}", post(call))
         .route("/v1/sync", post(sync))
         .route("/v1/pause", post(pause))
         .route("/v1/resume", post(resume))
@@ -114,6 +133,50 @@ async fn ask(shown: &Shown, asker: Asker, request: Result<Request, Refused>) -> 
         Err(refused) => Err(refused),
     };
     answer.map_or_else(error, |document| Json(document).into_response())
+}
+
+async fn info(State(shown): State<Shown>, UrlPath(name): UrlPath<String>) -> Response {
+    let answer = name.parse().map_err(|_| no_name()).and_then(|name| (shown.info)(&name));
+    answer.map_or_else(error, |info| Json(info).into_response())
+}
+
+/// Query of `/v1/call/NAME`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CallQuery {
+    /// Longest wait for the reply, in milliseconds.
+    #[serde(default = "default_timeout_ms")]
+    timeout_ms: u64,
+}
+
+fn default_timeout_ms() -> u64 {
+    DEFAULT_CALL_WAIT_MS
+}
+
+/// The body is the message, the answer's body the reply; 204 when there is none.
+async fn call(
+    State(shown): State<Shown>,
+    UrlPath(name): UrlPath<String>,
+    Query(query): Query<CallQuery>,
+    body: Body,
+) -> Response {
+    let Ok(name) = name.parse::<InstallationName>() else { return error(no_name()) };
+    if !(1..=MAX_CALL_WAIT_MS).contains(&query.timeout_ms) {
+        let message = format!("timeout_ms must be between 1 and {MAX_CALL_WAIT_MS}");
+        return error(Refused::new(Because::Malformed, Refusal::new("timeout-out-of-range", message)));
+    }
+    let payload = match whole(body, MAX_CALL_BYTES).await {
+        Ok(payload) => payload,
+        Err(refused) => return error(refused),
+    };
+    match (shown.call)(name, payload.into(), Duration::from_millis(query.timeout_ms)).await {
+        Ok(Some(reply)) => {
+            let kind = [(axum::http::header::CONTENT_TYPE, "application/octet-stream")];
+            (kind, reply).into_response()
+        }
+        Ok(None) => StatusCode::NO_CONTENT.into_response(),
+        Err(refused) => error(refused),
+    }
 }
 
 async fn sync(State(shown): State<Shown>, Extension(asker): Extension<Asker>, body: Body) -> Response {
@@ -227,7 +290,7 @@ impl hyper::body::Body for Chunks {
 }
 
 async fn unknown() -> Response {
-    let known = "/v1/status, /v1/logs/NAME, /v1/sync, /v1/pause, /v1/resume, /v1/plan and /v1/apply";
+    let known = "/v1/status, /v1/info/NAME, /v1/logs/NAME, /v1/call/NAME, /v1/sync, /v1/pause, /v1/resume, /v1/plan and /v1/apply";
     let why = Refusal::new("unknown-path", format!("there is no such path; known are {known}"));
     error(Refused::new(Because::NotFound, why))
 }

@@ -18,7 +18,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 
 use super::peer::Asker;
-pub use super::routes::Shown;
+pub use super::routes::{Call, Called, Inform, Shown};
 use super::{HEAD_TIMEOUT_MS, MAX_CONNECTIONS, routes};
 
 /// A bound socket; dropping it removes the file.

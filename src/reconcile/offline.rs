@@ -10,6 +10,7 @@ use crate::plan::{Plan, PlanInput};
 use crate::resolution::Refusal;
 use crate::source::trust_file::{self, TrustLocation};
 use crate::state::{ObjectStore, Options, Reader as StateReader};
+use crate::status::info::{CommittedInfo, INFO_TYPE, InfoDocument};
 use crate::status::{ComponentState, ComponentStatus, HostStatus, InstalledStatus, STATUS_TYPE};
 
 use super::observe::{Committed, Targeted};
@@ -85,6 +86,17 @@ pub fn status(home: &Home) -> anyhow::Result<HostStatus> {
         components: components.collect(),
         problems: Vec::new(),
     })
+}
+
+/// All about one installation from what is on disk; none when it is not installed.
+pub fn info(home: &Home, name: &InstallationName) -> anyhow::Result<Option<InfoDocument>> {
+    let committed = Committed::from(StateReader::new(home).snapshot()?);
+    let component = status(home)?.components.into_iter().find(|component| component.name == name.as_str());
+    Ok(component.zip(committed.records.get(name)).map(|(component, targeted)| {
+        let storage_id = committed.generation.entries.get(name).map(|slot| slot.storage_id).unwrap_or_default();
+        let committed = CommittedInfo::of(&targeted.record, committed.generation.number, storage_id, None);
+        InfoDocument { document: INFO_TYPE.to_owned(), component, committed: Some(committed) }
+    }))
 }
 
 /// What is committed under a name, for people and programs.

@@ -11,7 +11,7 @@ use crate::escape::escape;
 use crate::name::InstallationName;
 use crate::paused::Paused;
 use crate::plan::action::{Action, Kind};
-use crate::reconcile::observe::Targeted;
+use crate::reconcile::observe::{Committed, Targeted};
 use crate::reconcile::{Pass, Reconciler, offline, why_not};
 use crate::resolution::Refusal;
 use crate::status::text::span;
@@ -30,14 +30,15 @@ pub(super) struct Shared {
     engine: Engine,
     desired: String,
     started: Instant,
-    board: Mutex<Board>,
+    pub(super) board: Mutex<Board>,
 }
 
 /// The result of the last pass.
 #[derive(Default)]
-struct Board {
-    generation: u64,
-    records: BTreeMap<InstallationName, Targeted>,
+pub(super) struct Board {
+    pub(super) generation: u64,
+    pub(super) records: BTreeMap<InstallationName, Targeted>,
+    pub(super) storage_ids: BTreeMap<InstallationName, u64>,
     trust: String,
     watch: String,
     notes: BTreeMap<InstallationName, Note>,
@@ -52,6 +53,7 @@ impl Shared {
         let board = Board {
             generation: committed.generation.number,
             records: committed.records.clone(),
+            storage_ids: storage_ids(committed),
             trust: reconciler.trust_shown().to_owned(),
             paused: reconciler.paused().clone(),
             ..Board::default()
@@ -73,6 +75,7 @@ impl Shared {
         if board.generation != committed.generation.number {
             board.generation = committed.generation.number;
             board.records.clone_from(&committed.records);
+            board.storage_ids = storage_ids(committed);
         }
         board.trust = rounds.reconciler.trust_shown().to_owned();
         board.watch = watch_text(rounds.watcher.mode());
@@ -92,6 +95,7 @@ impl Shared {
         let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
         board.generation = committed.generation.number;
         board.records.clone_from(&committed.records);
+        board.storage_ids = storage_ids(committed);
         board.problems = vec![why.clone()];
         if let Some((summary, _)) = &mut board.last_pass {
             summary.converged = false;
@@ -170,6 +174,10 @@ impl Shared {
             held: None,
         }
     }
+}
+
+fn storage_ids(committed: &Committed) -> BTreeMap<InstallationName, u64> {
+    committed.generation.entries.iter().map(|(name, slot)| (name.clone(), slot.storage_id)).collect()
 }
 
 fn counters(status: &actor::ActorStatus) -> ActorCounters {

@@ -3,6 +3,7 @@
 //! Three steps: describe it ([`HostConfig`]), start it ([`Host::start`]), run it ([`Host::run`]).
 //! A [`HostHandle`] sends messages to components meanwhile.
 
+mod answers;
 mod board;
 mod open;
 mod requests;
@@ -182,8 +183,14 @@ impl Host {
     /// Keeps the running set equal to the desired directory until `stop` becomes true, then drains and stops.
     pub async fn run(self, mut stop: watch::Receiver<bool>) -> anyhow::Result<StopReport> {
         let Self { mut rounds, mut events, server, shared, inlet, mut asked, tell } = self;
-        let status = shared.clone();
-        let shown = Shown { status: Arc::new(move || status.status()), logs: shared.logs.clone(), inlet };
+        let (status, info, call) = (shared.clone(), shared.clone(), shared.clone());
+        let shown = Shown {
+            info: Arc::new(move |name| info.info(name)),
+            call: Arc::new(move |name, payload, timeout| call.call(name, payload, timeout)),
+            status: Arc::new(move || status.status()),
+            logs: shared.logs.clone(),
+            inlet,
+        };
         let served = tokio::spawn(server.serve(shown, stop.clone()));
         tokio::spawn(give_up_on_stop(stop.clone(), rounds.reconciler.stopping().clone()));
         let mut convergence = Convergence::default();

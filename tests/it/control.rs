@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::components::idle;
 use crate::harness::{PATIENCE, Release, RunningHost, World, stderr, stdout};
+use crate::test_guest::TestGuest;
 
 fn release<'a>(version: &'a str, sequence: u64, wasm: &'a [u8]) -> Release<'a> {
     Release { package: "test:idle", version, sequence, more: "", wasm }
@@ -132,7 +133,7 @@ fn names_that_there_are_not_and_hosts_that_there_are_not_are_refused_by_name() {
         assert_eq!(output.status.code(), Some(1));
         assert!(stderr(&output).contains("there is no installation named nobody"), "{}", stderr(&output));
         let output = world.output(&[command, "../x"]);
-        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     }
     assert!(host.stop().success());
     for command in [&["sync"][..], &["pause"], &["resume", "one"]] {
@@ -237,4 +238,66 @@ fn two_clients_at_once_are_both_answered_and_one_pass_may_answer_both() {
     assert_eq!(answers.len(), 20);
     assert!(answers.iter().all(serde_json::Value::is_u64));
     assert!(host.stop().success());
+}
+
+#[test]
+fn call_prints_the_reply_and_every_way_to_fail_has_its_exit_code() {
+    let world = World::new();
+    let echo = "(call $ok_some (local.get $ptr) (local.get $len))";
+    let guests = [
+        ("echo", TestGuest::new().handle(echo), "message = \"1KiB\""),
+        ("silent", TestGuest::new(), ""),
+        ("refuses", TestGuest::new().handle("(call $error @\"no \\1b[2J thanks\")"), ""),
+        ("crashes", TestGuest::new().handle("unreachable"), ""),
+        ("slow", TestGuest::new().handle("(loop $l (br $l)) unreachable"), "call = \"2s\"\nmailbox = 1"),
+    ];
+    for (name, guest, limits) in &guests {
+        world.publish(
+            name,
+            &Release { package: "test:idle", version: "1.0.0", sequence: 1, more: "", wasm: &guest.wasm() },
+        );
+        world.desire(name, "test:idle", name, &format!("[limits]\n{limits}\n"));
+    }
+    let mut host = world.run();
+    host.wait_for(&["converged: 5 of 5"]);
+    let call = |arguments: &[&str]| world.output(&[&["call"], arguments].concat());
+    assert_eq!(ok(&call(&["echo", "hello"])), "hello");
+    std::fs::write(world.path().join("payload"), b"\0\xff bytes").expect("written");
+    assert_eq!(call(&["echo", "--file", "payload"]).stdout, b"\0\xff bytes");
+    let mut child = world.command(&["call", "echo", "-"]);
+    child.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut child = child.spawn().expect("spawned");
+    child.stdin.take().expect("piped").write_all(b"from stdin").expect("written");
+    assert_eq!(child.wait_with_output().expect("ended").stdout, b"from stdin");
+    assert_eq!(ok(&call(&["silent"])), "");
+
+    let large = "x".repeat(2_000);
+    std::fs::write(world.path().join("huge"), vec![b'x'; (1 << 20) + 1]).expect("written");
+    let cases = [
+        (&["nobody", "x"][..], 20, "there is no installation named nobody"),
+        (&["echo", &large], 7, "larger than the 1024 bytes"),
+        (&["echo", "--file", "huge"], 7, "larger than 1048576 bytes"),
+        (&["refuses", "x"], 23, "no \\u{1b}[2J thanks"),
+        (&["crashes", "x"], 24, "it crashed"),
+        (&["slow", "x", "--timeout", "100ms"], 22, "did not answer in time"),
+        (&["../x", "x"], 2, "no installation's name"),
+        (&["echo", "x", "--timeout", "0ms"], 2, "--timeout must be between"),
+    ];
+    for (arguments, code, text) in cases {
+        let output = call(arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(text), "{arguments:?}: {}", stderr(&output));
+        assert!(output.stdout.is_empty());
+    }
+    // One in hand, one in the mailbox of one place: the next is refused.
+    let outputs: Vec<_> = std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..6).map(|_| scope.spawn(|| call(&["slow", "x", "--timeout", "500ms"]))).collect();
+        calls.into_iter().map(|call| call.join().expect("ended").status.code()).collect()
+    });
+    assert!(outputs.contains(&Some(21)), "{outputs:?}");
+    assert!(outputs.iter().all(|code| matches!(code, Some(21 | 22 | 20 | 24))), "{outputs:?}");
+    let (status, body) = post(&world, "/v1/call/echo?timeout_ms=999999999", "x");
+    assert_eq!((status, &body["code"]), (400, &"timeout-out-of-range".into()));
+    assert!(host.stop().success());
+    assert_eq!(call(&["echo", "x"]).status.code(), Some(4));
 }

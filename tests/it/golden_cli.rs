@@ -5,11 +5,12 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 use crate::components::{idle, refuses_in_init};
-use crate::harness::{PATIENCE, Release, World, desired_text, rename_into_place, stderr, stdout};
+use crate::harness::{PATIENCE, Release, RunningHost, World, desired_text, rename_into_place, stderr, stdout};
 use crate::run::example_world;
 
-const COMMANDS: [&str; 13] = [
-    "run", "plan", "apply", "validate", "keygen", "sign", "verify", "list", "status", "logs", "sync", "pause", "resume",
+const COMMANDS: [&str; 15] = [
+    "run", "plan", "apply", "validate", "keygen", "sign", "verify", "list", "status", "logs", "info", "call", "sync",
+    "pause", "resume",
 ];
 
 fn release<'a>(version: &'a str, sequence: u64, wasm: &'a [u8]) -> Release<'a> {
@@ -97,6 +98,10 @@ fn normalised_line(line: &str) -> String {
         ("memory      ", " for instances", "MEMORY"),
         ("last pass   ", ":", "TIME ago (CAUSE), took TIME"),
         ("  for         ", ";", "TIME"),
+        ("for         ", ";", "TIME"),
+        ("  memory        ", " of ", "SIZE"),
+        ("  mailbox       ", " of ", "N"),
+        ("  mailbox-bytes ", " of ", "SIZE"),
         ("messages    handled ", ",", "N"),
         ("plan ", "  ", "DIGEST8"),
         ("in process ", "", "PID"),
@@ -128,6 +133,7 @@ fn normalised_line(line: &str) -> String {
         "ms",
         "time_ms",
         "unix_ms",
+        "used",
     ] {
         for quote in ["\"", ""] {
             let lead = format!("{quote}{key}{quote}: ");
@@ -242,6 +248,22 @@ fn without_times(told: &str) -> String {
         _ => format!("{line}\n"),
     };
     told.lines().map(cut).collect()
+}
+
+#[test]
+fn info_of_the_example_aggregator_with_and_without_a_host() {
+    let world = example_world();
+    let run = ["run", "examples/desired-state", "--trust", "examples/trust.toml"];
+    let mut host = RunningHost::spawn(world.command(&run));
+    host.wait_for(&["converged: 3 of 3 running"]);
+    let info = ["info", "aggregator"];
+    let mut text = shown(&world, &info);
+    text.push_str(&format!("\n{}", shown(&world, &["info", "aggregator", "--output", "json"])));
+    text.push_str(&format!("\n{}", shown(&world, &["info", "aggregator", "--output", "yaml"])));
+    assert!(host.stop().success());
+    text.push_str(&format!("\n{}", shown(&world, &info)));
+    text.push_str(&format!("\n{}", shown(&world, &["info", "nobody"])));
+    check("info.txt", &text);
 }
 
 #[test]

@@ -1,0 +1,101 @@
+//! `call`: one message to a component, and its reply.
+
+use std::io::{Read as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::Global;
+use super::control::ask_raw;
+use super::exit::{Exit, Failure};
+use super::global::installation;
+use crate::control::client::AskError;
+use crate::control::{DEFAULT_CALL_WAIT_MS, MAX_CALL_BYTES, MAX_CALL_WAIT_MS};
+use crate::quantity::Millis;
+
+/// There is no such installation, or it takes no messages now.
+const NOT_THERE: u8 = 20;
+/// Its mailbox is full.
+const MAILBOX_FULL: u8 = 21;
+/// It did not answer in time.
+const TIMED_OUT: u8 = 22;
+/// It answered with an error.
+const REFUSED: u8 = 23;
+/// It crashed or was stopped.
+const ENDED: u8 = 24;
+
+/// Options of `call`.
+#[derive(Args)]
+#[command(after_help = "Ends with 0 and the reply's bytes, or with 7: the message is too large, 20: there is no such \
+                        installation or it does not run, 21: its mailbox is full, 22: no reply in time, 23: it answered \
+                        with an error, 24: it crashed or was stopped.")]
+pub struct CallArgs {
+    /// The installation
+    name: String,
+    /// The message; `-` reads it from standard input, and without it the message is empty
+    #[arg(conflicts_with = "file", allow_hyphen_values = true)]
+    payload: Option<String>,
+    /// The message is what this file holds
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Longest wait for the reply
+    #[arg(long, value_name = "TIME", default_value_t = Millis(DEFAULT_CALL_WAIT_MS))]
+    timeout: Millis,
+}
+
+/// Delivers the message and writes the reply as it is; nothing when there is none.
+pub(crate) fn call(global: &Global, args: CallArgs) -> Result<ExitCode, Failure> {
+    let name = installation(&args.name)?;
+    if args.timeout.0 == 0 || args.timeout.0 > MAX_CALL_WAIT_MS {
+        let message = format!("--timeout must be between 1ms and {}", Millis(MAX_CALL_WAIT_MS));
+        return Err(Failure::message(Exit::CommandLine, message));
+    }
+    let payload = match (&args.payload, &args.file) {
+        (Some(text), _) if text == "-" => bounded(std::io::stdin().lock())?,
+        (Some(text), _) => text.clone().into_bytes(),
+        (None, Some(path)) => bounded(std::fs::File::open(path).map_err(|error| {
+            let shown = crate::escape::escape(&path.to_string_lossy());
+            anyhow::Error::new(error).context(format!("{shown} can't be read"))
+        })?)?,
+        (None, None) => Vec::new(),
+    };
+    match ask_raw(global, async |client| client.call(name.as_str(), payload, args.timeout.0).await)? {
+        Ok(reply) => {
+            let mut out = std::io::stdout().lock();
+            match out.write_all(&reply).and_then(|()| out.flush()) {
+                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+                _ => Ok(ExitCode::SUCCESS),
+            }
+        }
+        Err(error) => refused(global, error),
+    }
+}
+
+/// Reads a message; one byte too many is enough to know that it is too large.
+fn bounded(source: impl std::io::Read) -> Result<Vec<u8>, Failure> {
+    let mut payload = Vec::new();
+    source.take(MAX_CALL_BYTES as u64 + 1).read_to_end(&mut payload)?;
+    if payload.len() > MAX_CALL_BYTES {
+        let message = format!("the message is larger than {MAX_CALL_BYTES} bytes, the most that any component takes");
+        return Err(Failure::message(Exit::Validation, message));
+    }
+    Ok(payload)
+}
+
+fn refused(global: &Global, error: AskError) -> Result<ExitCode, Failure> {
+    let code = match &error {
+        AskError::Refused(why) => match why.code.as_str() {
+            "no-such-installation" | "not-running" => NOT_THERE,
+            "mailbox-full" => MAILBOX_FULL,
+            "timed-out" => TIMED_OUT,
+            "component-refused" => REFUSED,
+            "component-crashed" | "component-stopped" => ENDED,
+            "message-too-large" | "body-too-large" => Exit::Validation as u8,
+            _ => return Err(super::control::failure(error)),
+        },
+        AskError::NoHost | AskError::Broken(_) => return Err(super::control::failure(error)),
+    };
+    super::control::failure(error).print(global);
+    Ok(ExitCode::from(code))
+}

@@ -1,0 +1,69 @@
+//! Answers what needs no pass: all about one installation, and one message with its reply.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use crate::actor::CallError;
+use crate::control::request::{Because, Refused};
+use crate::control::server::Called;
+use crate::name::InstallationName;
+use crate::resolution::Refusal;
+use crate::status::info::{CommittedInfo, INFO_TYPE, InfoDocument, Use};
+
+use super::board::Shared;
+
+impl Shared {
+    /// All about one installation.
+    pub fn info(&self, name: &InstallationName) -> Result<InfoDocument, Refused> {
+        let component = self.status().components.into_iter().find(|component| component.name == name.as_str());
+        let component = component.ok_or_else(|| no_such(name))?;
+        let used = self.actors.status(name).map(|status| Use {
+            memory_bytes: status.memory_bytes,
+            mailbox: status.mailbox_messages,
+            mailbox_bytes: status.mailbox_bytes,
+        });
+        let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        let committed = board.records.get(name).map(|targeted| {
+            let storage_id = board.storage_ids.get(name).copied().unwrap_or_default();
+            CommittedInfo::of(&targeted.record, board.generation, storage_id, used)
+        });
+        Ok(InfoDocument { document: INFO_TYPE.to_owned(), component, committed })
+    }
+
+    /// Delivers one message and gives the reply, at most `timeout` later.
+    pub fn call(self: &Arc<Self>, name: InstallationName, payload: Vec<u8>, timeout: Duration) -> Called {
+        let begun = self.actors.begin_request(&name, payload, timeout);
+        let shared = Arc::clone(self);
+        Box::pin(async move {
+            let reply = match begun {
+                // The message expires while it waits; once it is in hand, only this timer ends the wait.
+                Ok(pending) => match tokio::time::timeout(timeout, pending).await {
+                    Ok(reply) => reply,
+                    Err(_) => Err(CallError::TimedOut),
+                },
+                Err(error) => Err(error),
+            };
+            reply.map_err(|error| shared.refused(&name, &error))
+        })
+    }
+
+    fn refused(&self, name: &InstallationName, error: &CallError) -> Refused {
+        let is_known = self.board.lock().unwrap_or_else(PoisonError::into_inner).records.contains_key(name);
+        let (because, code) = match error {
+            CallError::NoSuchTarget if !is_known => return no_such(name),
+            CallError::NoSuchTarget => (Because::Conflict, "not-running"),
+            CallError::MailboxFull => (Because::Busy, "mailbox-full"),
+            CallError::TooLarge(_) => (Because::TooLarge, "message-too-large"),
+            CallError::Failed(_) => (Because::Component, "component-refused"),
+            CallError::Crashed(_) => (Because::Component, "component-crashed"),
+            CallError::Stopped => (Because::Conflict, "component-stopped"),
+            CallError::TimedOut => (Because::TimedOut, "timed-out"),
+        };
+        Refused::new(because, Refusal::new(code, format!("{name}: {error}")))
+    }
+}
+
+fn no_such(name: &InstallationName) -> Refused {
+    let why = Refusal::new("no-such-installation", format!("there is no installation named {name}"));
+    Refused::new(Because::NotFound, why.hint("`airssys-wasm list` shows the names"))
+}

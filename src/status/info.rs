@@ -1,0 +1,240 @@
+//! Owns the document that says everything about one installation, and its text.
+//!
+//! Plain data: what is committed, what the actor does, and which line granted what.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+use super::text::span;
+use super::{ActorCounters, ComponentStatus, InstalledStatus};
+use crate::permission::Entry;
+use crate::quantity::{ByteSize, Millis};
+use crate::record::Record;
+use crate::timestamp::rfc3339;
+
+/// `$type` of [`InfoDocument`].
+pub const INFO_TYPE: &str = "airssys-wasm/info/v1";
+
+/// Everything about one installation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
+pub struct InfoDocument {
+    /// [`INFO_TYPE`].
+    #[serde(rename = "$type")]
+    pub document: String,
+    /// Name, state, package, counters, pause and hold.
+    #[serde(flatten)]
+    pub component: ComponentStatus,
+    /// What is committed; absent when it is wanted and not installed.
+    pub committed: Option<CommittedInfo>,
+}
+
+/// What is committed for one installation, beyond [`InstalledStatus`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
+pub struct CommittedInfo {
+    /// The committed generation.
+    pub generation: u64,
+    /// Under which id its data is stored.
+    pub storage_id: u64,
+    /// Digest of the manifest's bytes.
+    pub manifest: String,
+    /// Size of the wasm, in bytes.
+    pub wasm_bytes: u64,
+    /// When the release ceases to be accepted, in seconds since 1970.
+    pub expires_unix_s: Option<i64>,
+    /// What it may do, and where that was granted.
+    pub permissions: Vec<GrantedInfo>,
+    /// The limits it runs under, and how much of each is used.
+    pub limits: Vec<LimitInfo>,
+    /// Which installation each link word means.
+    pub links: BTreeMap<String, String>,
+    /// What it starts after.
+    pub depends_on: Vec<String>,
+    /// The periods at which the host sends it a message, in milliseconds.
+    pub triggers_ms: Vec<u64>,
+}
+
+/// One permission in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
+pub struct GrantedInfo {
+    /// Kind and pattern.
+    pub permission: String,
+    /// `file:line` of the grant.
+    pub granted_by: String,
+}
+
+/// One limit in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
+pub struct LimitInfo {
+    /// Its name, as files write it.
+    pub name: String,
+    /// The unit of both numbers.
+    pub unit: Unit,
+    /// The most.
+    pub limit: u64,
+    /// How much is used now; absent where that can't be said of a moment, or nothing runs.
+    pub used: Option<u64>,
+}
+
+/// The unit of a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Milliseconds.
+    Ms,
+    /// Bytes.
+    Bytes,
+    /// Pieces.
+    Count,
+}
+
+/// How much an actor uses now.
+#[derive(Debug, Clone, Copy)]
+pub struct Use {
+    /// Memory of the instance, in bytes.
+    pub memory_bytes: u64,
+    /// Messages that wait.
+    pub mailbox: u64,
+    /// Their payload, in bytes.
+    pub mailbox_bytes: u64,
+}
+
+impl CommittedInfo {
+    /// What a record says; `used` when an actor is there.
+    pub fn of(record: &Record, generation: u64, storage_id: u64, used: Option<Use>) -> Self {
+        let links = record.spec.links.iter().map(|(link, name)| (link.to_string(), name.to_string()));
+        Self {
+            generation,
+            storage_id,
+            manifest: record.artifact.manifest.to_string(),
+            wasm_bytes: record.artifact.wasm_size,
+            expires_unix_s: record.artifact.expires,
+            permissions: record.effective.entries().map(|entry| granted(record, entry)).collect(),
+            limits: limits(record, used),
+            links: links.collect(),
+            depends_on: record.spec.depends_on.iter().map(ToString::to_string).collect(),
+            triggers_ms: record.spec.triggers.iter().map(|trigger| trigger.every.0).collect(),
+        }
+    }
+}
+
+/// The line of the entry itself, else of the first one that includes it.
+fn granted(record: &Record, entry: &Entry) -> GrantedInfo {
+    let grants = &record.spec.grant.permissions;
+    let by = if grants.names(entry) { Some(entry) } else { grants.entries().find(|granted| granted.covers(entry)) };
+    let by = by.unwrap_or(entry);
+    let granted_by = record.origin.locate(&format!("grant.{} \"{}\"", by.kind(), by.pattern()));
+    GrantedInfo { permission: entry.to_string(), granted_by }
+}
+
+fn limits(record: &Record, used: Option<Use>) -> Vec<LimitInfo> {
+    let limits = &record.limits;
+    let row = |name: &str, unit, limit, used| LimitInfo { name: name.to_owned(), unit, limit, used };
+    let time = |name, time: Millis| row(name, Unit::Ms, time.0, None);
+    vec![
+        time("call", limits.call),
+        time("init", limits.init),
+        time("drain", limits.drain),
+        time("stop", limits.stop),
+        row("memory", Unit::Bytes, limits.memory.0, used.map(|used| used.memory_bytes)),
+        row("message", Unit::Bytes, limits.message.0, None),
+        row("mailbox", Unit::Count, limits.mailbox, used.map(|used| used.mailbox)),
+        row("mailbox-bytes", Unit::Bytes, limits.mailbox_bytes.0, used.map(|used| used.mailbox_bytes)),
+        row("sends", Unit::Count, limits.sends, None),
+    ]
+}
+
+/// What `info` prints.
+pub fn text(info: &InfoDocument) -> String {
+    let component = &info.component;
+    let mut text = format!("{}  {}\n", component.name, component.state.word());
+    if let Some(installed) = &component.installed {
+        package(&mut text, installed, info.committed.as_ref());
+    }
+    if let Some(committed) = &info.committed {
+        grants(&mut text, committed);
+        described_limits(&mut text, committed);
+    }
+    if let Some(actor) = &component.actor {
+        counters(&mut text, actor);
+    }
+    if let Some(by) = &component.paused {
+        let _ = writeln!(text, "\npaused      {by}");
+    }
+    if let Some(note) = &component.held {
+        let location = note.location.as_deref().map_or_else(String::new, |location| format!("{location}: "));
+        let _ = writeln!(text, "\n{:<11} {location}{} [{}]", note.kind, note.why.message, note.why.code);
+        for line in note.why.hint.iter().flat_map(|hint| hint.lines()) {
+            let _ = writeln!(text, "            {line}");
+        }
+    }
+    text
+}
+
+fn package(text: &mut String, installed: &InstalledStatus, committed: Option<&CommittedInfo>) {
+    let _ = writeln!(text, "package     {} {} (sequence {})", installed.package, installed.version, installed.sequence);
+    let size = committed.map_or_else(String::new, |committed| format!("  {}", ByteSize(committed.wasm_bytes)));
+    let _ = writeln!(text, "wasm        {}{size}", installed.wasm);
+    if let Some(committed) = committed {
+        let _ = writeln!(text, "manifest    {}", committed.manifest);
+        if let Some(expires) = committed.expires_unix_s {
+            let _ = writeln!(text, "expires     {}", rfc3339(expires));
+        }
+    }
+    let _ = writeln!(text, "signed by   {}: {}", installed.publisher, installed.signers.join(", "));
+    let _ = writeln!(text, "file        {}", installed.file);
+    let _ = writeln!(text, "target      {}", installed.target);
+    if let Some(committed) = committed {
+        let _ = writeln!(text, "generation  {}; storage id {}", committed.generation, committed.storage_id);
+        for (link, name) in &committed.links {
+            let _ = writeln!(text, "link        {link} = {name}");
+        }
+        if !committed.depends_on.is_empty() {
+            let _ = writeln!(text, "depends on  {}", committed.depends_on.join(", "));
+        }
+        for every in &committed.triggers_ms {
+            let _ = writeln!(text, "trigger     every {}", Millis(*every));
+        }
+    }
+}
+
+fn grants(text: &mut String, committed: &CommittedInfo) {
+    text.push_str("\npermissions\n");
+    if committed.permissions.is_empty() {
+        text.push_str("  none\n");
+    }
+    for granted in &committed.permissions {
+        let _ = writeln!(text, "  {}  ({})", granted.permission, granted.granted_by);
+    }
+}
+
+fn described_limits(text: &mut String, committed: &CommittedInfo) {
+    text.push_str("\nlimits\n");
+    for limit in &committed.limits {
+        let amount = |amount: u64| match limit.unit {
+            Unit::Ms => Millis(amount).to_string(),
+            Unit::Bytes => ByteSize(amount).to_string(),
+            Unit::Count => amount.to_string(),
+        };
+        let used = limit.used.map_or_else(String::new, |used| format!("{} of ", amount(used)));
+        let _ = writeln!(text, "  {:<14}{used}{}", limit.name, amount(limit.limit));
+    }
+}
+
+fn counters(text: &mut String, actor: &ActorCounters) {
+    let since = span(actor.since_ms);
+    let _ = writeln!(text, "\nfor         {since}; restarts {}", actor.restarts);
+    let _ = writeln!(text, "messages    handled {}, dead {}, waiting {}", actor.handled, actor.dead, actor.waiting);
+    if let Some(next) = actor.next_start_ms {
+        let _ = writeln!(text, "next start  in {}", span(next));
+    }
+    if let Some(error) = &actor.last_error {
+        let _ = writeln!(text, "last error  {error}");
+    }
+}
