@@ -29,7 +29,7 @@
 //! | floor | modules | may touch |
 //! |---|---|---|
 //! | 0 vocabulary | [`name`], [`digest`], [`key`], [`quantity`], [`permission`], [`limits`], [`hex`], [`timestamp`], [`sealed`], [`escape`], [`diagnostic`], [`document`], [`remote_url`] | nothing |
-//! | 1 decisions | [`desired`], [`manifest`], [`trust`], [`record`], [`resolution`], [`observed`], [`paused`], [`plan`], [`generation`], [`floors`], [`backoff`], [`status`], [`config`] | nothing: no files, clock, randomness, environment |
+//! | 1 decisions | [`desired`], [`manifest`], [`trust`], [`record`], [`resolution`], [`observed`], [`paused`], [`plan`], [`snapshot`], [`generation`], [`floors`], [`backoff`], [`status`], [`config`] | nothing: no files, clock, randomness, environment |
 //! | 2 adapters | `home`, `safe_open`, `source`, `state`, `watch`, `logs`, `engine`, `host` | one outside thing each |
 //! | 3 actors | `actor` | threads, the engine |
 //! | 4 reconcile | `reconcile` | everything below, no printing |
@@ -78,6 +78,7 @@ pub mod record;
 pub mod remote_url;
 pub mod resolution;
 pub mod sealed;
+pub mod snapshot;
 pub mod status;
 mod text_serde;
 pub mod timestamp;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::name::InstallationName;
+use crate::snapshot::AppliedCommit;
 
 mod text;
 
@@ -43,6 +44,9 @@ pub struct Generation {
     pub next_storage_id: u64,
     /// Checksum of the floors file that was in force. The store fills it in when it commits.
     pub floors: Digest,
+    /// The commit of a repository whose desired files were applied last, whatever they were applied from since then:
+    /// what goes back behind it is refused.
+    pub applied_commit: Option<AppliedCommit>,
     /// What else is to be remembered of this commit: approvals that were spent, a mass delete that was allowed.
     pub notes: Vec<Note>,
 }
@@ -137,6 +141,7 @@ impl Generation {
             holds: BTreeMap::new(),
             next_storage_id: 1,
             floors,
+            applied_commit: None,
             notes: Vec::new(),
         }
     }

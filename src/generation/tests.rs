@@ -71,6 +71,30 @@ fn a_base_and_a_delta_read_as_people_expect() {
     .assert_eq(&second.encode(Some(&first)).0.text);
 }
 
+#[test]
+fn the_applied_commit_is_in_every_generation_from_then_on() {
+    let line = r#"48be25d80bc4b323990ed63e2651a7972ac86941 "https://example.com/fleet.git" "branch:main" "eu""#;
+    let applied = crate::snapshot::AppliedCommit::from_line(line).unwrap();
+    let mut first = next(&birth());
+    install(&mut first, "alpha");
+    first.applied_commit = Some(applied.clone());
+    let (base, first) = first.encode(Some(&birth()));
+    assert!(base.text.contains(&format!("\nbase\napplied-commit {line}\nset alpha ")), "{}", base.text);
+    let mut second = next(&first);
+    second.notes.push(Note { kind: "approval".into(), text: "a".into() });
+    let (delta, second) = second.encode(Some(&first));
+    assert!(delta.text.contains(&format!("\ndelta\napplied-commit {line}\nnote ")), "{}", delta.text);
+    assert_eq!(second.generation.applied_commit, Some(applied));
+    assert_eq!(decode_from_base(&[base.text.clone(), delta.text]).unwrap(), second);
+    // A line that reads as none must not make the mark forgotten.
+    for other in [line.replace("48be", "48b"), line.replace("main", "../x"), format!("{line} "), String::new()] {
+        let (_, body) = base.text.split_once('\n').unwrap();
+        let body = body.rsplit_once("end ").unwrap().0.replace(line, &other);
+        let text = sealed::seal("airssys-generation 1", &body).text;
+        assert_eq!(GenerationFile::decode(text.as_bytes()), Err(GenerationError::Spelling), "{other}");
+    }
+}
+
 /// Changes that a chain of commits makes: install, change, remove, hold, release, note.
 #[derive(Debug, Clone)]
 enum Change {

@@ -12,6 +12,7 @@ use super::{
 use crate::digest::Digest;
 use crate::name::InstallationName;
 use crate::sealed::{self, SealError, Sealed};
+use crate::snapshot::AppliedCommit;
 
 const FIRST_LINE: &str = "airssys-generation 1";
 
@@ -30,6 +31,8 @@ pub struct GenerationFile {
     pub digest: Digest,
     floors: Digest,
     next_storage_id: u64,
+    /// In every file that follows one with it: a base that is lost must not make the mark forgotten.
+    applied_commit: Option<AppliedCommit>,
     body: Body,
 }
 
@@ -108,6 +111,7 @@ impl Generation {
             digest: Digest::from_bytes([0; 32]),
             floors: self.floors,
             next_storage_id: self.next_storage_id,
+            applied_commit: self.applied_commit.clone(),
             body,
         }
     }
@@ -137,10 +141,14 @@ impl GenerationFile {
             next_storage_id: lines.read(|line| number(line.strip_prefix("next-storage-id ")?))?,
             entries: lines.read(|line| usize::try_from(number(line.strip_prefix("entries ")?)?).ok())?,
             digest: opened.digest,
+            applied_commit: None,
             body: Body { is_base: lines.read(read_kind)?, ..Body::default() },
         };
         while let Some(line) = lines.next() {
-            file.body.take(line).ok_or(GenerationError::Line(lines.number))?;
+            match line.strip_prefix("applied-commit ") {
+                Some(applied) => file.applied_commit = AppliedCommit::from_line(applied),
+                None => file.body.take(line).ok_or(GenerationError::Line(lines.number))?,
+            }
             if file.body.is_too_long() {
                 return Err(GenerationError::TooMany);
             }
@@ -207,6 +215,7 @@ impl GenerationFile {
             holds,
             next_storage_id: self.next_storage_id,
             floors: self.floors,
+            applied_commit: self.applied_commit,
             notes: self.body.notes,
         };
         Ok(Decoded { generation, digest: self.digest, deltas })
@@ -229,6 +238,9 @@ impl GenerationFile {
         writeln!(text, "next-storage-id {}", self.next_storage_id)?;
         writeln!(text, "entries {}", self.entries)?;
         writeln!(text, "{}", if self.body.is_base { "base" } else { "delta" })?;
+        if let Some(applied) = &self.applied_commit {
+            writeln!(text, "applied-commit {}", applied.line())?;
+        }
         for (name, slot) in &self.body.set {
             writeln!(text, "set {name} {} {}", slot.record, slot.storage_id)?;
         }

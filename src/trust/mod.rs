@@ -45,6 +45,7 @@ mod revocation;
 mod sequence;
 mod sign;
 mod signature;
+pub mod sshsig;
 mod verify;
 mod wasm_kind;
 

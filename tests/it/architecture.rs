@@ -28,6 +28,7 @@ const PURE: &[&str] = &[
     "remote_url",
     "resolution",
     "sealed",
+    "snapshot",
     "status",
     "text_serde",
     "timestamp",

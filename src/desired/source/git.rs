@@ -49,7 +49,7 @@ fn read_reference<'t>(key: &str, value: &Value<'_, 't>, report: &mut Report<'t>)
         None
     };
     if key == "commit" {
-        if text.len() == COMMIT_DIGITS && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        if is_commit_id(text) {
             return Some(GitReference::Commit(text.to_owned()));
         }
         let message = format!("`source.git.commit` must be {COMMIT_DIGITS} lower-case hex digits");
@@ -60,6 +60,52 @@ fn read_reference<'t>(key: &str, value: &Value<'_, 't>, report: &mut Report<'t>)
         return refuse(message, "write the name as `git tag` or `git branch` prints it", report);
     }
     Some(if key == "tag" { GitReference::Tag(text.to_owned()) } else { GitReference::Branch(text.to_owned()) })
+}
+
+/// Reads a place in the history as one word: `branch:NAME`, `tag:NAME`, `commit:ID`, or the name of a branch alone.
+/// The error says what is wrong with it.
+pub fn parse_reference(text: &str) -> Result<GitReference, String> {
+    let (kind, name) = text.split_once(':').unwrap_or(("branch", text));
+    let named = |make: fn(String) -> GitReference| match fault_of_reference(name) {
+        Some(fault) => Err(format!("\"{}\" {fault}", shown(name))),
+        None => Ok(make(name.to_owned())),
+    };
+    match kind {
+        "branch" => named(GitReference::Branch),
+        "tag" => named(GitReference::Tag),
+        "commit" if is_commit_id(name) => Ok(GitReference::Commit(name.to_owned())),
+        "commit" => {
+            Err(format!("a commit is named by {COMMIT_DIGITS} lower-case hex digits, as `git rev-parse` prints"))
+        }
+        _ => Err("write the name of a branch, or branch:NAME, tag:NAME, commit:ID".to_owned()),
+    }
+}
+
+/// Reads a directory of a tree, `.` for its top. The error says what is wrong with it.
+pub fn parse_tree_path(text: &str) -> Result<String, String> {
+    let trimmed = text.trim_end_matches('/');
+    if text == "." || text == "./" {
+        return Ok(".".to_owned());
+    }
+    fault_of_tree_path(text).map_or_else(|| Ok(trimmed.to_owned()), |fault| Err(fault.to_owned()))
+}
+
+fn is_commit_id(text: &str) -> bool {
+    text.len() == COMMIT_DIGITS && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// What keeps a text from naming a directory below the top of a tree.
+fn fault_of_tree_path(path: &str) -> Option<&'static str> {
+    let bad_part = |part: &str| part.is_empty() || part == "." || part == ".." || part.eq_ignore_ascii_case(".git");
+    if path.len() > MAX_SOURCE_PATH_BYTES {
+        Some("is too long for a path")
+    } else if path.contains(|c: char| c.is_control() || c == '\\') {
+        Some("holds a control character or a backslash")
+    } else if path.starts_with('/') || path.trim_end_matches('/').split('/').any(bad_part) {
+        Some("must be a path inside the repository without `.` and `..`")
+    } else {
+        None
+    }
 }
 
 /// The rules of `git check-ref-format`, of which ours are a stricter subset.
@@ -86,17 +132,12 @@ fn fault_of_reference(name: &str) -> Option<&'static str> {
 fn read_tree_path<'t>(value: &Value<'_, 't>, report: &mut Report<'t>) -> Option<String> {
     let path = value.string(report)?;
     let trimmed = path.trim_end_matches('/');
-    let bad_part = |part: &str| part.is_empty() || part == "." || part == ".." || part.eq_ignore_ascii_case(".git");
     let problem = if is_in_three_quotes(value, report) {
         "is written in three quotes; write it in one pair of quotes"
-    } else if path.len() > MAX_SOURCE_PATH_BYTES {
-        "is too long for a path"
-    } else if path.contains(|c: char| c.is_control() || c == '\\') {
-        "holds a control character or a backslash"
     } else if path == "." {
         return Some(".".to_owned());
-    } else if path.starts_with('/') || trimmed.split('/').any(bad_part) {
-        "must be a path inside the repository without `.` and `..`"
+    } else if let Some(fault) = fault_of_tree_path(path) {
+        fault
     } else if matches!(trimmed.rsplit('/').next(), Some("Component.toml" | "Component.toml.sig"))
         || trimmed.ends_with(".wasm")
     {

@@ -3,7 +3,7 @@
 //! Whether there is anything at that place is found out when it is fetched.
 
 mod file;
-mod git;
+pub mod git;
 mod url;
 
 use std::ops::Range;
