@@ -16,6 +16,7 @@ mod output;
 mod paint;
 mod plan;
 mod run;
+mod service;
 mod sign;
 mod status;
 mod validate;

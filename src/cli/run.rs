@@ -12,14 +12,23 @@ use super::Global;
 use super::exit::{Exit, Failure};
 use super::global::HostArgs;
 use super::paint::{Paint, Stream};
+use super::service;
 use crate::reconcile::notice::{Notice, Weight};
 use crate::runtime::{Host, StartError, StopReport};
 
 /// Threads of the async runtime: it carries signals, the control socket and the loop, no guests.
 const ASYNC_THREADS: usize = 2;
 
+/// Exit code of a host that stopped and had to cut something off.
+const CUT_OFF: u8 = 13;
+
 /// Options of `run`.
 #[derive(Args)]
+#[command(
+    after_help = "SIGINT and SIGTERM drain and stop it; it then ends with 0, or with 13 when a component did not \
+                        end in time and was cut off. A second one ends it at once, with 130 or 143. SIGHUP looks at \
+                        everything now, as `sync` does."
+)]
 pub struct RunArgs {
     #[command(flatten)]
     host: HostArgs,
@@ -37,12 +46,14 @@ pub(crate) fn run(global: &Global, args: RunArgs) -> Result<ExitCode, Failure> {
         let host = Host::start(config, Arc::new(move |notice: &Notice| told.tell(notice)))
             .await
             .map_err(|error| failure(&error))?;
+        service::attend(host.handle().pulse());
+        service::sync_on_hangup(host.handle(), printer.clone())?;
         host.run(stop).await.map_err(Failure::from)
     })?;
     printer.line(&stopped(&report));
     // What is left on worker threads is a guest past its stop time; the process does not wait for it.
     runtime.shutdown_background();
-    Ok(ExitCode::SUCCESS)
+    Ok(if report.in_time { ExitCode::SUCCESS } else { ExitCode::from(CUT_OFF) })
 }
 
 fn failure(error: &StartError) -> Failure {
@@ -73,6 +84,7 @@ fn stop_on_signals(printer: Arc<Printer>) -> Result<watch::Receiver<bool>, Failu
         let first = next_signal(&mut interrupt, &mut terminate).await;
         printer.line(&format!("{first}: draining and stopping; once more ends at once"));
         let _ = stop.send(true);
+        service::stopping();
         let second = next_signal(&mut interrupt, &mut terminate).await;
         printer.line(&format!("{second}: ended at once"));
         let code = if second == "SIGINT" { 130 } else { 143 };

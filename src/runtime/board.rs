@@ -107,6 +107,21 @@ impl Shared {
         self.board.lock().unwrap_or_else(PoisonError::into_inner).paused.clone_from(paused);
     }
 
+    /// How things are, in one line.
+    pub fn line(&self) -> String {
+        let status = self.status();
+        let running = status.components.iter().filter(|c| c.state == ComponentState::Running).count();
+        let held = status.components.iter().filter(|c| c.held.is_some()).count();
+        let held = if held == 0 { String::new() } else { format!(", {held} held or blocked") };
+        let paused = if status.paused.is_some() { ", paused" } else { "" };
+        let problems = match status.problems.len() {
+            0 => String::new(),
+            n => format!(", {n} problems"),
+        };
+        let of = status.components.len();
+        format!("{running} of {of} running{held}{problems}{paused}, generation {}", status.generation)
+    }
+
     /// The status document of this moment.
     pub fn status(&self) -> HostStatus {
         let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);

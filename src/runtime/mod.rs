@@ -6,6 +6,7 @@
 mod answers;
 mod board;
 mod open;
+mod pulse;
 mod requests;
 mod telling;
 
@@ -29,6 +30,8 @@ use crate::source::trust_file::{TrustFileError, TrustLocation};
 use crate::state::StateError;
 use crate::status::HostStatus;
 use crate::watch::{Wake, Watcher};
+
+pub use pulse::{MAX_QUIET_PASS_MS, MAX_QUIET_REST_MS, Passed, Pulse};
 
 use board::Shared;
 use open::Mode;
@@ -112,6 +115,7 @@ pub struct Host {
     shared: Arc<Shared>,
     inlet: Inlet,
     asked: mpsc::Receiver<Asked>,
+    pulse: Arc<Pulse>,
     tell: Tell,
 }
 
@@ -128,12 +132,18 @@ struct Rounds {
 pub struct HostHandle {
     shared: Arc<Shared>,
     inlet: Inlet,
+    pulse: Arc<Pulse>,
 }
 
 impl HostHandle {
     /// What the host says of itself and of its components.
     pub fn status(&self) -> HostStatus {
         self.shared.status()
+    }
+
+    /// The signs of life of the loop.
+    pub fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
     }
 
     /// Asks the loop, in the name of this process's user.
@@ -150,11 +160,17 @@ impl HostHandle {
 impl Host {
     /// Locks the home, starts what was committed, and binds the control socket.
     pub async fn start(config: HostConfig, tell: Tell) -> Result<Self, StartError> {
-        let told = tell.clone();
-        blocking(move || Self::start_blocking(&config, told)).await
+        let pulse = Arc::new(Pulse::default());
+        let beating = pulse.clone();
+        // Whatever is told was done. What hangs in the telling is stuck.
+        let tell: Tell = Arc::new(move |notice| {
+            tell(notice);
+            beating.beat();
+        });
+        blocking(move || Self::start_blocking(&config, tell, pulse)).await
     }
 
-    fn start_blocking(config: &HostConfig, tell: Tell) -> Result<Self, StartError> {
+    fn start_blocking(config: &HostConfig, tell: Tell, pulse: Arc<Pulse>) -> Result<Self, StartError> {
         let opened = open::open(config, tell.clone(), Mode::Run)?;
         let mut reconciler = opened.reconciler;
         let server = bind(&config.home)?;
@@ -171,18 +187,19 @@ impl Host {
             shared,
             inlet,
             asked,
+            pulse,
             tell,
         })
     }
 
     /// A handle that stays valid while the host runs.
     pub fn handle(&self) -> HostHandle {
-        HostHandle { shared: self.shared.clone(), inlet: self.inlet.clone() }
+        HostHandle { shared: self.shared.clone(), inlet: self.inlet.clone(), pulse: self.pulse.clone() }
     }
 
     /// Keeps the running set equal to the desired directory until `stop` becomes true, then drains and stops.
     pub async fn run(self, mut stop: watch::Receiver<bool>) -> anyhow::Result<StopReport> {
-        let Self { mut rounds, mut events, server, shared, inlet, mut asked, tell } = self;
+        let Self { mut rounds, mut events, server, shared, inlet, mut asked, pulse, tell } = self;
         let (status, info, call) = (shared.clone(), shared.clone(), shared.clone());
         let shown = Shown {
             info: Arc::new(move |name| info.info(name)),
@@ -231,7 +248,13 @@ impl Host {
                     _ = stop.wait_for(|stop| *stop) => break,
                 }
             }
-            turn = next_turn(&mut rounds.wake, &mut events, &mut asked, &mut stop, &tell).await;
+            pulse.passed(shared.line());
+            turn = tokio::select! {
+                // Cancel-safe: it only beats.
+                never = pulse.rest() => match never {},
+                // Nothing is lost: the other arm never ends.
+                turn = next_turn(&mut rounds.wake, &mut events, &mut asked, &mut stop, &tell) => turn,
+            };
         }
         let begun = Instant::now();
         let actors = shared.actors.clone();
