@@ -31,6 +31,7 @@
 //! | 0 vocabulary | [`name`], [`digest`], [`key`], [`quantity`], [`permission`], [`limits`], [`hex`], [`timestamp`], [`sealed`], [`escape`], [`diagnostic`], [`document`], [`remote_url`] | nothing |
 //! | 1 decisions | [`desired`], [`manifest`], [`trust`], [`record`], [`resolution`], [`observed`], [`paused`], [`plan`], [`snapshot`], [`generation`], [`floors`], [`backoff`], [`status`], [`config`] | nothing: no files, clock, randomness, environment |
 //! | 2 adapters | `home`, `safe_open`, `source`, `state`, `watch`, `logs`, `engine`, `host` | one outside thing each |
+//! | 2½ workers | `worker` | processes of this program, in which sources fetch and the engine compiles |
 //! | 3 actors | `actor` | threads, the engine |
 //! | 4 reconcile | `reconcile` | everything below, no printing |
 //! | 5 doors | `runtime` (embedding), `control` (Unix socket), `cli` | everything below |
@@ -110,6 +111,8 @@ pub mod source;
 pub mod state;
 #[cfg(feature = "runtime")]
 pub mod watch;
+#[cfg(feature = "runtime")]
+pub mod worker;
 
 #[cfg(test)]
 pub(crate) mod golden;

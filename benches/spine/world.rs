@@ -15,6 +15,7 @@ use airssys_wasm::runtime::HostConfig;
 use airssys_wasm::source::trust_file::TrustLocation;
 use airssys_wasm::state::{Options, Store};
 use airssys_wasm::trust::{SigningKey, sign_manifest};
+use airssys_wasm::worker::{CompileLimits, Workers};
 use anyhow::Context as _;
 use tempfile::TempDir;
 
@@ -83,12 +84,13 @@ impl World {
     /// What a host on this world needs to know.
     pub fn host(&self, home: &str) -> anyhow::Result<HostConfig> {
         let trust = TrustLocation::Named(self.path().join("trust.toml"));
-        Ok(HostConfig { home: self.home(home)?, desired: self.desired(), trust, rebuild_floors: false })
+        let (home, desired) = (self.home(home)?, self.desired());
+        Ok(HostConfig { home, desired, trust, rebuild_floors: false, workers: Workers::InProcess })
     }
 
     /// A reconciler over a home, put together as a host does it, and nothing started yet.
     pub fn reconciler(&self, home: &str, runs: bool) -> anyhow::Result<Reconciler> {
-        let HostConfig { home, desired, trust, rebuild_floors: _ } = self.host(home)?;
+        let HostConfig { home, desired, trust, rebuild_floors: _, workers } = self.host(home)?;
         home.create_for_host()?;
         let opened = Store::open(&home, Options::at(unix_now_s().unsigned_abs()))?;
         let engine = Engine::new(&EngineConfig::default())?;
@@ -102,6 +104,8 @@ impl World {
             engine,
             actors,
             runs,
+            workers,
+            compile_limits: CompileLimits::default(),
             tell,
             stopping: std::sync::Arc::default(),
         })?)

@@ -13,6 +13,7 @@ use crate::home::Home;
 use crate::name::InstallationName;
 use crate::runtime::HostConfig;
 use crate::source::trust_file::TrustLocation;
+use crate::worker::Workers;
 
 /// A name from the command line.
 pub(crate) fn installation(text: &str) -> Result<InstallationName, Failure> {
@@ -41,6 +42,7 @@ impl Global {
             desired: self.desired_directory(args.dir)?,
             trust: self.trust_location(args.trust)?,
             rebuild_floors: args.rebuild_floors,
+            workers: Workers::of_this_program()?,
         })
     }
 

@@ -89,6 +89,9 @@ enum Command {
     Pause(control::PauseArgs),
     /// Lift what holds an installation back, or the pause of everything
     Resume(control::PauseArgs),
+    /// What a host starts to fetch and compile; of no use to people
+    #[command(hide = true)]
+    Worker,
 }
 
 /// Parses the command line, runs the command, and says how it ended.
@@ -116,6 +119,7 @@ pub fn main() -> ExitCode {
         Command::Sync(args) => control::sync(&cli.global, args),
         Command::Pause(args) => control::pause(&cli.global, args),
         Command::Resume(args) => control::resume(&cli.global, args),
+        Command::Worker => Ok(crate::worker::serve()),
     };
     match result {
         Ok(code) => code,

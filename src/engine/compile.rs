@@ -3,6 +3,9 @@
 //! Takes only bytes whose digest the trust rules admitted, and checks that they are those bytes. Code
 //! that was compiled before is loaded by `code`.
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
 use wasmtime::component::Component;
 
 use super::{Engine, inspect};
@@ -11,7 +14,8 @@ use crate::escape::Escaped;
 use crate::trust::VerifiedArtifact;
 
 /// Why bytes were not compiled.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CompileError {
     /// The bytes are not those that were verified.
     #[error("the wasm is not the one that was verified: it is {found}, verified was {verified}")]
@@ -46,7 +50,7 @@ pub enum CompileError {
     #[error("the component has {count} {what} and may have {limit}")]
     TooMany {
         /// Of what.
-        what: &'static str,
+        what: Part,
         /// How many there are, counted up to where the limit was passed.
         count: u64,
         /// How many there may be.
@@ -57,10 +61,38 @@ pub enum CompileError {
     Invalid(String),
 }
 
+/// What a component may have only so many of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// Functions in all modules together.
+    Functions,
+    /// Imports of one component or module.
+    Imports,
+    /// Exports of one component or module.
+    Exports,
+    /// Core modules.
+    CoreModules,
+    /// Components within it.
+    NestedComponents,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Functions => "functions",
+            Self::Imports => "imports",
+            Self::Exports => "exports",
+            Self::CoreModules => "core modules",
+            Self::NestedComponents => "nested components",
+        })
+    }
+}
+
 /// A component as code for this machine and this engine. Cheap to clone.
 ///
-/// There are two ways to one: [`Engine::compile`] and [`Engine::load`]. Both start from a
-/// [`VerifiedArtifact`], so that code nobody signed cannot be run by mistake.
+/// There are three ways to one: [`Engine::compile`], [`Engine::load`] and [`Engine::load_fresh`]. All start from
+/// a [`VerifiedArtifact`], so that code nobody signed cannot be run by mistake.
 #[derive(Clone)]
 pub struct CompiledComponent {
     component: Component,

@@ -6,6 +6,7 @@
 use wasmparser::{Encoding, Parser, Payload};
 
 use super::CompileError;
+use super::compile::Part;
 
 /// Functions in all modules of a component together.
 pub const MAX_FUNCTIONS: u64 = 200_000;
@@ -69,7 +70,7 @@ impl Counts {
             }
             Payload::FunctionSection(section) => {
                 self.functions += u64::from(section.count());
-                within("functions", self.functions, MAX_FUNCTIONS)
+                within(Part::Functions, self.functions, MAX_FUNCTIONS)
             }
             Payload::ImportSection(section) => self.import(section.count()),
             Payload::ComponentImportSection(section) => self.import(section.count()),
@@ -84,12 +85,12 @@ impl Counts {
         match encoding {
             Encoding::Module => {
                 self.modules += 1;
-                within("core modules", self.modules, MAX_MODULES)
+                within(Part::CoreModules, self.modules, MAX_MODULES)
             }
             Encoding::Component => {
                 self.components += 1;
                 // The outermost one is counted too.
-                within("nested components", self.components - 1, MAX_COMPONENTS)
+                within(Part::NestedComponents, self.components - 1, MAX_COMPONENTS)
             }
         }
     }
@@ -97,17 +98,17 @@ impl Counts {
     fn import(&mut self, more: u32) -> Result<(), CompileError> {
         let Some((imports, _)) = self.open.last_mut() else { return Ok(()) };
         *imports += u64::from(more);
-        within("imports", *imports, MAX_IMPORTS)
+        within(Part::Imports, *imports, MAX_IMPORTS)
     }
 
     fn export(&mut self, more: u32) -> Result<(), CompileError> {
         let Some((_, exports)) = self.open.last_mut() else { return Ok(()) };
         *exports += u64::from(more);
-        within("exports", *exports, MAX_EXPORTS)
+        within(Part::Exports, *exports, MAX_EXPORTS)
     }
 }
 
-fn within(what: &'static str, count: u64, limit: u64) -> Result<(), CompileError> {
+fn within(what: Part, count: u64, limit: u64) -> Result<(), CompileError> {
     if count <= limit {
         return Ok(());
     }

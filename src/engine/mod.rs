@@ -8,18 +8,22 @@ mod compile;
 mod config;
 mod inspect;
 mod limits;
+mod precompile;
 #[cfg(test)]
 mod tests;
 
 use std::hash::{Hash, Hasher};
 
 pub use code::LoadError;
-pub use compile::{CompileError, CompiledComponent};
+pub use compile::{CompileError, CompiledComponent, Part};
 pub use config::wasmtime_config;
 pub use config::{EPOCH_TICK, MAX_WASM_STACK_BYTES, ticks};
 pub use limits::{
     InstanceLimiter, MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLE_ELEMENTS, MAX_TABLES, MemoryBudget, MemoryRefusal,
 };
+
+pub(crate) use precompile::check_bytes;
+pub use precompile::{Compiler, FreshCode};
 
 use crate::digest::{Digest, Digester};
 #[cfg(doc)]
@@ -67,19 +71,7 @@ impl Engine {
     ///
     /// Code of another engine hash is useless here; it is not loaded, and need not be kept.
     pub fn code_hash(&self) -> Digest {
-        struct Feed(Digester);
-        impl Hasher for Feed {
-            fn write(&mut self, bytes: &[u8]) {
-                self.0.update(&(bytes.len() as u64).to_le_bytes());
-                self.0.update(bytes);
-            }
-            fn finish(&self) -> u64 {
-                0
-            }
-        }
-        let mut feed = Feed(Digester::default());
-        self.wasmtime.precompile_compatibility_hash().hash(&mut feed);
-        feed.0.finish()
+        code_hash(&self.wasmtime)
     }
 
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
@@ -97,4 +89,20 @@ impl Engine {
     pub fn expire_running_calls(&self) {
         config::expire_running_calls(&self.wasmtime);
     }
+}
+
+fn code_hash(engine: &wasmtime::Engine) -> Digest {
+    struct Feed(Digester);
+    impl Hasher for Feed {
+        fn write(&mut self, bytes: &[u8]) {
+            self.0.update(&(bytes.len() as u64).to_le_bytes());
+            self.0.update(bytes);
+        }
+        fn finish(&self) -> u64 {
+            0
+        }
+    }
+    let mut feed = Feed(Digester::default());
+    engine.precompile_compatibility_hash().hash(&mut feed);
+    feed.0.finish()
 }

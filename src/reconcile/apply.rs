@@ -24,8 +24,16 @@ pub struct FailedAction {
 }
 
 /// Refusals that are the target's own fault: it would fail again however often it is tried.
-const TARGET_IS_TO_BLAME: &[&str] =
-    &["init-refused", "init-crashed", "not-compiled", "not-linkable", "nobody-to-trigger"];
+const TARGET_IS_TO_BLAME: &[&str] = &[
+    "init-crashed",
+    "init-refused",
+    "nobody-to-trigger",
+    "not-compiled",
+    "not-linkable",
+    "worker-crashed",
+    "worker-killed",
+    "worker-timeout",
+];
 
 impl FailedAction {
     /// Whether the target is not tried again until another one is wanted. Everything else that failed

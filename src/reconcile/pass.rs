@@ -23,6 +23,7 @@ use crate::state::{Opened, Store, Suspects};
 use crate::status::PassSummary;
 use crate::trust::TrustPolicy;
 use crate::watch::files::FileTimes;
+use crate::worker::{CompileLimits, Workers};
 
 use super::Tell;
 use super::aftermath::Aftermath;
@@ -55,6 +56,10 @@ pub struct Parts {
     pub actors: Arc<System>,
     /// Whether the actors are to take over, or only to be tried: `apply` without a host commits and ends.
     pub runs: bool,
+    /// Where fetching and compiling happen.
+    pub workers: Workers,
+    /// What one compilation may use.
+    pub compile_limits: CompileLimits,
     /// Where notices go.
     pub tell: Tell,
     /// Becomes true when the host is to stop: what is being prepared is given up, and nothing is committed.
@@ -296,6 +301,8 @@ impl Reconciler {
             engine: &self.parts.engine,
             store: &self.parts.store,
             actors: &self.parts.actors,
+            workers: &self.parts.workers,
+            limits: &self.parts.compile_limits,
             code: &self.code,
             tell: &self.parts.tell,
             stopping: &self.parts.stopping,

@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::actor::{PrepareError, Standby, StandbyRequest, System};
 use crate::digest::Digest;
-use crate::engine::{CompileError, CompiledComponent, Engine};
+use crate::engine::{CompiledComponent, Engine, FreshCode};
 use crate::manifest::MAX_WASM_BYTES;
 use crate::name::InstallationName;
 use crate::record::Record;
 use crate::resolution::Refusal;
 use crate::state::{self, CacheKey, CacheLookup, Store};
 use crate::trust::VerifiedArtifact;
+use crate::worker::{CompileFailure, CompileLimits, Workers};
 
 use super::Tell;
 use super::notice::Notice;
@@ -60,12 +61,16 @@ pub struct Preparer<'a> {
     pub store: &'a Store,
     /// Instantiates.
     pub actors: &'a System,
+    /// Where code is made.
+    pub workers: &'a Workers,
+    /// What making it may cost.
+    pub limits: &'a CompileLimits,
     /// Code that is in memory already.
     pub code: &'a CompiledCode,
     /// Where long work is told.
     pub tell: &'a Tell,
     /// Whether what is not begun yet is to be given up.
-    pub stopping: &'a AtomicBool,
+    pub stopping: &'a Arc<AtomicBool>,
 }
 
 /// What came of making components ready.
@@ -181,14 +186,37 @@ impl Preparer<'_> {
         let stored = self.store.objects().get_object(&key.wasm, MAX_WASM_BYTES);
         let wasm =
             stored.map_err(|error| missing(error.to_string()))?.ok_or_else(|| missing("it is not there".into()))?;
-        let code = self.engine.compile(&start.artifact, &wasm).map_err(|error| not_compiled(&error))?;
-        let bytes = code.serialize().map_err(|error| not_compiled(&error))?;
-        // A cache that can't be written costs time at the next start and nothing else.
-        if let Err(error) = self.store.cache().put(key, bytes).wait() {
-            let text = format!("the compiled code of {name} could not be cached: {error}");
-            (self.tell)(&Notice::Info { text });
+        let code = self.workers.compile(self.engine, &start.artifact, &wasm, self.limits, self.stopping);
+        let code = code.map_err(not_compiled)?;
+        self.load(name, &start.artifact, key, &code)
+    }
+
+    /// By way of the cache, where the code is mapped and not copied. A cache that can't be written costs memory now
+    /// and time at the next start, and nothing else.
+    fn load(
+        &self,
+        name: &InstallationName,
+        artifact: &VerifiedArtifact,
+        key: &CacheKey,
+        code: &FreshCode,
+    ) -> Result<CompiledComponent, Refusal> {
+        match self.store.cache().put(key, code.bytes().to_vec()).wait() {
+            Ok(()) => {
+                if let CacheLookup::Hit(checked) = self.store.cache().get(key)
+                    && let Ok(loaded) = self.engine.load(artifact, &checked)
+                {
+                    return Ok(loaded);
+                }
+            }
+            Err(error) => {
+                let text = format!("the compiled code of {name} could not be cached: {error}");
+                (self.tell)(&Notice::Info { text });
+            }
         }
-        Ok(code)
+        self.engine.load_fresh(artifact, code).map_err(|error| {
+            Refusal::new("not-loadable", format!("the code that was just compiled can't be loaded: {error}"))
+                .hint("report this; the worker must be of the host's own version")
+        })
     }
 }
 
@@ -197,8 +225,15 @@ struct Progress {
     of: usize,
 }
 
-fn not_compiled(error: &CompileError) -> Refusal {
-    Refusal::new("not-compiled", error.to_string()).hint("the publisher must release a component that compiles")
+fn not_compiled(failure: CompileFailure) -> Refusal {
+    let within = "the publisher must release a component that compiles";
+    match failure {
+        CompileFailure::Refused(error) => Refusal::new("not-compiled", error.to_string()).hint(within),
+        CompileFailure::Worker(refusal) if refusal.hint.is_none() && refusal.code.starts_with("worker-") => {
+            refusal.hint(format!("{within} within the limits; nothing else is affected"))
+        }
+        CompileFailure::Worker(refusal) => refusal,
+    }
 }
 
 fn not_prepared(error: &PrepareError) -> Refusal {

@@ -18,6 +18,7 @@ use crate::state::{Options, Store};
 use crate::test_guest::TestGuest;
 use crate::trust::{SigningKey, sign_manifest};
 use crate::watch::files::FileTimes;
+use crate::worker::{CompileLimits, Workers};
 
 /// Longest time that a test waits for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -89,6 +90,8 @@ impl World {
             engine,
             actors,
             runs: true,
+            workers: Workers::InProcess,
+            compile_limits: CompileLimits::default(),
             tell,
             stopping: Arc::default(),
         };

@@ -29,6 +29,7 @@ pub(super) struct Shared {
     pub logs: PathBuf,
     engine: Engine,
     desired: String,
+    workers: &'static str,
     started: Instant,
     pub(super) board: Mutex<Board>,
 }
@@ -63,6 +64,7 @@ impl Shared {
             logs: config.home.logs_dir(),
             engine: reconciler.engine().clone(),
             desired: escape(&config.desired.to_string_lossy()),
+            workers: config.workers.text(),
             started: Instant::now(),
             board: Mutex::new(board),
         }
@@ -155,7 +157,7 @@ impl Shared {
                 pid: std::process::id(),
                 uptime_ms: millis(self.started.elapsed()),
                 watch: board.watch.clone(),
-                workers: "in this process".to_owned(),
+                workers: self.workers.to_owned(),
                 memory_used_bytes: budget.used_bytes(),
                 memory_budget_bytes: budget.limit_bytes(),
             }),

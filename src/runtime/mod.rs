@@ -30,6 +30,7 @@ use crate::source::trust_file::{TrustFileError, TrustLocation};
 use crate::state::StateError;
 use crate::status::HostStatus;
 use crate::watch::{Wake, Watcher};
+use crate::worker::Workers;
 
 pub use pulse::{MAX_QUIET_PASS_MS, MAX_QUIET_REST_MS, Passed, Pulse};
 
@@ -59,6 +60,9 @@ pub struct HostConfig {
     /// When the file of accepted sequences is missing or damaged: make it anew from what is committed.
     /// Older sequences may then be accepted again, so only an operator may say so.
     pub rebuild_floors: bool,
+    /// Where fetching and compiling happen. There is no default: a host that takes components from strangers
+    /// wants processes, and only it knows a program that can be one.
+    pub workers: Workers,
 }
 
 /// Why a host did not start.

@@ -10,6 +10,7 @@ use crate::engine::{Engine, EngineConfig};
 use crate::logs::Logs;
 use crate::reconcile::{Parts, Reconciler, Tell, unix_now_s};
 use crate::state::{Options, Store};
+use crate::worker::CompileLimits;
 
 use super::{HostConfig, MAX_WAITING_EVENTS, StartError};
 
@@ -49,6 +50,8 @@ pub(super) fn open(config: &HostConfig, tell: Tell, mode: Mode) -> Result<Opened
         engine,
         actors,
         runs: mode == Mode::Run,
+        workers: config.workers.clone(),
+        compile_limits: CompileLimits::default(),
         tell,
         stopping: Arc::new(AtomicBool::new(false)),
     })?;

@@ -32,7 +32,8 @@ pub struct TreeJob {
     pub at: GitReference,
     /// The directory of the desired files, `.` for the top.
     pub path: String,
-    /// The bare mirror of the repository: an absolute path that only the host chooses.
+    /// The bare mirror of the repository: an absolute path that only the host chooses. The directory is there, empty
+    /// at first; a fetch can write in it and nowhere else.
     pub mirror: std::path::PathBuf,
     /// Whether what the mirror holds must do: nothing is connected to.
     pub offline: bool,
@@ -52,7 +53,8 @@ pub struct GitJob {
     pub at: GitReference,
     /// The directory that holds the artifact, `.` for the top.
     pub path: String,
-    /// The bare mirror of the repository: an absolute path that only the host chooses.
+    /// The bare mirror of the repository: an absolute path that only the host chooses. The directory is there, empty
+    /// at first; a fetch can write in it and nowhere else.
     pub mirror: std::path::PathBuf,
     /// Whether what the mirror holds must do: nothing is connected to.
     pub offline: bool,
@@ -202,7 +204,8 @@ impl FetchFailure {
 pub trait Port {
     /// Tells how far the fetch is; a word and a number of bytes.
     fn progress(&mut self, step: &str, bytes: u64) -> Result<(), FetchFailure>;
-    /// Hands over what was found, and waits for which wasm is wanted; none when that is all.
+    /// Hands over what was found, and waits for which wasm is wanted; none when that is all. A worker may be ended
+    /// while it waits here: what is to last must be on disk before.
     fn found(&mut self, found: Found) -> Result<Option<WasmWanted>, FetchFailure>;
     /// Hands over the next piece of the wasm.
     fn wasm(&mut self, piece: &[u8]) -> Result<(), FetchFailure>;

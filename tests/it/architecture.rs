@@ -45,11 +45,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("logs", &[]),
     ("engine", &["state"]),
     ("host", &["engine", "logs"]),
+    ("worker", &["engine", "safe_open", "source"]),
     ("actor", &["engine", "host", "logs"]),
-    ("reconcile", &["actor", "engine", "home", "logs", "safe_open", "source", "state", "watch"]),
-    ("runtime", &["actor", "control", "engine", "home", "logs", "reconcile", "source", "state", "watch"]),
+    ("reconcile", &["actor", "engine", "home", "logs", "safe_open", "source", "state", "watch", "worker"]),
+    ("runtime", &["actor", "control", "engine", "home", "logs", "reconcile", "source", "state", "watch", "worker"]),
     ("control", &["logs", "home"]),
-    ("cli", &["control", "home", "logs", "reconcile", "runtime", "safe_open", "source", "state"]),
+    ("cli", &["control", "home", "logs", "reconcile", "runtime", "safe_open", "source", "state", "worker"]),
 ];
 
 /// Files that are compiled for tests only.
