@@ -5,7 +5,6 @@
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
-use crate::name::InstallationName;
 
 /// Digits of a generation's file name.
 const NUMBER_DIGITS: usize = 10;
@@ -95,8 +94,8 @@ impl Layout {
         self.root.join("starting")
     }
 
-    pub(crate) fn marker(&self, name: &InstallationName) -> PathBuf {
-        self.starting().join(name.as_str())
+    pub(crate) fn markers(&self) -> PathBuf {
+        self.starting().join("markers")
     }
 
     pub(crate) fn cache(&self) -> PathBuf {

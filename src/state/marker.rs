@@ -3,13 +3,14 @@
 //! A marker is made before a component starts and removed when it is healthy, so that markers found at the next
 //! start name the suspects. What is done with suspects is decided elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::path::Path;
 
 use super::disk::Disk;
 use super::error::StateError;
 use super::layout::Layout;
-use super::read::{list, read_file};
+use super::read::read_file;
 use super::reply::Answer;
 use super::writer::HostWriter;
 use crate::generation::{Generation, MAX_ENTRIES};
@@ -17,12 +18,11 @@ use crate::name::InstallationName;
 use crate::sealed;
 
 const DEATHS_FIRST_LINE: &str = "airssys-deaths 1";
-/// Longest file of counts, in bytes: a line for each installation.
-const MAX_DEATHS_BYTES: usize = MAX_ENTRIES * 80;
-/// Longest marker, in bytes.
-const MAX_MARKER_BYTES: usize = 64;
-const ALONE: &str = "alone\n";
-const TOGETHER: &str = "together\n";
+const MARKERS_FIRST_LINE: &str = "airssys-starting 1";
+/// Longest file of counts or of markers, in bytes: a line for each installation.
+const MAX_LINES_BYTES: usize = MAX_ENTRIES * 80;
+const ALONE: &str = "alone";
+const TOGETHER: &str = "together";
 
 /// How a component is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,11 +52,15 @@ impl HostWriter {
     pub(super) fn change_markers(&mut self, command: MarkerCommand) {
         match command {
             MarkerCommand::Set { names, start, answer } => {
-                answer.send(names.iter().try_for_each(|name| set(&self.disk, &self.layout, name, start)));
+                self.starting.extend(names.into_iter().map(|name| (name, start)));
+                answer.send(write_markers(&self.disk, &self.layout, &self.starting));
             }
             MarkerCommand::Clear { names, answer } => {
-                let clear = |name| self.disk.remove_file(&self.layout.marker(name));
-                answer.send(names.iter().try_for_each(clear));
+                let names: BTreeSet<InstallationName> = names.into_iter().collect();
+                let before = self.starting.len();
+                self.starting.retain(|name, _| !names.contains(name));
+                let is_same = self.starting.len() == before;
+                answer.send(if is_same { Ok(()) } else { write_markers(&self.disk, &self.layout, &self.starting) });
             }
             MarkerCommand::Forgive { name, answer } => answer.send(self.forgive(&name)),
         }
@@ -70,12 +74,20 @@ impl HostWriter {
     }
 }
 
-fn set(disk: &Disk, layout: &Layout, name: &InstallationName, start: Start) -> Result<(), StateError> {
-    let text = match start {
-        Start::Together => TOGETHER,
-        Start::Alone => ALONE,
-    };
-    disk.write_new(&layout.marker(name), text.as_bytes()).map(drop)
+/// All markers are one file: a start of a thousand components costs one write, not a thousand. No file means none.
+fn write_markers(disk: &Disk, layout: &Layout, starting: &Suspects) -> Result<(), StateError> {
+    if starting.is_empty() {
+        return disk.remove_file(&layout.markers());
+    }
+    let mut body = String::new();
+    for (name, start) in starting {
+        let start = match start {
+            Start::Alone => ALONE,
+            Start::Together => TOGETHER,
+        };
+        writeln!(body, "{name} {start}").expect("a string takes every write");
+    }
+    disk.replace(&layout.markers(), sealed::seal(MARKERS_FIRST_LINE, &body).text.as_bytes())
 }
 
 /// Reads the markers that an earlier host left, and counts the one that was starting alone.
@@ -87,29 +99,43 @@ pub(crate) fn open_markers(
     let before = read_deaths(layout)?;
     let mut deaths = before.clone();
     deaths.retain(|name, _| generation.entries.contains_key(name));
-    let mut suspects = Suspects::new();
-    for text in list(&layout.starting())? {
-        let path = layout.starting().join(&text);
-        match text.parse::<InstallationName>() {
-            Ok(name) if generation.entries.contains_key(&name) => {
-                let marker = read_file(&path, MAX_MARKER_BYTES)?;
-                let is_alone = marker.as_deref() == Some(ALONE.as_bytes());
-                suspects.insert(name, if is_alone { Start::Alone } else { Start::Together });
-            }
-            _ => disk.remove_file(&path)?,
-        }
-    }
-    let counted: Vec<_> = suspects.iter().filter(|(_, start)| **start == Start::Alone).map(|(name, _)| name).collect();
-    for name in &counted {
-        let count = deaths.entry((*name).clone()).or_insert(0);
+    let found = read_markers(layout)?;
+    let mut suspects = found.clone();
+    suspects.retain(|name, _| generation.entries.contains_key(name));
+    for name in suspects.iter().filter(|(_, start)| **start == Start::Alone).map(|(name, _)| name) {
+        let count = deaths.entry(name.clone()).or_insert(0);
         *count = count.saturating_add(1);
     }
     if deaths != before {
         write_deaths(disk, layout, &deaths)?;
     }
-    // Still a suspect, and not counted again should the host end before it is started.
-    counted.into_iter().try_for_each(|name| set(disk, layout, name, Start::Together))?;
+    // Still suspects, and not counted again should the host end before they are started.
+    let still = suspects.keys().map(|name| (name.clone(), Start::Together)).collect();
+    if found != still {
+        write_markers(disk, layout, &still)?;
+    }
     Ok((deaths, suspects))
+}
+
+/// The markers; a damaged file is no worse than none: it only costs the finding who took the host down.
+fn read_markers(layout: &Layout) -> Result<Suspects, StateError> {
+    let read = |line: &str| {
+        let (name, start) = line.split_once(' ')?;
+        let start = match start {
+            ALONE => Start::Alone,
+            TOGETHER => Start::Together,
+            _ => return None,
+        };
+        Some((name.parse().ok()?, start))
+    };
+    Ok(read_lines(&layout.markers(), MARKERS_FIRST_LINE)?.iter().filter_map(|line| read(line)).collect())
+}
+
+/// The lines of an intact sealed file; none of any other.
+fn read_lines(path: &Path, first_line: &str) -> Result<Vec<String>, StateError> {
+    let Some(bytes) = read_file(path, MAX_LINES_BYTES)? else { return Ok(Vec::new()) };
+    let Ok(opened) = sealed::open(first_line, &bytes, MAX_LINES_BYTES) else { return Ok(Vec::new()) };
+    Ok(opened.body.lines().map(str::to_owned).collect())
 }
 
 fn write_deaths(disk: &Disk, layout: &Layout, deaths: &Deaths) -> Result<(), StateError> {
@@ -122,11 +148,9 @@ fn write_deaths(disk: &Disk, layout: &Layout, deaths: &Deaths) -> Result<(), Sta
 
 /// The counts; a damaged file is no worse than none, because a component that kills hosts is soon counted again.
 pub(crate) fn read_deaths(layout: &Layout) -> Result<Deaths, StateError> {
-    let Some(bytes) = read_file(&layout.deaths(), MAX_DEATHS_BYTES)? else { return Ok(Deaths::new()) };
-    let Ok(opened) = sealed::open(DEATHS_FIRST_LINE, &bytes, MAX_DEATHS_BYTES) else { return Ok(Deaths::new()) };
     let read = |line: &str| {
         let (name, count) = line.split_once(' ')?;
         Some((name.parse().ok()?, count.parse().ok()?))
     };
-    Ok(opened.body.lines().filter_map(read).collect())
+    Ok(read_lines(&layout.deaths(), DEATHS_FIRST_LINE)?.iter().filter_map(|line| read(line)).collect())
 }

@@ -17,7 +17,7 @@ use super::error::StateError;
 use super::layout::{DAMAGED, Layout, TEMPORARY, current_target, with_ending};
 use super::load::{FORMAT, Loaded, load, read_generation};
 use super::lock::Lock;
-use super::marker::{Deaths, Suspects, open_markers};
+use super::marker::{Deaths, Start, Suspects, open_markers};
 use super::object::{ObjectWriter, ensure_dir, scratch_prefix};
 use super::read::{ObjectBytes, list, read_file, read_object};
 use super::reader::Snapshot;
@@ -79,6 +79,7 @@ pub(crate) fn open(layout: Arc<Layout>, disk: Disk, options: &Options) -> Result
         highest: loaded.highest,
         last_good: loaded.last_good,
         deaths: deaths.clone(),
+        starting: suspects.keys().map(|name| (name.clone(), Start::Together)).collect(),
         named_by: BTreeMap::new(),
         _lock: lock,
     };
@@ -159,7 +160,7 @@ fn repair(writer: &HostWriter, loaded: &Loaded) -> Result<(), StateError> {
 
 /// Removes what unfinished writes left. Nothing names any of it.
 fn sweep(layout: &Layout, disk: &Disk) -> Result<(), StateError> {
-    for directory in [layout.root().to_owned(), layout.generations(), layout.cache()] {
+    for directory in [layout.root().to_owned(), layout.generations(), layout.starting(), layout.cache()] {
         for name in list(&directory)?.iter().filter(|name| name.ends_with(TEMPORARY)) {
             remove(disk, &directory.join(name), 0)?;
         }

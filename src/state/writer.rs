@@ -15,7 +15,7 @@ use super::disk::{Disk, FaultHook};
 use super::error::StateError;
 use super::layout::Layout;
 use super::lock::Lock;
-use super::marker::{Deaths, MarkerCommand};
+use super::marker::{Deaths, MarkerCommand, Suspects};
 use super::object::{ObjectCommand, ObjectWriter, ensure_dir};
 use super::reply::Answer;
 use crate::digest::Digest;
@@ -61,6 +61,8 @@ pub(crate) struct HostWriter {
     pub(super) highest: u64,
     pub(super) last_good: Option<u64>,
     pub(super) deaths: Deaths,
+    /// The markers on disk.
+    pub(super) starting: Suspects,
     /// What records name, so that collecting reads each record once.
     pub(super) named_by: BTreeMap<Digest, [Digest; 3]>,
     /// Held until the last write is done.
