@@ -3,7 +3,7 @@
 //! There is one linker, the quiet one: no import waits for anything. What the imports do stands in
 //! `host`; who may be sent to is the actor system's decision.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
@@ -91,7 +91,7 @@ impl Linked {
 pub struct QuietLinker {
     linker: Linker<Guest>,
     /// What is in use: installations of one artifact share it.
-    linked: Mutex<BTreeMap<Digest, Weak<Linked>>>,
+    linked: Mutex<HashMap<Digest, Weak<Linked>>>,
 }
 
 impl QuietLinker {
@@ -123,21 +123,16 @@ impl QuietLinker {
         }
         let linked = Arc::new(self.link_now(compiled)?);
         let mut known = known();
-        known.retain(|_, linked| linked.strong_count() > 0);
+        // Looked through only when the map would grow, so that a thousand starts do not look a thousand times.
+        if known.len() == known.capacity() {
+            known.retain(|_, linked| linked.strong_count() > 0);
+        }
         known.insert(compiled.wasm(), Arc::downgrade(&linked));
         Ok(linked)
     }
 
     fn link_now(&self, compiled: &CompiledComponent) -> Result<Linked, LinkError> {
-        let missing = self.missing_imports(compiled);
-        if !missing.is_empty() {
-            let offered = OFFERED.iter().map(|name| (*name).to_owned()).collect();
-            return Err(LinkError::MissingImports { missing, offered });
-        }
-        let pre = self
-            .linker
-            .instantiate_pre(compiled.component())
-            .map_err(|e| LinkError::OtherImportType(escape(&format!("{e:#}"))))?;
+        let pre = self.linker.instantiate_pre(compiled.component()).map_err(|error| self.why_not(compiled, &error))?;
         let exports = find_exports(&pre)?;
         if exports.init.is_none() && exports.handle.is_none() {
             let ty = compiled.component().component_type();
@@ -146,6 +141,15 @@ impl QuietLinker {
             return Err(LinkError::NothingToCall { exported, known });
         }
         Ok(Linked { pre, exports })
+    }
+
+    /// What speaks against a component is looked for only when something does.
+    fn why_not(&self, compiled: &CompiledComponent, error: &wasmtime::Error) -> LinkError {
+        let missing = self.missing_imports(compiled);
+        if missing.is_empty() {
+            return LinkError::OtherImportType(escape(&format!("{error:#}")));
+        }
+        LinkError::MissingImports { missing, offered: OFFERED.iter().map(|name| (*name).to_owned()).collect() }
     }
 }
 

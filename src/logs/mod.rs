@@ -10,7 +10,7 @@ mod reader;
 mod tests;
 mod writer;
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -51,7 +51,7 @@ struct Shared {
     queue: SyncSender<Job>,
 }
 
-type Components = Mutex<BTreeMap<InstallationName, Weak<Component>>>;
+type Components = Mutex<HashMap<InstallationName, Weak<Component>>>;
 
 /// What all handles of one component's log share.
 struct Component {
@@ -95,7 +95,10 @@ impl Logs {
     pub fn component(&self, name: &InstallationName) -> ComponentLog {
         let mut components = locked(&self.0.components);
         let shared = components.get(name).and_then(Weak::upgrade).unwrap_or_else(|| {
-            components.retain(|_, component| component.strong_count() > 0);
+            // Looked through only when the map would grow, so that a thousand starts do not look a thousand times.
+            if components.len() == components.capacity() {
+                components.retain(|_, component| component.strong_count() > 0);
+            }
             let component = Arc::new(Component::new(name.clone()));
             components.insert(name.clone(), Arc::downgrade(&component));
             component

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::actor::ActorPhase;
 use crate::backoff::{Backoff, Jitter, Retries};
 use crate::digest::Digest;
-use crate::generation::HeldTarget;
+use crate::generation::{Decoded, HeldTarget};
 use crate::name::InstallationName;
 use crate::plan::action::{Action, Effect, Instance};
 use crate::plan::revert::revert;
@@ -205,29 +205,35 @@ impl Reconciler {
 
     /// After a start: what the last good generation did not hold is under watch again.
     pub(super) fn resume_probations(&mut self) {
-        let good = self.last_good_records();
+        if self.good == Some(self.committed.generation.number) {
+            return;
+        }
+        let good = self.last_good_generation();
+        let slots = good.as_ref().map(|decoded| &decoded.generation.entries);
+        let entries = &self.committed.generation.entries;
+        let record_then = |name| slots.and_then(|slots| slots.get(name)).map(|slot| slot.record);
         let changed: Vec<_> = self
             .committed
             .records
             .iter()
+            // An equal record is an equal target; only of others the old one is read.
             .filter(|(name, targeted)| {
-                targeted.record.spec.enabled && good.get(*name).is_none_or(|old| old.target_digest() != targeted.target)
+                targeted.record.spec.enabled && entries.get(*name).map(|slot| slot.record) != record_then(*name)
             })
-            .map(|(name, targeted)| (name.clone(), targeted.target, good.get(name).cloned().map(Arc::new)))
+            .map(|(name, targeted)| (name.clone(), targeted.target, record_then(name)))
             .collect();
-        for (name, target, previous) in changed {
-            self.put_on_probation(&name, target, previous);
+        for (name, target, record) in changed {
+            let reader = self.parts.store.reader();
+            let previous = record.and_then(|digest| reader.record(&digest).ok()?);
+            if previous.as_ref().is_none_or(|old| old.target_digest() != target) {
+                self.put_on_probation(&name, target, previous.map(Arc::new));
+            }
         }
     }
-}
 
-impl Reconciler {
-    /// The records of the last generation that ran well; none when it is not kept any more.
-    fn last_good_records(&self) -> BTreeMap<InstallationName, Record> {
-        let reader = self.parts.store.reader();
-        let Some(Ok(Some(good))) = self.good.map(|number| reader.generation(number)) else { return BTreeMap::new() };
-        let entries = good.generation.entries.iter();
-        entries.filter_map(|(name, slot)| Some((name.clone(), reader.record(&slot.record).ok()??))).collect()
+    /// The last generation that ran well; none when it is not kept any more.
+    fn last_good_generation(&self) -> Option<Decoded> {
+        self.parts.store.reader().generation(self.good?).ok()?
     }
 }
 

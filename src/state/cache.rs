@@ -25,8 +25,8 @@ use crate::digest::Digest;
 const MAX_ENTRY_BYTES: u64 = 512 << 20;
 /// Most bytes of all entries together; beyond that the oldest go.
 const MAX_CACHE_BYTES: u64 = 4 << 30;
-/// How much of an entry is read at a time, in bytes.
-const CHUNK_BYTES: usize = 256 << 10;
+/// How much of an entry is read at a time, in bytes. Not more: what is larger, the allocator maps and unmaps each time.
+const CHUNK_BYTES: usize = 64 << 10;
 /// Separates this use of the key from any other.
 const DOMAIN: &[u8] = b"airssys-code-cache-v1\n";
 /// Length of the key and of the MAC at the end of an entry, in bytes.
@@ -165,7 +165,7 @@ fn check_entry(path: &Path, key: &CacheKey, secret: &CacheKeyBytes) -> Result<Op
     let code_bytes = metadata.len().checked_sub(KEY_BYTES as u64).ok_or("it is too short")?;
     let mut mac = start_mac(key, code_bytes, secret);
     let mut code = (&mut file).take(code_bytes);
-    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut chunk = vec![0; usize::try_from(code_bytes).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES)];
     let mut left = code_bytes;
     while left > 0 {
         let count = code.read(&mut chunk).map_err(|_| "it can't be read")?;
