@@ -4,9 +4,13 @@
 
 use crate::diagnostic::Diagnostic;
 use crate::document::{self, Report, Table};
+use crate::secret::{SecretRules, is_env_name};
 
 /// Largest settings file, in bytes.
 pub const MAX_CONFIG_BYTES: u64 = 64 * 1024;
+
+/// Most rules of one kind in `[secrets]`.
+pub const MAX_SECRET_RULES: usize = 256;
 
 /// The host's own settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,6 +19,8 @@ pub struct Config {
     pub desired: Option<String>,
     /// The signing key file, absolute or relative to the home.
     pub keypair: Option<String>,
+    /// What desired files may name as secrets: `[secrets]`.
+    pub secrets: SecretRules,
 }
 
 impl Config {
@@ -26,10 +32,47 @@ impl Config {
         let config = Self {
             desired: path(&mut table, "desired", &mut report),
             keypair: path(&mut table, "keypair", &mut report),
+            secrets: secrets(&mut table, &mut report),
         };
         table.finish(&mut report);
         if report.is_clean() { Ok(config) } else { Err(report.into_problems()) }
     }
+}
+
+fn secrets<'t>(table: &mut Table<'_, 't>, report: &mut Report<'t>) -> SecretRules {
+    let Some(mut table) = table.table("secrets", report) else { return SecretRules::default() };
+    let is_variable = |text: &str| is_env_name(text.strip_suffix('*').unwrap_or(text));
+    let is_program = |text: &str| text.starts_with('/') && !text.contains('\0');
+    let rules = SecretRules {
+        env: rules(&mut table, "env", is_variable, "the name of a variable, or its start and `*`: \"DB_*\"", report),
+        commands: rules(&mut table, "commands", is_program, "the absolute path of a program", report),
+    };
+    table.finish(report);
+    rules
+}
+
+fn rules<'t>(
+    table: &mut Table<'_, 't>,
+    key: &str,
+    is_rule: impl Fn(&str) -> bool,
+    wanted: &str,
+    report: &mut Report<'t>,
+) -> Vec<String> {
+    let Some(items) = table.take(key).and_then(|value| value.items(MAX_SECRET_RULES, report)) else {
+        return Vec::new();
+    };
+    let mut rules = Vec::new();
+    for item in items {
+        match item.string(report) {
+            Some(text) if is_rule(text) => rules.push(text.to_owned()),
+            Some(_) => {
+                let message = format!("`{}` allows nothing", crate::document::shown(&item.path));
+                report.error_with_hint(item.span.clone(), message, format!("write {wanted}"));
+            }
+            None => {}
+        }
+    }
+    rules
 }
 
 fn path<'t>(table: &mut Table<'_, 't>, key: &str, report: &mut Report<'t>) -> Option<String> {
@@ -52,6 +95,15 @@ mod tests {
         assert_eq!(config.desired.as_deref(), Some("/srv/desired"));
         assert_eq!(config.keypair.as_deref(), Some("k.json"));
         assert_eq!(Config::parse("config.toml", ""), Ok(Config::default()));
+
+        let secrets = "[secrets]\nenv = [\"DB_*\", \"TOKEN\"]\ncommands = [\"/usr/bin/pass\"]\n";
+        let config = Config::parse("config.toml", secrets).expect("valid").secrets;
+        assert!(config.allow_env("DB_X") && config.allow_env("TOKEN") && config.allow_command("/usr/bin/pass"));
+        for bad in
+            ["env = [\"*\"]", "env = [\"A=B\"]", "env = [\"\"]", "commands = [\"pass\"]", "files = []", "env = 1"]
+        {
+            Config::parse("config.toml", &format!("[secrets]\n{bad}\n")).expect_err(bad);
+        }
 
         let problems = Config::parse("config.toml", "desird = \"x\"\nkeypair = 3\n").expect_err("invalid");
         assert_eq!(problems.len(), 2, "{problems:?}");

@@ -9,7 +9,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use unicode_width::UnicodeWidthStr as _;
 
-use crate::escape::{Escaped, escape};
+use crate::escape::{Escaped, escape, without_userinfo};
 
 /// Longest piece of a source line that a diagnostic keeps, in characters.
 const MAX_EXCERPT_CHARS: usize = 160;
@@ -57,7 +57,8 @@ impl Diagnostic {
     /// A problem at `span` (bytes) of `text`.
     pub fn at(file: &str, text: &str, span: Range<usize>, message: impl Into<String>) -> Self {
         let place = Some(Place::locate(text, span));
-        Self { file: escape(file), place, message: message.into(), hint: None }
+        let message = without_userinfo(&message.into()).into_owned();
+        Self { file: escape(file), place, message, hint: None }
     }
 
     /// Adds what to do next.
@@ -100,6 +101,10 @@ impl Place {
         let line = text[line_start..line_end].trim_end_matches('\r');
         let (before, rest) = line.split_at(line.len().min(start - line_start));
         let marked = &rest[..rest.len().min(end - start)];
+        // What the line shows may not be in it: the same number of characters, so that the carets still fit.
+        let line = &*without_userinfo(line);
+        let (before, marked) = (before.chars().count(), marked.chars().count());
+        let (before, marked) = (cut(line, 0, before), cut(line, before, marked));
 
         // A long line is cut so that the marked text stays in sight.
         let before_chars = before.chars().count();

@@ -18,7 +18,7 @@ pub use report::{MAX_PROBLEMS_PER_FILE, Report};
 pub use syntax::{MAX_NESTING, parse};
 pub use value::Value;
 
-use crate::escape::escape;
+use crate::escape::{escape, without_userinfo};
 
 /// How far a key may be from a known one to be suggested (Damerau-Levenshtein).
 const MAX_SUGGESTION_DISTANCE: usize = 3;
@@ -29,6 +29,7 @@ const MAX_SHOWN_CHARS: usize = 80;
 
 /// A piece of a file's text as messages show it: escaped and cut to a bounded length.
 pub fn shown(text: &str) -> String {
+    let text = &*without_userinfo(text);
     match text.char_indices().nth(MAX_SHOWN_CHARS) {
         Some((at, _)) => escape(&text[..at]) + "…",
         None => escape(text),

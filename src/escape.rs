@@ -3,6 +3,7 @@
 //! Guests, files and peers choose that text: control characters could move the cursor or recolour a
 //! screen, bidirectional marks could make a line read as another.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// Shows text on one line: control characters, line ends, bidirectional marks and other invisible
@@ -33,6 +34,24 @@ fn is_hostile(c: char) -> bool {
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
+/// `text` with the user name and password of every URL in it as stars, one for each character: credentials have no
+/// place in a URL, and where they are refused they must not be repeated.
+pub fn without_userinfo(text: &str) -> Cow<'_, str> {
+    let mut masked = Cow::Borrowed(text);
+    let mut from = 0;
+    while let Some(at) = masked[from..].find("://") {
+        let start = from + at + 3;
+        let ends = |c: char| matches!(c, '/' | '?' | '#' | '"' | '\'' | '\\') || c.is_whitespace();
+        let end = masked[start..].find(ends).map_or(masked.len(), |end| start + end);
+        if let Some(userinfo) = masked[start..end].rfind('@') {
+            let stars = "*".repeat(masked[start..start + userinfo].chars().count());
+            masked.to_mut().replace_range(start..start + userinfo, &stars);
+        }
+        from = start;
+    }
+    masked
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,5 +68,20 @@ mod tests {
         assert_eq!(escape("\u{1b}]0;title\u{7}"), "\\u{1b}]0;title\\u{7}");
         assert_eq!(escape("a\r\nb\tc"), "a\\r\\nb\\tc");
         assert_eq!(escape("gr\u{202e}txt\u{9b}31m"), "gr\\u{202e}txt\\u{9b}31m");
+    }
+
+    #[test]
+    fn credentials_in_urls_become_stars_of_the_same_length() {
+        let cases = [
+            ("url = \"https://user:pä@example.com/a@b\"", "url = \"https://*******@example.com/a@b\""),
+            ("ssh://git@host and http://a@b@c/", "ssh://***@host and http://***@c/"),
+            ("https://example.com/?a@b", "https://example.com/?a@b"),
+            ("a@b", "a@b"),
+            ("://@", "://@"),
+            ("x://y", "x://y"),
+        ];
+        for (text, wanted) in cases {
+            assert_eq!(without_userinfo(text), wanted);
+        }
     }
 }

@@ -13,6 +13,7 @@ use crate::key::PublicKey;
 use crate::limits::Limits;
 use crate::name::PackageName;
 use crate::permission::Permissions;
+use crate::secret::Fingerprints;
 
 /// What is committed for one installation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +29,9 @@ pub struct Record {
     pub effective: Permissions,
     /// The limits it runs under.
     pub limits: Limits,
+    /// Fingerprints of the secrets that its config names.
+    #[serde(default, skip_serializing_if = "Fingerprints::is_empty")]
+    pub secrets: Fingerprints,
 }
 
 /// Which artifact, by digests and by the names that were signed.
@@ -75,6 +79,10 @@ impl Record {
     /// Where the spec was written is left out: moving a line is no change.
     pub fn target_digest(&self) -> Digest {
         let parts = (&self.spec, &self.artifact, &self.effective, &self.limits);
-        Digest::of(&serde_json::to_vec(&parts).expect("a record holds only strings, numbers and ordered maps"))
+        let bytes = match self.secrets.is_empty() {
+            true => serde_json::to_vec(&parts),
+            false => serde_json::to_vec(&(parts, &self.secrets)),
+        };
+        Digest::of(&bytes.expect("a record holds only strings, numbers and ordered maps"))
     }
 }

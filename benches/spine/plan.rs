@@ -101,6 +101,7 @@ impl Scene {
 
     fn plan(&self) -> Plan {
         plan(&PlanInput {
+            secrets: &std::collections::BTreeMap::new(),
             desired: &self.desired,
             resolutions: &self.resolutions,
             observed: &self.observed,

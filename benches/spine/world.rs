@@ -10,8 +10,10 @@ use airssys_wasm::actor::{System, SystemConfig};
 use airssys_wasm::engine::{Engine, EngineConfig};
 use airssys_wasm::home::Home;
 use airssys_wasm::logs::Logs;
-use airssys_wasm::reconcile::{Parts, Reconciler, unix_now_s};
+use airssys_wasm::reconcile::{Parts, Reconciler, offline, unix_now_s};
 use airssys_wasm::runtime::HostConfig;
+use airssys_wasm::secret::SecretRules;
+use airssys_wasm::source::secret::Environment;
 use airssys_wasm::source::trust_file::TrustLocation;
 use airssys_wasm::state::{Options, Store};
 use airssys_wasm::trust::{SigningKey, sign_manifest};
@@ -84,19 +86,26 @@ impl World {
     /// What a host on this world needs to know.
     pub fn host(&self, home: &str) -> anyhow::Result<HostConfig> {
         let trust = TrustLocation::Named(self.path().join("trust.toml"));
-        let (home, desired) = (self.home(home)?, self.desired());
-        Ok(HostConfig { home, desired, trust, rebuild_floors: false, workers: Workers::InProcess })
+        Ok(HostConfig {
+            home: self.home(home)?,
+            desired: self.desired(),
+            trust,
+            rebuild_floors: false,
+            workers: Workers::InProcess,
+            secrets: SecretRules::default(),
+        })
     }
 
     /// A reconciler over a home, put together as a host does it, and nothing started yet.
     pub fn reconciler(&self, home: &str, runs: bool) -> anyhow::Result<Reconciler> {
-        let HostConfig { home, desired, trust, rebuild_floors: _, workers } = self.host(home)?;
+        let HostConfig { home, desired, trust, rebuild_floors: _, workers, secrets } = self.host(home)?;
         home.create_for_host()?;
         let opened = Store::open(&home, Options::at(unix_now_s().unsigned_abs()))?;
         let engine = Engine::new(&EngineConfig::default())?;
         let logs = Logs::open(&home.logs_dir())?;
         let actors = Arc::new(System::start(SystemConfig::new(engine.clone(), logs))?);
         let tell = Arc::new(|_: &_| {});
+        let places = offline::secret_places(&home, Some(&desired), &secrets, Environment::Own);
         Ok(Reconciler::new(opened, |store| Parts {
             desired,
             trust,
@@ -106,6 +115,7 @@ impl World {
             runs,
             workers,
             compile_limits: CompileLimits::default(),
+            secrets: places,
             tell,
             stopping: std::sync::Arc::default(),
         })?)

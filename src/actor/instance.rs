@@ -104,7 +104,7 @@ impl Instance {
                 None => None,
             };
             let answer = match init {
-                Some(init) => init.call(&mut store, (Arc::clone(&version.config_text),))?.0,
+                Some(init) => init.call(&mut store, (version.config.text(),))?.0,
                 None => Ok(()),
             };
             Ok((handle, shutdown, answer))
@@ -119,7 +119,7 @@ impl Instance {
                 sends: limits.sends,
                 number,
             }),
-            Ok((_, _, Err(text))) => Err(Ended::Refused(quote(&text))),
+            Ok((_, _, Err(text))) => Err(Ended::Refused(quote(&version.config.redactions().apply(&text)))),
             Err(failure) => Err(Ended::Crashed(failure.describe(&store, limits.init))),
         }
     }
@@ -146,7 +146,7 @@ impl Instance {
             }
             Ok((Err(text),)) => {
                 self.store.data_mut().outbox.abort();
-                Err(Ended::Refused(quote(&text)))
+                Err(Ended::Refused(quote(&self.store.data().config.redactions().apply(&text))))
             }
             Err(failure) => Err(Ended::Crashed(failure.describe(&self.store, time))),
         }
@@ -197,6 +197,7 @@ impl Failure {
         if let Some(refusal) = store.data().limiter.refusal() {
             text.push_str(&refused_before(&refusal));
         }
+        let text = store.data().config.redactions().apply(&text).into_owned();
         Crash { kind, text }
     }
 }

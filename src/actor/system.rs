@@ -18,7 +18,7 @@ use super::reply::{self, CallError, PendingReply, Reply};
 use super::status::{ActorPhase, ActorStatus, EventSink};
 use super::version::Version;
 use crate::engine::{CompiledComponent, Engine};
-use crate::host::{LinkError, QuietLinker};
+use crate::host::{GuestConfig, LinkError, QuietLinker};
 use crate::limits::{MAX_CALL_MS, MAX_STOP_MS};
 use crate::logs::Logs;
 use crate::name::InstallationName;
@@ -53,12 +53,13 @@ impl SystemConfig {
 }
 
 /// What a standby is made of.
-#[derive(Debug, Clone)]
 pub struct StandbyRequest {
     /// What is to be committed: names, links, permissions, limits, config.
     pub record: Arc<Record>,
     /// The artifact that the record names, as code.
     pub compiled: CompiledComponent,
+    /// The record's config as the component gets it.
+    pub config: Arc<GuestConfig>,
 }
 
 /// An instance that is up and takes part in nothing. Dropped, it was never there.
@@ -167,7 +168,7 @@ impl System {
     ///
     /// Nothing of it is visible: it takes no messages, and whatever it tries to send is refused.
     pub fn prepare(&self, request: StandbyRequest) -> Result<Standby, PrepareError> {
-        let StandbyRequest { record, compiled } = request;
+        let StandbyRequest { record, compiled, config } = request;
         if compiled.wasm() != record.artifact.wasm {
             return Err(PrepareError::OtherArtifact);
         }
@@ -176,7 +177,7 @@ impl System {
             return Err(PrepareError::NobodyToTrigger);
         }
         let log = self.logs.component(&record.spec.name);
-        let version = Arc::new(Version::new(record, linked, log));
+        let version = Arc::new(Version::new(record, linked, &log, config));
         match Instance::start(&version, &self.core) {
             Ok(instance) => Ok(Standby { version, instance }),
             Err(Ended::Refused(text)) => Err(PrepareError::Refused(text)),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::cell::ActorCell;
 use super::mailbox::Share;
-use crate::host::Linked;
+use crate::host::{GuestConfig, Linked};
 use crate::logs::ComponentLog;
 use crate::name::{InstallationName, LinkName};
 use crate::record::Record;
@@ -19,8 +19,7 @@ const MAX_SHARES: usize = 1_024;
 pub(super) struct Version {
     pub(super) record: Arc<Record>,
     pub(super) linked: Arc<Linked>,
-    pub(super) config: Arc<serde_json::Map<String, serde_json::Value>>,
-    pub(super) config_text: Arc<str>,
+    pub(super) config: Arc<GuestConfig>,
     pub(super) log: ComponentLog,
     /// The name as receivers see it.
     pub(super) sender: Arc<str>,
@@ -29,11 +28,10 @@ pub(super) struct Version {
 }
 
 impl Version {
-    pub(super) fn new(record: Arc<Record>, linked: Arc<Linked>, log: ComponentLog) -> Self {
-        let config = Arc::new(record.spec.config.clone());
-        let config_text = serde_json::Value::Object(record.spec.config.clone()).to_string().into();
+    pub(super) fn new(record: Arc<Record>, linked: Arc<Linked>, log: &ComponentLog, config: Arc<GuestConfig>) -> Self {
+        let log = log.redacting(config.redactions().clone());
         let sender = record.spec.name.as_str().into();
-        Self { record, linked, config, config_text, log, sender, shares: Mutex::default() }
+        Self { record, linked, config, log, sender, shares: Mutex::default() }
     }
 
     /// The installation that `link` means, if a message may go there.

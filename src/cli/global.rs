@@ -43,6 +43,7 @@ impl Global {
             trust: self.trust_location(args.trust)?,
             rebuild_floors: args.rebuild_floors,
             workers: Workers::of_this_program()?,
+            secrets: self.config()?.secrets,
         })
     }
 

@@ -34,7 +34,7 @@ pub(crate) fn plan(global: &Global, args: PlanArgs) -> Result<ExitCode, Failure>
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let sockets = crate::runtime::socket_candidates(&home).map_err(anyhow::Error::from)?;
     let running = runtime.block_on(crate::control::client::status(&sockets)).ok();
-    let made = offline::plan(&home, &desired, &trust, running.as_ref())
+    let made = offline::plan(&home, &desired, &trust, &global.config()?.secrets, running.as_ref())
         .map_err(|error| Failure::new(Exit::Configuration, error))?;
     let paint = Paint::new(global, Stream::Stderr);
     for problem in &made.problems {

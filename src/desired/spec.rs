@@ -193,15 +193,20 @@ impl Origin {
     /// `file:line` of a key or of one text in an array; of what it stands in when it has no line of its own;
     /// the file alone when none of that is written.
     pub fn locate(&self, key: &str) -> String {
+        match self.line_near(key) {
+            Some(line) => format!("{}:{line}", self.file),
+            None => self.file.clone(),
+        }
+    }
+
+    /// The line that [`Origin::locate`] names.
+    pub fn line_near(&self, key: &str) -> Option<u32> {
         let mut key = key;
         loop {
             if let Some(line) = self.lines.get(key) {
-                return format!("{}:{line}", self.file);
+                return Some(*line);
             }
-            let Some(end) = key.find(' ').or_else(|| key.rfind(['.', '['])) else {
-                return self.file.clone();
-            };
-            key = &key[..end];
+            key = &key[..key.find(' ').or_else(|| key.rfind(['.', '[']))?];
         }
     }
 }

@@ -2,20 +2,91 @@
 //!
 //! Read-only, and only its own.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, WasmStr};
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::Guest;
+use crate::secret::{Redactions, Secret};
 
 pub(super) const INTERFACE: &str = "airssys:component/config@0.1.0";
 /// Longest key that is looked up, in bytes; no key of a desired file is longer.
 const MAX_KEY_BYTES: usize = 1024;
 
+/// The config of one component as the component gets it, secrets included. Wiped when dropped; there is no way to
+/// print it.
+pub struct GuestConfig {
+    table: Map<String, Value>,
+    text: Arc<str>,
+    redactions: Redactions,
+    has_secrets: bool,
+}
+
+impl GuestConfig {
+    /// `table` with the values of `secrets` in it.
+    pub fn new(table: Map<String, Value>, secrets: Vec<Secret>) -> Self {
+        let has_secrets = !secrets.is_empty();
+        Self { text: text(&table), table, redactions: Redactions::of(secrets), has_secrets }
+    }
+
+    /// What `init` gets: one JSON object.
+    pub fn text(&self) -> Arc<str> {
+        Arc::clone(&self.text)
+    }
+
+    /// Takes the secrets out of what the component says.
+    pub fn redactions(&self) -> &Redactions {
+        &self.redactions
+    }
+}
+
+impl Drop for GuestConfig {
+    fn drop(&mut self) {
+        if !self.has_secrets {
+            return;
+        }
+        self.table.values_mut().for_each(wipe);
+        if let Some(text) = Arc::get_mut(&mut self.text) {
+            text.zeroize();
+        }
+    }
+}
+
+/// Written into room that was measured before, so that growing leaves no copies behind.
+fn text(table: &Map<String, Value>) -> Arc<str> {
+    struct Counter(usize);
+    impl std::io::Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut counter = Counter(0);
+    serde_json::to_writer(&mut counter, table).expect("a table of JSON values is JSON");
+    let mut bytes = Zeroizing::new(Vec::with_capacity(counter.0));
+    serde_json::to_writer(&mut *bytes, table).expect("a table of JSON values is JSON");
+    Arc::from(std::str::from_utf8(&bytes).expect("JSON is UTF-8"))
+}
+
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(items) => items.iter_mut().for_each(wipe),
+        Value::Object(map) => map.values_mut().for_each(wipe),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
 pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker.instance(INTERFACE)?.func_wrap("get", |store: StoreContextMut<'_, Guest>, (key,): (WasmStr,)| {
         let key = key.to_str(&store)?;
-        let found = (key.len() <= MAX_KEY_BYTES).then(|| look_up(&store.data().config, &key)).flatten();
+        let found = (key.len() <= MAX_KEY_BYTES).then(|| look_up(&store.data().config.table, &key)).flatten();
         Ok((found.map(Value::to_string),))
     })
 }

@@ -12,6 +12,7 @@ mod wasi;
 
 use std::sync::Arc;
 
+pub use config::GuestConfig;
 pub use link::{LinkError, Linked, QuietLinker};
 pub use messaging::{Outbox, SendError};
 pub(crate) use wasi::WouldWait;
@@ -62,18 +63,13 @@ pub struct Guest {
     pub(crate) limiter: InstanceLimiter,
     pub(crate) outbox: Box<dyn Outbox>,
     log: ComponentLog,
-    config: Arc<serde_json::Map<String, serde_json::Value>>,
+    pub(crate) config: Arc<GuestConfig>,
     wasi: Option<Box<wasi::Wasi>>,
 }
 
 impl Guest {
     /// Nothing used yet. What costs memory is made when the guest first asks for it.
-    pub fn new(
-        limiter: InstanceLimiter,
-        log: ComponentLog,
-        config: Arc<serde_json::Map<String, serde_json::Value>>,
-        outbox: Box<dyn Outbox>,
-    ) -> Self {
+    pub fn new(limiter: InstanceLimiter, log: ComponentLog, config: Arc<GuestConfig>, outbox: Box<dyn Outbox>) -> Self {
         Self { limiter, outbox, log, config, wasi: None }
     }
 }

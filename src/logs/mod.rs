@@ -23,6 +23,7 @@ pub use line::{Level, LogLine, Source};
 pub use reader::{Follow, MAX_TAIL_LINES};
 
 use crate::name::InstallationName;
+use crate::secret::Redactions;
 
 /// Longest line, in bytes of text; the rest of a longer one is cut off.
 pub const MAX_LINE_BYTES: usize = 4 * 1024;
@@ -103,7 +104,7 @@ impl Logs {
             components.insert(name.clone(), Arc::downgrade(&component));
             component
         });
-        ComponentLog { component: shared, queue: self.0.queue.clone(), instance: 0 }
+        ComponentLog { component: shared, queue: self.0.queue.clone(), instance: 0, redactions: Redactions::default() }
     }
 
     /// Returns when everything written before is in the files.
@@ -135,6 +136,7 @@ pub struct ComponentLog {
     component: Arc<Component>,
     queue: SyncSender<Job>,
     instance: u64,
+    redactions: Redactions,
 }
 
 impl ComponentLog {
@@ -144,8 +146,15 @@ impl ComponentLog {
         Self { instance, ..self.clone() }
     }
 
+    /// The same log without the values of these secrets in it.
+    #[must_use]
+    pub fn redacting(&self, redactions: Redactions) -> Self {
+        Self { redactions, ..self.clone() }
+    }
+
     /// Writes one line, cut to [`MAX_LINE_BYTES`]. Never waits.
     pub fn write(&self, level: Level, source: Source, message: &str) {
+        let message = &*self.redactions.apply(message);
         let kept = &message[..message.floor_char_boundary(MAX_LINE_BYTES)];
         let bucket = match source {
             Source::Guest => &self.component.guest,

@@ -116,6 +116,11 @@ impl Location {
         let line = keys.iter().find_map(|key| origin.lines.get(*key)).copied();
         Self { file: origin.file.clone(), line }
     }
+
+    /// Where `key` is written, or what it stands in when it has no line of its own.
+    pub fn near(origin: &Origin, key: &str) -> Self {
+        Self { file: origin.file.clone(), line: origin.line_near(key) }
+    }
 }
 
 impl std::fmt::Display for Location {

@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use values::{
-    limit_changes, limit_values, link_changes, named_changes, require_values, source_text, supervision_values,
-    trigger_texts,
+    limit_changes, limit_values, link_changes, named_changes, require_values, secret_changes, source_text,
+    supervision_values, trigger_texts,
 };
 
 use super::diff::{self, ConfigDiff};
@@ -21,6 +21,7 @@ use crate::key::PublicKey;
 use crate::name::{InstallationName, PackageName};
 use crate::permission::{Delta, Entry, Grant, Permissions};
 use crate::record::{ArtifactIdentity, Record};
+use crate::secret::Fingerprints;
 
 /// One value before and after.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -174,13 +175,15 @@ deltas! {
     moved_from: Option<Pair<Option<InstallationName>>>, "Option::is_none";
     /// What reaches `init`.
     config: Option<ConfigDiff>, "Option::is_none";
+    /// Secrets in it whose content is another, by fingerprints.
+    secrets: Vec<NamedChange>, "Vec::is_empty";
 }
 
 impl Deltas {
     /// What changes from `before` to `after`; where the specs were written is no difference.
     pub fn between(before: &Record, after: &Record) -> Self {
-        let Record { spec, origin: _, artifact, effective, limits } = after;
-        let mut deltas = Self::default();
+        let Record { spec, origin: _, artifact, effective, limits, secrets } = after;
+        let mut deltas = Self { secrets: secret_changes(&before.secrets, secrets), ..Self::default() };
         deltas.compare_artifacts(&before.artifact, artifact);
         deltas.compare_specs(&before.spec, spec);
         deltas.permissions = PermissionDelta::between(&before.effective, effective);
@@ -201,7 +204,8 @@ impl Deltas {
     /// What an installation gets that was not there before.
     pub fn of_install(after: &Record) -> Self {
         let permissions = PermissionDelta::between(&Permissions::none(), &after.effective);
-        Self { permissions, ..Self::default() }
+        let secrets = secret_changes(&Fingerprints::new(), &after.secrets);
+        Self { permissions, secrets, ..Self::default() }
     }
 
     /// Whether nothing differs.
@@ -240,6 +244,7 @@ impl Deltas {
             require: _,
             moved_from: _,
             config,
+            secrets,
         } = self;
         package.is_some()
             || wasm.is_some()
@@ -251,6 +256,7 @@ impl Deltas {
             || triggers.is_some()
             || !supervision.is_empty()
             || config.is_some()
+            || !secrets.is_empty()
     }
 
     /// The keys of the desired file that differ.
@@ -263,7 +269,7 @@ impl Deltas {
             ("source", self.source.is_some()),
             ("grant", !self.grant.is_empty() || !self.without.is_empty()),
             ("links", !self.links.is_empty()),
-            ("config", self.config.is_some()),
+            ("config", self.config.is_some() || !self.secrets.is_empty()),
             ("limits", !self.limits.is_empty() || !self.limits_written.is_empty()),
             ("supervision", !self.supervision.is_empty()),
             ("trigger", self.triggers.is_some()),

@@ -15,12 +15,14 @@ use crate::desired::{Entry, Held};
 use crate::floors::Floors;
 use crate::name::InstallationName;
 use crate::observed::{Installed, Phase};
-use crate::resolution::{Candidate, Resolution};
+use crate::resolution::{Candidate, Refusal, Resolution};
+use crate::secret::{AllSecrets, Fingerprints, SecretStates};
 
 /// What all decisions share.
 pub(super) struct Rules<'a> {
     pub floors: &'a Floors,
     pub approvals: &'a BTreeSet<Approval>,
+    pub secrets: &'a AllSecrets,
 }
 
 /// What was decided about one row.
@@ -175,10 +177,17 @@ fn wanted(subject: &Subject<'_>, rules: &Rules<'_>) -> Decided {
 
 fn ready(subject: &Subject<'_>, candidate: &Candidate, rules: &Rules<'_>) -> Decided {
     let Subject { row, spec, origin, base, .. } = *subject;
-    if let Some(have) = row.have.filter(|have| wanted::is_unchanged(spec, candidate, have)) {
+    let secrets = match fingerprints(rules.secrets.get(&spec.name)) {
+        Ok(secrets) => secrets,
+        Err((place, why)) => {
+            let kind = if base.is_some() { Kind::Hold } else { Kind::Blocked };
+            return stopped(row, kind, why.into(), Location::near(origin, place)).into();
+        }
+    };
+    if let Some(have) = row.have.filter(|have| wanted::is_unchanged(spec, candidate, &secrets, have)) {
         return unchanged(row, have, origin);
     }
-    let wanted = Wanted::new(spec, origin, candidate);
+    let wanted = Wanted::new(spec, origin, candidate, secrets);
     if let Some(have) = row.have.filter(|have| have.target == wanted.target && !wanted.decision.is_blocked()) {
         return unchanged(row, have, origin);
     }
@@ -191,6 +200,12 @@ fn ready(subject: &Subject<'_>, candidate: &Candidate, rules: &Rules<'_>) -> Dec
         action.stop(Kind::Hold, Reason::new("held-target", hold.reason.clone()).hint(hint));
     }
     Decided { releases_hold: row.hold.is_some_and(|hold| hold.target != wanted.target), ..action.into() }
+}
+
+/// The fingerprints of all secrets, or which of them could not be read, and why.
+fn fingerprints(states: Option<&SecretStates>) -> Result<Fingerprints, (&str, &Refusal)> {
+    let states = states.into_iter().flatten();
+    states.map(|(place, state)| Ok((place.clone(), *state.as_ref().map_err(|why| (place.as_str(), why))?))).collect()
 }
 
 fn unchanged(row: &Row<'_>, have: &Installed, origin: &Origin) -> Decided {
@@ -303,6 +318,11 @@ fn why(subject: &Subject<'_>, wanted: &Wanted, deltas: &Deltas) -> (Kind, Reason
         };
     }
     let keys = deltas.changed_keys();
+    if keys == ["config"] && deltas.config.is_none() {
+        let places: Vec<&str> = deltas.secrets.iter().map(|secret| secret.name.as_str()).collect();
+        let reason = Reason::new("secret-changed", format!("the content of a secret changed: {}", places.join(", ")));
+        return (Kind::Reconfigure, reason, keys);
+    }
     let reason = match (&deltas.enabled, keys.is_empty()) {
         (Some(enabled), _) if enabled.after => Reason::new("enabled", "the file says that it runs"),
         (Some(_), _) => Reason::new("disabled", "the file says that it is stopped"),

@@ -41,6 +41,7 @@ use crate::floors::Floors;
 use crate::name::InstallationName;
 use crate::observed::{Observed, Phase, RecentSet};
 use crate::resolution::Resolution;
+use crate::secret::AllSecrets;
 
 /// Everything that a plan depends on.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +50,8 @@ pub struct PlanInput<'a> {
     pub desired: &'a DesiredState,
     /// What came of each wanted spec's source.
     pub resolutions: &'a BTreeMap<InstallationName, Resolution>,
+    /// What a look at the secrets of each wanted spec found.
+    pub secrets: &'a AllSecrets,
     /// What is installed, and what became of it.
     pub observed: &'a Observed,
     /// How the set shrank in the last ten minutes.
@@ -113,7 +116,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     let rows = Rows::join(input);
     let absence = guard::absence_is_unknown(input.desired);
     let moves = Moves::find(&rows, absence.as_ref());
-    let rules = Rules { floors: input.floors, approvals: input.approvals };
+    let rules = Rules { floors: input.floors, approvals: input.approvals, secrets: input.secrets };
     let mut actions = Actions::new();
     let mut released = BTreeSet::new();
     let mut unchanged = 0;

@@ -14,6 +14,7 @@ use crate::observed::Installed;
 use crate::permission::{Decision, Declined, ENFORCED_KINDS, Entry, Kind, decide, why_forbidden};
 use crate::record::{ArtifactIdentity, Record};
 use crate::resolution::Candidate;
+use crate::secret::Fingerprints;
 
 /// What would be committed, and what was decided about its permissions.
 pub(super) struct Wanted {
@@ -23,8 +24,8 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// Puts a spec and an artifact together.
-    pub fn new(spec: &Spec, origin: &Origin, candidate: &Candidate) -> Self {
+    /// Puts a spec, an artifact and the fingerprints of the spec's secrets together.
+    pub fn new(spec: &Spec, origin: &Origin, candidate: &Candidate, secrets: Fingerprints) -> Self {
         let Candidate { artifact, permissions_max, limits } = candidate;
         let decision = decide(&artifact.ask, &spec.grant, permissions_max, ENFORCED_KINDS);
         let record = Record {
@@ -33,6 +34,7 @@ impl Wanted {
             artifact: artifact.clone(),
             effective: decision.effective.clone(),
             limits: Limits::resolve(&spec.limits, limits),
+            secrets,
         };
         let target = record.target_digest();
         Self { record: Arc::new(record), target, decision }
@@ -56,13 +58,20 @@ impl Wanted {
 /// Whether an installation is what a spec and an artifact come to, found out without making anything.
 ///
 /// `false` only means that a closer look is needed.
-pub(super) fn is_unchanged(spec: &Spec, candidate: &Candidate, installed: &Installed) -> bool {
+pub(super) fn is_unchanged(spec: &Spec, candidate: &Candidate, secrets: &Fingerprints, installed: &Installed) -> bool {
     let Candidate { artifact, permissions_max, limits } = candidate;
-    let Record { spec: old_spec, origin: _, artifact: old_artifact, effective, limits: old_limits } =
-        &*installed.record;
+    let Record {
+        spec: old_spec,
+        origin: _,
+        artifact: old_artifact,
+        effective,
+        limits: old_limits,
+        secrets: old_secrets,
+    } = &*installed.record;
     // Where all of the ask was given under the same grant, all of it is given again, unless the cap fell below it.
     old_artifact == artifact
         && old_spec == spec
+        && old_secrets == secrets
         && *old_limits == Limits::resolve(&spec.limits, limits)
         && *effective == artifact.ask
         && artifact.ask.is_subset_of(permissions_max)

@@ -20,6 +20,7 @@ use super::notice::Notice;
 use super::observe::Targeted;
 use super::pass::{Reconciler, unix_now_s};
 use super::prepare::{Start, parallelism};
+use super::secrets::Expect;
 
 /// Time between two collections of what is not kept.
 const COLLECT_EVERY: Duration = Duration::from_secs(3_600);
@@ -78,7 +79,7 @@ impl Reconciler {
             }
         }
         let mut standbys = BTreeMap::new();
-        for (name, result) in self.preparer().all(&starts, parallelism()) {
+        for (name, result) in self.preparer(Expect::AsRecorded).all(&starts, parallelism()) {
             match (result, actions.iter().find(|action| action.name == name)) {
                 (Ok(standby), _) => drop(standbys.insert(name, standby)),
                 (Err(why), Some(action)) => failed.push(FailedAction { action: action.clone(), why }),

@@ -15,6 +15,7 @@ pub mod probation;
 pub mod read;
 mod recent;
 pub mod resolve;
+pub mod secrets;
 pub mod waves;
 
 mod pass;

@@ -2,12 +2,15 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::home::Home;
 use crate::name::InstallationName;
 use crate::observed::Phase;
 use crate::plan::{Plan, PlanInput};
 use crate::resolution::Refusal;
+use crate::secret::SecretRules;
+use crate::source::secret::{Environment, SecretPlaces};
 use crate::source::trust_file::{self, TrustLocation};
 use crate::state::{ObjectStore, Options, Reader as StateReader};
 use crate::status::info::{CommittedInfo, INFO_TYPE, InfoDocument};
@@ -18,6 +21,7 @@ use super::pass::unix_now_s;
 use super::read::Reader;
 use super::recent::recent_set;
 use super::resolve::Resolver;
+use super::secrets::Secrets;
 
 /// A plan and what concerns no single name.
 pub struct Made {
@@ -28,7 +32,13 @@ pub struct Made {
 }
 
 /// Makes the plan that a host would carry out now; `running` is what such a host says of itself.
-pub fn plan(home: &Home, desired: &Path, trust: &TrustLocation, running: Option<&HostStatus>) -> anyhow::Result<Made> {
+pub fn plan(
+    home: &Home,
+    desired: &Path,
+    trust: &TrustLocation,
+    rules: &SecretRules,
+    running: Option<&HostStatus>,
+) -> anyhow::Result<Made> {
     let mut problems = Vec::new();
     let loaded = trust_file::load(trust).map_err(|error| anyhow::anyhow!("{error}\n{}", error.hint()))?;
     problems.extend(loaded.warning.map(|text| Refusal::new("trust-group-writable", text)));
@@ -40,15 +50,31 @@ pub fn plan(home: &Home, desired: &Path, trust: &TrustLocation, running: Option<
     let mut resolver = Resolver::new(desired);
     let resolutions = resolver.resolve(state, &loaded.policy, store.objects(), unix_now_s());
     let observed = committed.observe(|name| phase(running, name));
+    let host = running.and_then(|status| status.host.as_ref());
+    let environment = host.map_or(Environment::Own, |host| Environment::Of(host.pid));
+    let places = secret_places(home, Some(desired), rules, environment);
+    let mut secrets = Secrets::new(places, StateReader::new(home).secret_key());
     let input = PlanInput {
         desired: state,
         resolutions,
+        secrets: secrets.look(state, Duration::ZERO),
         observed: &observed,
         recent: recent_set(&StateReader::new(home), &committed, state, unix_now_s().unsigned_abs())?,
         floors: &committed.floors,
         approvals: &std::collections::BTreeSet::new(),
     };
     Ok(Made { plan: crate::plan::plan(&input), problems })
+}
+
+/// Where secrets are read on behalf of a host; without a directory, desired files come from a repository.
+pub fn secret_places(
+    home: &Home,
+    desired: Option<&Path>,
+    rules: &SecretRules,
+    environment: Environment,
+) -> SecretPlaces {
+    let own = vec![home.state_dir(), home.key_file(), home.config_file()];
+    SecretPlaces { directory: desired.map(Path::to_owned), rules: rules.clone(), environment, own }
 }
 
 fn phase(running: Option<&HostStatus>, name: &InstallationName) -> Phase {

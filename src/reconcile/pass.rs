@@ -18,6 +18,7 @@ use crate::observed::{Observed, Phase};
 use crate::plan::action::{Action, Kind};
 use crate::plan::{Plan, PlanInput};
 use crate::resolution::{Refusal, Resolution};
+use crate::source::secret::SecretPlaces;
 use crate::source::trust_file::{self, TrustLocation};
 use crate::state::{Opened, Store, Suspects};
 use crate::status::PassSummary;
@@ -34,6 +35,7 @@ use super::prepare::{CompiledCode, Preparer};
 use super::read::{Hints, Reader};
 use super::recent::recent_set;
 use super::resolve::Resolver;
+use super::secrets::{Expect, Secrets};
 use super::told::Told;
 
 /// A look that is due sooner than this is for files that settle, and not for one that can't be read.
@@ -62,6 +64,8 @@ pub struct Parts {
     pub compile_limits: CompileLimits,
     /// Where notices go.
     pub tell: Tell,
+    /// Where secrets are read.
+    pub secrets: SecretPlaces,
     /// Becomes true when the host is to stop: what is being prepared is given up, and nothing is committed.
     pub stopping: Arc<AtomicBool>,
 }
@@ -73,6 +77,7 @@ pub struct Reconciler {
     pub(super) code: CompiledCode,
     pub(super) suspects: Suspects,
     pub(super) resolver: Resolver,
+    pub(super) secrets: Secrets,
     pub(super) policy: Arc<TrustPolicy>,
     pub(super) aftermath: Aftermath,
     /// The generation that is noted on disk as the last good one.
@@ -146,6 +151,7 @@ impl Reconciler {
             code: CompiledCode::default(),
             suspects,
             resolver: Resolver::new(&parts.desired),
+            secrets: Secrets::new(parts.secrets.clone(), Some(parts.store.secret_key().clone())),
             policy: Arc::new(loaded.policy),
             aftermath: Aftermath::default(),
             collected_at: Duration::ZERO,
@@ -192,6 +198,11 @@ impl Reconciler {
     /// The directories of all sources, when they changed since the last time this was asked.
     pub fn changed_source_directories(&mut self) -> Option<BTreeSet<PathBuf>> {
         self.resolver.changed_directories()
+    }
+
+    /// The directories in which secrets of components lie.
+    pub fn secret_directories(&self) -> BTreeSet<PathBuf> {
+        self.secrets.directories()
     }
 
     /// Whether desired files are reached through links, as in a Kubernetes mount.
@@ -275,6 +286,7 @@ impl Reconciler {
         let plan = crate::plan::plan(&PlanInput {
             desired,
             resolutions,
+            secrets: self.secrets.look(desired, now),
             observed: &observed,
             recent,
             floors: &self.committed.floors,
@@ -296,8 +308,10 @@ impl Reconciler {
         self.committed.observe(|name| if runs { phase(actors, name) } else { Phase::NotRunning })
     }
 
-    pub(super) fn preparer(&self) -> Preparer<'_> {
+    pub(super) fn preparer(&self, expect: Expect) -> Preparer<'_> {
         Preparer {
+            secrets: &self.secrets,
+            expect,
             engine: &self.parts.engine,
             store: &self.parts.store,
             actors: &self.parts.actors,

@@ -20,6 +20,7 @@ use crate::worker::{CompileFailure, CompileLimits, Workers};
 
 use super::Tell;
 use super::notice::Notice;
+use super::secrets::{Expect, Secrets};
 use super::waves::waves;
 
 /// Most components made ready at the same time.
@@ -69,6 +70,10 @@ pub struct Preparer<'a> {
     pub code: &'a CompiledCode,
     /// Where long work is told.
     pub tell: &'a Tell,
+    /// Reads the secrets of configs.
+    pub secrets: &'a Secrets,
+    /// What the secrets must be.
+    pub expect: Expect,
     /// Whether what is not begun yet is to be given up.
     pub stopping: &'a Arc<AtomicBool>,
 }
@@ -134,7 +139,8 @@ impl Preparer<'_> {
             return Err(Refusal::new("stopping", "the host is stopping"));
         }
         let compiled = self.code_for(name, start, progress)?;
-        let request = StandbyRequest { record: start.record.clone(), compiled };
+        let config = Arc::new(self.secrets.config(&start.record, self.expect)?);
+        let request = StandbyRequest { record: start.record.clone(), compiled, config };
         let standby = self.actors.prepare(request).map_err(|error| not_prepared(&error));
         progress.done.fetch_add(1, Ordering::Relaxed);
         standby

@@ -15,6 +15,7 @@ use crate::trust::{self, VerifiedArtifact};
 use super::notice::Notice;
 use super::pass::{Reconciler, unix_now_s};
 use super::prepare::{Start, parallelism};
+use super::secrets::Expect;
 
 impl Reconciler {
     /// Starts every enabled installation of the current generation; gives how many run.
@@ -44,7 +45,7 @@ impl Reconciler {
     fn start(&self, starts: &BTreeMap<InstallationName, Start>, parallel: usize) -> usize {
         let mut switches = Vec::new();
         let mut names = Vec::new();
-        for (name, result) in self.preparer().all(starts, parallel) {
+        for (name, result) in self.preparer(Expect::AsItIs).all(starts, parallel) {
             match result {
                 Ok(standby) => {
                     switches.push(Switch::Activate { standby, moved_from: None });

@@ -6,13 +6,15 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::notice::Notice;
-use super::{Parts, Pass, Reconciler, unix_now_s};
+use super::{Parts, Pass, Reconciler, offline, unix_now_s};
 use crate::actor::{ActorPhase, System, SystemConfig};
 use crate::engine::{Engine, EngineConfig};
 use crate::home::Home;
 use crate::logs::Logs;
 use crate::name::InstallationName;
 use crate::observed::Phase;
+use crate::secret::SecretRules;
+use crate::source::secret::Environment;
 use crate::source::trust_file::TrustLocation;
 use crate::state::{Options, Store};
 use crate::test_guest::TestGuest;
@@ -92,6 +94,7 @@ impl World {
             runs: true,
             workers: Workers::InProcess,
             compile_limits: CompileLimits::default(),
+            secrets: offline::secret_places(&home, Some(&self.desired()), &SecretRules::default(), Environment::Own),
             tell,
             stopping: Arc::default(),
         };

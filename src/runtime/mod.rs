@@ -26,6 +26,7 @@ use crate::name::InstallationName;
 use crate::reconcile::notice::Notice;
 use crate::reconcile::{Pass, Reconciler, Tell};
 use crate::resolution::Refusal;
+use crate::secret::SecretRules;
 use crate::source::trust_file::{TrustFileError, TrustLocation};
 use crate::state::StateError;
 use crate::status::HostStatus;
@@ -63,6 +64,8 @@ pub struct HostConfig {
     /// Where fetching and compiling happen. There is no default: a host that takes components from strangers
     /// wants processes, and only it knows a program that can be one.
     pub workers: Workers,
+    /// What desired files may name as a secret.
+    pub secrets: SecretRules,
 }
 
 /// Why a host did not start.
@@ -284,6 +287,7 @@ impl Rounds {
         if let Some(mut directories) = self.reconciler.changed_source_directories() {
             // A key that is revoked must not wait for the next full list.
             directories.extend(self.trust_directory.clone());
+            directories.extend(self.reconciler.secret_directories());
             self.watcher.set_artifact_dirs(&directories);
         }
         self.wake.set_has_links(self.reconciler.has_links());

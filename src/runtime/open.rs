@@ -8,7 +8,8 @@ use tokio::sync::mpsc;
 use crate::actor::{self, ActorEvent};
 use crate::engine::{Engine, EngineConfig};
 use crate::logs::Logs;
-use crate::reconcile::{Parts, Reconciler, Tell, unix_now_s};
+use crate::reconcile::{Parts, Reconciler, Tell, offline, unix_now_s};
+use crate::source::secret::Environment;
 use crate::state::{Options, Store};
 use crate::worker::CompileLimits;
 
@@ -52,6 +53,7 @@ pub(super) fn open(config: &HostConfig, tell: Tell, mode: Mode) -> Result<Opened
         runs: mode == Mode::Run,
         workers: config.workers.clone(),
         compile_limits: CompileLimits::default(),
+        secrets: offline::secret_places(&config.home, Some(&config.desired), &config.secrets, Environment::Own),
         tell,
         stopping: Arc::new(AtomicBool::new(false)),
     })?;

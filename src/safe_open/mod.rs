@@ -188,6 +188,13 @@ impl OpenFile {
         self.identity
     }
 
+    /// Whether nobody but the file's owner may read or change it.
+    pub fn is_private(&self) -> Result<bool, FileError> {
+        let stat = rustix::fs::fstat(&self.file);
+        let stat = stat.map_err(|errno| FileError::from_errno("look at", self.shown.clone(), errno))?;
+        Ok(!Mode::from_raw_mode(stat.st_mode).intersects(Mode::RWXG | Mode::RWXO))
+    }
+
     /// Reads everything, at most as much as the size that was checked and one byte.
     pub fn read(mut self) -> Result<Content, FileError> {
         let expected = self.identity.size;

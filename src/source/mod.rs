@@ -6,5 +6,6 @@ pub mod address;
 pub mod file;
 pub mod git;
 pub mod remote;
+pub mod secret;
 pub mod trust_file;
 pub mod url;

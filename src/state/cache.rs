@@ -186,7 +186,7 @@ fn check_entry(path: &Path, key: &CacheKey, secret: &CacheKeyBytes) -> Result<Op
 }
 
 /// A file that nobody but this user can have written, under one name.
-fn is_only_ours(metadata: &fs::Metadata) -> bool {
+pub(super) fn is_only_ours(metadata: &fs::Metadata) -> bool {
     metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o077 == 0 && metadata.nlink() == 1
 }
 

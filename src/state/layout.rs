@@ -106,6 +106,10 @@ impl Layout {
         self.root.join("cache-key")
     }
 
+    pub(crate) fn secret_key(&self) -> PathBuf {
+        self.root.join("secret-key")
+    }
+
     pub(crate) fn scratch(&self) -> PathBuf {
         self.root.join("scratch")
     }

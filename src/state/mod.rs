@@ -33,6 +33,7 @@ mod pause;
 mod read;
 mod reader;
 mod reply;
+mod secret_key;
 mod sink;
 mod writer;
 
@@ -49,6 +50,7 @@ pub use marker::{Deaths, Start, Suspects};
 pub use object::{Objects, StoredObject};
 pub use reader::{ObjectProblem, Past, Reader, Snapshot};
 pub use reply::Reply;
+pub use secret_key::SecretKey;
 pub use sink::ObjectSink;
 pub use writer::WRITER_THREAD;
 
@@ -90,6 +92,7 @@ pub struct Store {
     reader: Reader,
     objects: Objects,
     cache: CodeCache,
+    secret_key: SecretKey,
     syncs: Arc<AtomicU64>,
     commands: SyncSender<Command>,
     // Dropped last: it waits for the thread.
@@ -124,6 +127,7 @@ impl Store {
             reader: Reader::of(Arc::clone(&layout)),
             objects: Objects::new(Arc::clone(&layout), commands.clone()),
             cache: CodeCache::new(layout, parts.cache_key, commands.clone()),
+            secret_key: parts.secret_key,
             syncs,
             commands,
             _thread: thread,
@@ -144,6 +148,11 @@ impl Store {
     /// The compiled-code cache.
     pub fn cache(&self) -> &CodeCache {
         &self.cache
+    }
+
+    /// The key of secrets' fingerprints.
+    pub fn secret_key(&self) -> &SecretKey {
+        &self.secret_key
     }
 
     /// Makes a set the current one, durably. Floors never fall: lower ones are taken as the ones in force.

@@ -21,6 +21,7 @@ use super::marker::{Deaths, Start, Suspects, open_markers};
 use super::object::{ObjectWriter, ensure_dir, scratch_prefix};
 use super::read::{ObjectBytes, list, read_file, read_object};
 use super::reader::Snapshot;
+use super::secret_key::{SecretKey, open_secret_key};
 use super::writer::HostWriter;
 use super::{Options, load};
 use crate::floors::{Floors, FloorsFile, MAX_FLOORS_BYTES};
@@ -42,6 +43,7 @@ pub(crate) struct Parts {
     pub(crate) suspects: Suspects,
     pub(crate) deaths: Deaths,
     pub(crate) cache_key: CacheKeyBytes,
+    pub(crate) secret_key: SecretKey,
 }
 
 /// Takes the lock, then makes the state sound.
@@ -64,6 +66,7 @@ pub(crate) fn open(layout: Arc<Layout>, disk: Disk, options: &Options) -> Result
     layout.directories().iter().try_for_each(|directory| ensure_dir(&disk, directory))?;
     sweep(&layout, &disk)?;
     let cache_key = open_cache_key(&layout, &disk)?;
+    let secret_key = open_secret_key(&layout, &disk)?;
     let (deaths, suspects) = open_markers(&layout, &disk, &loaded.current.generation)?;
     let mut snapshot = Snapshot::of(&layout, loaded.clone())?;
     let mut objects = ObjectWriter::new(Arc::clone(&layout), options.kept_bytes);
@@ -90,7 +93,7 @@ pub(crate) fn open(layout: Arc<Layout>, disk: Disk, options: &Options) -> Result
         snapshot.digest = Some(committed.current.digest);
         snapshot.next_number = committed.next_number;
     }
-    Ok((writer, Parts { snapshot, suspects, deaths, cache_key }))
+    Ok((writer, Parts { snapshot, suspects, deaths, cache_key, secret_key }))
 }
 
 /// Makes a state that holds the empty generation. Repeating it after a cut is harmless; the format file comes last.

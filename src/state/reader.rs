@@ -10,6 +10,7 @@ use super::layout::Layout;
 use super::load::{self, Loaded, Recovered, load, read_chain, read_generation, read_records};
 use super::pause;
 use super::read::{ObjectBytes, read_object};
+use super::secret_key::{SecretKey, read_secret_key};
 use crate::digest::Digest;
 use crate::floors::Floors;
 use crate::generation::{Decoded, Generation};
@@ -106,6 +107,11 @@ impl Reader {
 
     pub(crate) fn of(layout: Arc<Layout>) -> Self {
         Self { layout }
+    }
+
+    /// The key of secrets' fingerprints; `None` when no host made one yet, or a host will make another.
+    pub fn secret_key(&self) -> Option<SecretKey> {
+        read_secret_key(&self.layout).ok().flatten()
     }
 
     /// What is committed now.

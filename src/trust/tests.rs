@@ -320,6 +320,7 @@ fn record(release: &Release) -> Record {
         effective: artifact.identity().ask.clone(),
         limits: Limits::resolve(&Default::default(), artifact.limits()),
         artifact: artifact.identity().clone(),
+        secrets: BTreeMap::new(),
     }
 }
 

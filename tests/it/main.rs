@@ -13,6 +13,7 @@ mod plan_only;
 mod properties;
 mod run;
 mod scale;
+mod secrets;
 mod service;
 #[path = "../../src/test_guest.rs"]
 #[expect(dead_code, reason = "shared with the unit tests, which use all of it")]

@@ -84,7 +84,8 @@ fn code_of_another_artifact_than_the_records_is_refused() {
     let host = Host::new();
     let compiled = host.compile(&echo());
     let record = Arc::new(Actor::new("a").record(Digest::of(b"another")));
-    let refused = host.system.prepare(StandbyRequest { record, compiled }).unwrap_err();
+    let config = Arc::new(GuestConfig::new(record.spec.config.clone(), Vec::new()));
+    let refused = host.system.prepare(StandbyRequest { record, compiled, config }).unwrap_err();
     assert_eq!(refused, PrepareError::OtherArtifact);
 }
 

@@ -9,6 +9,7 @@ use super::*;
 use crate::desired::spec::{Origin, Require, Source, Spec, Supervision, Trigger};
 use crate::digest::Digest;
 use crate::engine::{CompiledComponent, Engine, EngineConfig};
+use crate::host::GuestConfig;
 use crate::limits::{LimitOverrides, Limits};
 use crate::logs::{Follow, Level, LogLine, Logs};
 use crate::name::InstallationName;
@@ -92,7 +93,8 @@ impl Host {
 
     fn prepare_compiled(&self, actor: &Actor, compiled: &CompiledComponent) -> Result<Standby, PrepareError> {
         let record = Arc::new(actor.record(compiled.wasm()));
-        self.system.prepare(StandbyRequest { record, compiled: compiled.clone() })
+        let config = Arc::new(GuestConfig::new(record.spec.config.clone(), Vec::new()));
+        self.system.prepare(StandbyRequest { record, compiled: compiled.clone(), config })
     }
 
     fn run(&self, actor: &Actor, guest: &TestGuest) {
@@ -207,7 +209,7 @@ impl Actor {
             expires: None,
         };
         let origin = Origin { file: format!("{}.toml", self.name), lines: BTreeMap::new() };
-        Record { spec, origin, artifact, effective, limits: self.limits }
+        Record { spec, origin, artifact, effective, limits: self.limits, secrets: BTreeMap::new() }
     }
 }
 

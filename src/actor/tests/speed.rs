@@ -36,7 +36,8 @@ fn bare_call_ns(host: &Host, guest: &TestGuest, instances: usize, threads: usize
     let compiled = host.compile(guest);
     let record = Arc::new(Actor::new("bare").record(compiled.wasm()));
     let linked = host.system.core.linker.link(&compiled).unwrap();
-    let version = Arc::new(Version::new(record, linked, host.logs.component(&name("bare"))));
+    let config = Arc::new(crate::host::GuestConfig::new(record.spec.config.clone(), Vec::new()));
+    let version = Arc::new(Version::new(record, linked, &host.logs.component(&name("bare")), config));
     let mut rings: Vec<Vec<Instance>> = (0..threads)
         .map(|_| (0..instances).map(|_| Instance::start(&version, &host.system.core).ok().unwrap()).collect())
         .collect();

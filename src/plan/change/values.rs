@@ -8,6 +8,7 @@ use super::NamedChange;
 use crate::desired::spec::{Require, RestartPolicy, Source, Supervision, Trigger};
 use crate::limits::{LimitOverrides, Limits};
 use crate::name::{InstallationName, LinkName};
+use crate::secret::Fingerprints;
 
 /// Values under their keys, in a fixed order.
 pub(super) type NamedValues<const N: usize> = [(&'static str, Option<String>); N];
@@ -101,4 +102,16 @@ pub(super) fn link_changes(
         after: target(after, word),
     });
     changes.filter(|change| change.before != change.after).collect()
+}
+
+pub(super) fn secret_changes(before: &Fingerprints, after: &Fingerprints) -> Vec<NamedChange> {
+    let places: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let differing = places.into_iter().filter(|place| before.get(*place) != after.get(*place));
+    let shown = |fingerprints: &Fingerprints, place: &String| fingerprints.get(place).map(ToString::to_string);
+    let changes = differing.map(|place| NamedChange {
+        name: place.clone(),
+        before: shown(before, place),
+        after: shown(after, place),
+    });
+    changes.collect()
 }

@@ -131,6 +131,7 @@ impl World {
             recent: RecentSet { size: observed.installed.len() + self.removed, removed: self.removed },
             floors: &self.floors,
             approvals: &self.approvals,
+            secrets: &BTreeMap::new(),
         })
     }
 

@@ -15,12 +15,13 @@ use crate::limits::LimitOverrides;
 use crate::name::InstallationName;
 use crate::observed::{HeldTarget, Installed, Observed, Phase, RecentSet};
 use crate::permission::{Grant, Permissions};
-use crate::plan::action::Action;
+use crate::plan::action::{Action, Effect};
 use crate::plan::approval::Approval;
 use crate::plan::wanted::Wanted;
 use crate::plan::{Plan, PlanInput, plan};
 use crate::record::ArtifactIdentity;
 use crate::resolution::{Candidate, Refusal, Resolution};
+use crate::secret::{AllSecrets, Fingerprint, Fingerprints};
 
 /// All inputs of a plan.
 #[derive(Clone, Debug)]
@@ -31,6 +32,7 @@ pub struct Scene {
     pub recent: Option<RecentSet>,
     pub floors: Floors,
     pub approvals: BTreeSet<Approval>,
+    pub secrets: AllSecrets,
 }
 
 pub fn name(text: &str) -> InstallationName {
@@ -133,6 +135,7 @@ impl Default for Scene {
             recent: None,
             floors: Floors::default(),
             approvals: BTreeSet::new(),
+            secrets: AllSecrets::new(),
         }
     }
 }
@@ -147,6 +150,7 @@ impl Scene {
             recent: self.recent.unwrap_or(RecentSet::unchanged(installed)),
             floors: &self.floors,
             approvals: &self.approvals,
+            secrets: &self.secrets,
         })
     }
 
@@ -170,11 +174,27 @@ impl Scene {
         let mut candidate = candidate(artifact(&spec, version));
         change(&mut candidate);
         let phase = if spec.enabled { Phase::Running } else { Phase::Stopped };
-        let wanted = Wanted::new(&spec, &origin(&spec), &candidate);
+        let wanted = Wanted::new(&spec, &origin(&spec), &candidate, Fingerprints::new());
         let storage_id = self.observed.installed.len() as u64 + 1;
         self.floors.accept(&candidate.artifact.package, candidate.artifact.sequence);
         let installed = Installed { record: wanted.record, target: wanted.target, storage_id, phase };
         self.observed.installed.insert(spec.name, installed);
+        self
+    }
+
+    /// What a look at a secret of `installation` finds: the value that `seed` stands for, or why there is none.
+    pub fn secret(mut self, installation: &str, place: &str, found: Result<u8, Refusal>) -> Self {
+        let found = found.map(|seed| Fingerprint::of_mac(&[seed; 32]));
+        self.secrets.entry(name(installation)).or_default().insert(place.to_owned(), found);
+        self
+    }
+
+    /// What is wanted now is committed and runs.
+    pub fn applied(mut self, installation: &str) -> Self {
+        let Some(Effect::Commit(commit)) = self.action(installation).effect else { panic!("nothing to commit") };
+        let storage_id = self.observed.installed.len() as u64 + 1;
+        let installed = Installed { record: commit.record, target: commit.target, storage_id, phase: Phase::Running };
+        self.observed.installed.insert(name(installation), installed);
         self
     }
 

@@ -404,3 +404,38 @@ fn every_part_of_a_spec_shows_in_the_deltas_and_names_its_key() {
         assert!(!action.deltas.is_empty(), "{key}");
     }
 }
+
+fn with_token(installation: &str) -> Spec {
+    let config = serde_json::json!({ "token": { "secret-file": "../token" } });
+    with(spec(installation), |spec| spec.config = config.as_object().cloned().expect("a table"))
+}
+
+#[test]
+fn a_secret_with_another_content_is_a_reconfiguration_that_shows_two_fingerprints() {
+    let token = "config.token";
+    let wanted = Scene::default().want(with_token("a"), "1.0.0").secret("a", token, Ok(0xa1));
+    assert_eq!(wanted.reason("a"), "install not-installed");
+    let settled = wanted.applied("a");
+    assert!(settled.plan().actions.is_empty());
+    let changed = settled.secret("a", token, Ok(0xb2));
+    assert_eq!(changed.reason("a"), "reconfigure secret-changed");
+    assert_eq!(instance(&changed, "a"), Instance::Fresh);
+    let text = changed.plan().text();
+    assert!(text.contains("secret      config.token ***(a1a1a1) -> ***(b2b2b2)"), "{text}");
+    assert!(changed.applied("a").plan().actions.is_empty());
+}
+
+#[test]
+fn an_unreadable_secret_holds_what_runs_and_blocks_what_is_new() {
+    let away = || Err(Refusal::new("secret-missing", "the file ../token is not there"));
+    let wanted = Scene::default().want(with_token("a"), "1.0.0").secret("a", "config.token", Ok(1));
+    let new = wanted.clone().secret("a", "config.token", away());
+    assert_eq!(new.reason("a"), "blocked secret-missing");
+    let settled = wanted.applied("a");
+    for scene in [settled.clone(), settled.clone().want(with_token("a"), "1.1.0"), settled.phase("a", Phase::Stopped)] {
+        let held = scene.secret("a", "config.token", away());
+        assert_eq!(held.reason("a"), "hold secret-missing");
+        assert_eq!(held.action("a").location.to_string(), "a.toml:15");
+        assert_eq!(held.plan().exit_code(), 12);
+    }
+}

@@ -77,6 +77,7 @@ fn deltas(action: &Action) -> Vec<Line> {
         require,
         moved_from,
         config,
+        secrets,
     } = &action.deltas;
     let mut lines = permission_lines(permissions, action.kind);
     lines.extend(pair("publisher", publisher, Clone::clone));
@@ -108,6 +109,7 @@ fn deltas(action: &Action) -> Vec<Line> {
         lines.extend(set_lines(label, &SetDelta { added: rest(&set.added), removed: rest(&set.removed) }));
     }
     lines.extend(config.iter().flat_map(config_lines));
+    lines.extend(secrets.iter().map(secret));
     lines
 }
 
@@ -136,6 +138,14 @@ fn named(label: &str, change: &NamedChange) -> Line {
     let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "not written".to_owned());
     let text = format!("{} {} -> {}", change.name, value(&change.before), value(&change.after));
     labelled(label, Style::Plain, &text)
+}
+
+/// `config.token ***(a1b2c3) -> ***(d4e5f6)`; only one fingerprint where there is no other.
+fn secret(change: &NamedChange) -> Line {
+    let NamedChange { name, before, after } = change;
+    let sides: Vec<&str> = before.iter().chain(after).map(String::as_str).collect();
+    let gone = if after.is_none() { " -> none" } else { "" };
+    labelled("secret", Style::Plain, &format!("{name} {}{gone}", sides.join(" -> ")))
 }
 
 fn set_lines(label: &str, set: &SetDelta) -> Vec<Line> {

@@ -1,0 +1,126 @@
+//! Looks at the secrets that desired files name, and reads them for components that start.
+//!
+//! Between passes only fingerprints are kept. A value is read when its component is made ready, and is then the
+//! instance's alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::desired::config;
+use crate::desired::{DesiredState, Entry};
+use crate::host::GuestConfig;
+use crate::record::Record;
+use crate::resolution::Refusal;
+use crate::safe_open::Identity;
+use crate::secret::{AllSecrets, Fingerprint, Secret, SecretReference};
+use crate::source::secret::SecretPlaces;
+use crate::state::SecretKey;
+
+/// How long what a command printed counts before it is run again.
+const COMMAND_HOLDS: Duration = Duration::from_secs(300);
+/// How long a command that failed is left alone.
+const COMMAND_RESTS: Duration = Duration::from_secs(60);
+/// Longest time that one look spends on commands; what is left is looked at with the next one.
+const COMMANDS_TIME: Duration = Duration::from_secs(30);
+
+/// Whether a secret must be what was seen when the record was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// It must: a plan is carried out, and that is what the plan says.
+    AsRecorded,
+    /// Whatever it is now: what was committed starts, and the next pass notes what changed.
+    AsItIs,
+}
+
+/// Looks at secrets again and again.
+pub struct Secrets {
+    places: SecretPlaces,
+    /// None before a host made one: nothing is committed yet, and nothing has to be told apart.
+    key: Option<SecretKey>,
+    seen: BTreeMap<SecretReference, Seen>,
+    states: AllSecrets,
+}
+
+struct Seen {
+    found: Result<Fingerprint, Refusal>,
+    /// The file, if a later look may go by it.
+    identity: Option<Identity>,
+    at: Duration,
+}
+
+impl Secrets {
+    /// Nothing was looked at yet.
+    pub fn new(places: SecretPlaces, key: Option<SecretKey>) -> Self {
+        Self { places, key, seen: BTreeMap::new(), states: AllSecrets::new() }
+    }
+
+    /// Looks at every secret that a file names. Files are read when they changed, commands run now and then.
+    pub fn look(&mut self, desired: &DesiredState, now: Duration) -> &AllSecrets {
+        self.states.clear();
+        let mut used = BTreeSet::new();
+        let begun = Instant::now();
+        for (name, entry) in &desired.entries {
+            let Entry::Wanted { spec, .. } = entry else { continue };
+            for (place, reference) in config::secrets(&spec.config) {
+                let found = self.look_at(&reference, now, begun);
+                self.states.entry(name.clone()).or_default().insert(place, found);
+                used.insert(reference);
+            }
+        }
+        self.seen.retain(|reference, _| used.contains(reference));
+        &self.states
+    }
+
+    fn look_at(&mut self, reference: &SecretReference, now: Duration, begun: Instant) -> Result<Fingerprint, Refusal> {
+        let is_command = matches!(reference, SecretReference::Command(_));
+        if let Some(seen) = self.seen.get(reference) {
+            let holds = if seen.found.is_ok() { COMMAND_HOLDS } else { COMMAND_RESTS };
+            let is_same = match is_command {
+                true => now.saturating_sub(seen.at) < holds,
+                false => seen.identity.is_some() && self.places.identity(reference) == seen.identity,
+            };
+            if is_same {
+                return seen.found.clone();
+            }
+        }
+        if is_command && begun.elapsed() > COMMANDS_TIME {
+            let why = format!(
+                "{reference} was not run yet: the commands of other secrets took {} s",
+                COMMANDS_TIME.as_secs()
+            );
+            return Err(Refusal::new("secret-not-read-yet", why).hint("the next pass goes on with it"));
+        }
+        let read = self.places.read(reference);
+        let identity = read.as_ref().ok().and_then(|read| read.identity);
+        let found = read.map(|read| self.fingerprint(&read.secret));
+        self.seen.insert(reference.clone(), Seen { found: found.clone(), identity, at: now });
+        found
+    }
+
+    fn fingerprint(&self, secret: &Secret) -> Fingerprint {
+        self.key.as_ref().map_or(Fingerprint::of_mac(&[0; 32]), |key| key.fingerprint(secret))
+    }
+
+    /// The directories in which secrets lie, as far as they were looked at.
+    pub fn directories(&self) -> BTreeSet<PathBuf> {
+        self.seen.keys().filter_map(|reference| self.places.watched(reference)).collect()
+    }
+
+    /// A record's config with the values of its secrets, read now.
+    pub fn config(&self, record: &Record, expect: Expect) -> Result<GuestConfig, Refusal> {
+        let config = &record.spec.config;
+        let mut values = BTreeMap::new();
+        for (place, reference) in config::secrets(config) {
+            let secret = self.places.read(&reference)?.secret;
+            if expect == Expect::AsRecorded && record.secrets.get(&place) != Some(&self.fingerprint(&secret)) {
+                let message = format!("the secret {place} changed since the plan was made");
+                return Err(Refusal::new("secret-changed", message).hint("the next pass takes the new value"));
+            }
+            values.insert(place, secret);
+        }
+        let table = config::with_values(config, &values);
+        let missing = || Refusal::new("secret-missing", "a secret of its config was not read");
+        Ok(GuestConfig::new(table.ok_or_else(missing)?, values.into_values().collect()))
+    }
+}
