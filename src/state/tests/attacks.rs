@@ -93,6 +93,8 @@ fn check_tampered(top: &str, place: &str, before: &Snapshot, opened: &Opened) ->
             prop_assert!(is_same);
             prop_assert!(matches!(opened.store.cache().get(&cache_key()), CacheLookup::Refused(_)), "{place}");
         }
+        // A damaged key is replaced, so that every fingerprint is another one.
+        "secret-key" => prop_assert!(is_same && opened.store.reader().secret_key().is_some()),
         // Harmless: a text for people, a mark, a count.
         "lock" | "good" | "deaths" | "starting" => prop_assert!(is_same, "{place}"),
         _ => prop_assert!(false, "{place} opened"),
