@@ -43,7 +43,10 @@ pub fn without_userinfo(text: &str) -> Cow<'_, str> {
         let start = from + at + 3;
         let ends = |c: char| matches!(c, '/' | '?' | '#' | '"' | '\'' | '\\') || c.is_whitespace();
         let end = masked[start..].find(ends).map_or(masked.len(), |end| start + end);
-        if let Some(userinfo) = masked[start..end].rfind('@') {
+        // Over SSH a name is needed and says nothing; elsewhere it may be a token.
+        let is_secret = |userinfo: &&str| userinfo.contains(':') || !masked[..start].ends_with("ssh://");
+        if let Some(userinfo) = masked[start..end].rsplit_once('@').map(|(userinfo, _)| userinfo).filter(is_secret) {
+            let userinfo = userinfo.len();
             let stars = "*".repeat(masked[start..start + userinfo].chars().count());
             masked.to_mut().replace_range(start..start + userinfo, &stars);
         }
@@ -74,7 +77,7 @@ mod tests {
     fn credentials_in_urls_become_stars_of_the_same_length() {
         let cases = [
             ("url = \"https://user:pä@example.com/a@b\"", "url = \"https://*******@example.com/a@b\""),
-            ("ssh://git@host and http://a@b@c/", "ssh://***@host and http://***@c/"),
+            ("ssh://git@host, ssh://a:b@h and http://a@b@c/", "ssh://git@host, ssh://***@h and http://***@c/"),
             ("https://example.com/?a@b", "https://example.com/?a@b"),
             ("a@b", "a@b"),
             ("://@", "://@"),
