@@ -89,6 +89,11 @@ impl Retries {
         self.next_ms = None;
     }
 
+    /// The next try is due at `at_ms`, whatever the wait was: something changed that may have mended it.
+    pub fn try_at(&mut self, at_ms: u64) {
+        self.next_ms = Some(at_ms);
+    }
+
     /// Whether a try is due at `now_ms`.
     pub fn is_due(&self, now_ms: u64) -> bool {
         self.next_ms.is_none_or(|next| now_ms >= next)

@@ -2,6 +2,9 @@
 //!
 //! Reads text; where the file is and who may write it is the caller's business.
 
+pub mod sources;
+
+use self::sources::SourceSettings;
 use crate::diagnostic::Diagnostic;
 use crate::document::{self, Report, Table};
 use crate::secret::{SecretRules, is_env_name};
@@ -21,6 +24,8 @@ pub struct Config {
     pub keypair: Option<String>,
     /// What desired files may name as secrets: `[secrets]`.
     pub secrets: SecretRules,
+    /// What holds for remote sources: `[sources]` and `[credentials."host"]`.
+    pub sources: SourceSettings,
 }
 
 impl Config {
@@ -33,6 +38,7 @@ impl Config {
             desired: path(&mut table, "desired", &mut report),
             keypair: path(&mut table, "keypair", &mut report),
             secrets: secrets(&mut table, &mut report),
+            sources: sources::read(&mut table, &mut report),
         };
         table.finish(&mut report);
         if report.is_clean() { Ok(config) } else { Err(report.into_problems()) }

@@ -47,7 +47,7 @@ impl Digest {
 }
 
 /// A running digest, for bytes that arrive in pieces.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Digester(Sha256);
 
 impl Digester {

@@ -29,7 +29,7 @@
 //! | floor | modules | may touch |
 //! |---|---|---|
 //! | 0 vocabulary | [`name`], [`digest`], [`key`], [`quantity`], [`permission`], [`limits`], [`hex`], [`timestamp`], [`sealed`], [`escape`], [`diagnostic`], [`document`], [`remote_url`], [`secret`] | nothing |
-//! | 1 decisions | [`desired`], [`manifest`], [`trust`], [`record`], [`resolution`], [`observed`], [`paused`], [`plan`], [`snapshot`], [`generation`], [`floors`], [`backoff`], [`status`], [`config`] | nothing: no files, clock, randomness, environment |
+//! | 1 decisions | [`desired`], [`manifest`], [`trust`], [`record`], [`resolution`], [`observed`], [`paused`], [`plan`], [`snapshot`], [`generation`], [`floors`], [`backoff`], [`remote`], [`status`], [`config`] | nothing: no files, clock, randomness, environment |
 //! | 2 adapters | `home`, `safe_open`, `source`, `state`, `watch`, `logs`, `engine`, `host` | one outside thing each |
 //! | 2½ workers | `worker` | processes of this program, in which sources fetch and the engine compiles |
 //! | 3 actors | `actor` | threads, the engine |
@@ -76,6 +76,7 @@ pub mod permission;
 pub mod plan;
 pub mod quantity;
 pub mod record;
+pub mod remote;
 pub mod remote_url;
 pub mod resolution;
 pub mod sealed;

@@ -32,6 +32,9 @@ pub struct Record {
     /// Fingerprints of the secrets that its config names.
     #[serde(default, skip_serializing_if = "Fingerprints::is_empty")]
     pub secrets: Fingerprints,
+    /// What its source was when it was committed, a commit id for instance; untrusted text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
 }
 
 /// Which artifact, by digests and by the names that were signed.
@@ -76,7 +79,8 @@ impl Record {
 
     /// The hash of the spec with its resolved revision: what approvals, holds and markers are bound to.
     ///
-    /// Where the spec was written is left out: moving a line is no change.
+    /// Where the spec was written is left out: moving a line is no change. So is the revision: another commit with
+    /// the same artifact is no update.
     pub fn target_digest(&self) -> Digest {
         let parts = (&self.spec, &self.artifact, &self.effective, &self.limits);
         let bytes = match self.secrets.is_empty() {

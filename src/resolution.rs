@@ -38,12 +38,24 @@ const STALLED: &[&str] = &[
     "bad-certificate",
     "bad-credentials",
     "content-encoding",
+    "file-is-link",
+    "file-name",
+    "file-not-regular",
+    "file-owner",
+    "file-too-large",
+    "file-world-writable",
+    "host-not-allowed",
     "host-key-changed",
     "manifest-too-large",
+    "not-a-directory",
     "not-a-file",
+    "offline",
     "path-refused",
+    "pin-mismatch",
+    "proxy-refused",
     "redirect-refused",
     "signature-too-large",
+    "tag-moved",
     "too-many-objects",
     "unknown-host-key",
     "wasm-too-large",
@@ -51,6 +63,15 @@ const STALLED: &[&str] = &[
 
 /// Failures that only a fault of this program explains.
 const BUGS: &[&str] = &["other-artifact", "panicked", "worker-protocol"];
+
+/// Failures to speak to a host at all: what else is on it would fail in the same way.
+const UNREACHABLE: &[&str] =
+    &["cannot-connect", "fetch-timeout", "no-answer", "no-such-host", "tls-failed", "worker-timeout"];
+
+/// Whether a failure of this code says that its host can't be spoken to at all.
+pub fn is_unreachable(code: &str) -> bool {
+    UNREACHABLE.contains(&code)
+}
 
 /// What a failure of this code asks for.
 pub fn class(code: &str) -> Class {
@@ -72,6 +93,8 @@ pub struct Candidate {
     pub permissions_max: crate::permission::Permissions,
     /// Limits that the manifest suggests.
     pub limits: LimitOverrides,
+    /// What the source was, a commit id for instance; untrusted text.
+    pub revision: Option<String>,
 }
 
 /// Why an artifact is refused or missing.

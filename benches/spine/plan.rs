@@ -129,5 +129,10 @@ fn release(name: &InstallationName, sequence: u64) -> Resolution {
         expires: None,
     };
     let permissions_max = Permissions::none();
-    Resolution::Ready(Arc::new(Candidate { artifact, permissions_max, limits: LimitOverrides::default() }))
+    Resolution::Ready(Arc::new(Candidate {
+        artifact,
+        permissions_max,
+        limits: LimitOverrides::default(),
+        revision: None,
+    }))
 }

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use airssys_wasm::actor::{System, SystemConfig};
+use airssys_wasm::config::sources::SourceSettings;
 use airssys_wasm::engine::{Engine, EngineConfig};
 use airssys_wasm::home::Home;
 use airssys_wasm::logs::Logs;
+use airssys_wasm::reconcile::remote::RemoteOptions;
 use airssys_wasm::reconcile::{Parts, Reconciler, offline, unix_now_s};
 use airssys_wasm::runtime::HostConfig;
 use airssys_wasm::secret::SecretRules;
@@ -93,12 +95,16 @@ impl World {
             rebuild_floors: false,
             workers: Workers::InProcess,
             secrets: SecretRules::default(),
+            sources: SourceSettings::default(),
+            offline: false,
         })
     }
 
     /// A reconciler over a home, put together as a host does it, and nothing started yet.
     pub fn reconciler(&self, home: &str, runs: bool) -> anyhow::Result<Reconciler> {
-        let HostConfig { home, desired, trust, rebuild_floors: _, workers, secrets } = self.host(home)?;
+        let HostConfig { home, desired, trust, rebuild_floors: _, workers, secrets, sources, offline } =
+            self.host(home)?;
+        let remote = RemoteOptions { home: home.clone(), settings: sources, offline };
         home.create_for_host()?;
         let opened = Store::open(&home, Options::at(unix_now_s().unsigned_abs()))?;
         let engine = Engine::new(&EngineConfig::default())?;
@@ -114,6 +120,7 @@ impl World {
             actors,
             runs,
             workers,
+            remote,
             compile_limits: CompileLimits::default(),
             secrets: places,
             tell,

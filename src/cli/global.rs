@@ -32,6 +32,9 @@ pub(crate) struct HostArgs {
     /// Make a lost file of accepted sequences anew; older releases may then be accepted again
     #[arg(long)]
     rebuild_floors: bool,
+    /// Fetch nothing from other machines: what was fetched before must do
+    #[arg(long)]
+    offline: bool,
 }
 
 impl Global {
@@ -44,6 +47,8 @@ impl Global {
             rebuild_floors: args.rebuild_floors,
             workers: Workers::of_this_program()?,
             secrets: self.config()?.secrets,
+            sources: self.config()?.sources,
+            offline: args.offline,
         })
     }
 

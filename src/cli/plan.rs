@@ -9,9 +9,12 @@ use super::Global;
 use super::exit::{Exit, Failure};
 use super::output;
 use super::paint::{Paint, Stream};
+use super::run::Printer;
 use crate::plan::Plan;
 use crate::plan::text::Style;
 use crate::reconcile::offline;
+use crate::reconcile::remote::RemoteOptions;
+use crate::worker::Workers;
 
 /// Options of `plan`.
 #[derive(Args)]
@@ -21,12 +24,15 @@ pub struct PlanArgs {
     /// The trust policy; default is `trust.toml` in the home
     #[arg(long, value_name = "FILE")]
     trust: Option<PathBuf>,
+    /// Fetch nothing from other machines: what was fetched before must do
+    #[arg(long)]
+    offline: bool,
     /// End with 0 whatever the plan holds
     #[arg(long)]
     exit_zero: bool,
 }
 
-/// Makes a plan and prints it. Writes only below `objects/` and `scratch/`.
+/// Makes a plan and prints it. Writes only below `objects/`, `mirrors/` and `scratch/`.
 pub(crate) fn plan(global: &Global, args: PlanArgs) -> Result<ExitCode, Failure> {
     let home = global.home()?;
     let desired = global.desired_directory(args.dir)?;
@@ -34,8 +40,18 @@ pub(crate) fn plan(global: &Global, args: PlanArgs) -> Result<ExitCode, Failure>
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let sockets = crate::runtime::socket_candidates(&home).map_err(anyhow::Error::from)?;
     let running = runtime.block_on(crate::control::client::status(&sockets)).ok();
-    let made = offline::plan(&home, &desired, &trust, &global.config()?.secrets, running.as_ref())
-        .map_err(|error| Failure::new(Exit::Configuration, error))?;
+    let remote = RemoteOptions { home: home.clone(), settings: global.config()?.sources, offline: args.offline };
+    let printer = Printer::new(global);
+    let look = offline::Look {
+        desired: &desired,
+        trust: &trust,
+        running: running.as_ref(),
+        rules: &global.config()?.secrets,
+        workers: Workers::of_this_program().map_err(anyhow::Error::from)?,
+        remote,
+        tell: &|notice| printer.tell(notice),
+    };
+    let made = offline::plan(look).map_err(|error| Failure::new(Exit::Configuration, error))?;
     let paint = Paint::new(global, Stream::Stderr);
     for problem in &made.problems {
         eprintln!("{} {}", paint.yellow("warning:"), problem.message);

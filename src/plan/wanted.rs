@@ -26,7 +26,7 @@ pub(super) struct Wanted {
 impl Wanted {
     /// Puts a spec, an artifact and the fingerprints of the spec's secrets together.
     pub fn new(spec: &Spec, origin: &Origin, candidate: &Candidate, secrets: Fingerprints) -> Self {
-        let Candidate { artifact, permissions_max, limits } = candidate;
+        let Candidate { artifact, permissions_max, limits, revision } = candidate;
         let decision = decide(&artifact.ask, &spec.grant, permissions_max, ENFORCED_KINDS);
         let record = Record {
             spec: spec.clone(),
@@ -35,6 +35,7 @@ impl Wanted {
             effective: decision.effective.clone(),
             limits: Limits::resolve(&spec.limits, limits),
             secrets,
+            revision: revision.clone(),
         };
         let target = record.target_digest();
         Self { record: Arc::new(record), target, decision }
@@ -59,7 +60,7 @@ impl Wanted {
 ///
 /// `false` only means that a closer look is needed.
 pub(super) fn is_unchanged(spec: &Spec, candidate: &Candidate, secrets: &Fingerprints, installed: &Installed) -> bool {
-    let Candidate { artifact, permissions_max, limits } = candidate;
+    let Candidate { artifact, permissions_max, limits, revision: _ } = candidate;
     let Record {
         spec: old_spec,
         origin: _,
@@ -67,6 +68,7 @@ pub(super) fn is_unchanged(spec: &Spec, candidate: &Candidate, secrets: &Fingerp
         effective,
         limits: old_limits,
         secrets: old_secrets,
+        revision: _,
     } = &*installed.record;
     // Where all of the ask was given under the same grant, all of it is given again, unless the cap fell below it.
     old_artifact == artifact

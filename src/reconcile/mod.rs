@@ -14,6 +14,7 @@ pub mod prepare;
 pub mod probation;
 pub mod read;
 mod recent;
+pub mod remote;
 pub mod resolve;
 pub mod secrets;
 pub mod waves;

@@ -73,6 +73,11 @@ pub enum Notice {
         /// How far, and of how many.
         step: (usize, usize),
     },
+    /// Sources on other machines are being looked at.
+    Fetching {
+        /// How many are done, and of how many.
+        step: (usize, usize),
+    },
     /// An actor crashed.
     Crashed {
         /// Which.
@@ -124,7 +129,7 @@ impl Notice {
     /// How much it matters.
     pub fn weight(&self) -> Weight {
         match self {
-            Self::Working { .. } => Weight::Progress,
+            Self::Working { .. } | Self::Fetching { .. } => Weight::Progress,
             Self::Done { .. } | Self::Converged { .. } | Self::Released { .. } | Self::Recovered { .. } => Weight::Good,
             Self::Info { .. } | Self::Solved { .. } => Weight::Good,
             Self::Held { .. } | Self::Crashed { .. } => Weight::Warning,
@@ -168,6 +173,7 @@ impl fmt::Display for Notice {
             }
             Self::Solved { code } => write!(f, "=  solved: {code}"),
             Self::Working { what, name, step: (at, of) } => write!(f, ".. {name}  {what} ({at} of {of})"),
+            Self::Fetching { step: (at, of) } => write!(f, ".. fetching ({at} of {of})"),
             Self::Crashed { name, error, next } => write!(f, "!  {name}  crashed: {error}; {next}"),
             Self::Recovered { name } => write!(f, "=  {name}  running again"),
             Self::Converged { running, installed, held, generation, took: time } => {

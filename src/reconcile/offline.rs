@@ -16,12 +16,15 @@ use crate::state::{ObjectStore, Options, Reader as StateReader};
 use crate::status::info::{CommittedInfo, INFO_TYPE, InfoDocument};
 use crate::status::{ComponentState, ComponentStatus, HostStatus, InstalledStatus, STATUS_TYPE};
 
+use super::notice::Notice;
 use super::observe::{Committed, Targeted};
 use super::pass::unix_now_s;
 use super::read::Reader;
 use super::recent::recent_set;
+use super::remote::{Remote, RemoteOptions};
 use super::resolve::Resolver;
 use super::secrets::Secrets;
+use crate::worker::Workers;
 
 /// A plan and what concerns no single name.
 pub struct Made {
@@ -31,14 +34,28 @@ pub struct Made {
     pub problems: Vec<Refusal>,
 }
 
-/// Makes the plan that a host would carry out now; `running` is what such a host says of itself.
-pub fn plan(
-    home: &Home,
-    desired: &Path,
-    trust: &TrustLocation,
-    rules: &SecretRules,
-    running: Option<&HostStatus>,
-) -> anyhow::Result<Made> {
+/// What a plan without the lock is made of.
+pub struct Look<'a> {
+    /// The desired directory.
+    pub desired: &'a Path,
+    /// The trust policy.
+    pub trust: &'a TrustLocation,
+    /// What desired files may name as a secret.
+    pub rules: &'a SecretRules,
+    /// What a running host says of itself.
+    pub running: Option<&'a HostStatus>,
+    /// What fetches.
+    pub workers: Workers,
+    /// What the host says about remote sources, and its home.
+    pub remote: RemoteOptions,
+    /// Where progress goes.
+    pub tell: &'a dyn Fn(&Notice),
+}
+
+/// Makes the plan that a host would carry out now. Waits for what must be fetched for it.
+pub fn plan(look: Look<'_>) -> anyhow::Result<Made> {
+    let Look { desired, trust, rules, running, workers, remote, tell } = look;
+    let home = &remote.home.clone();
     let mut problems = Vec::new();
     let loaded = trust_file::load(trust).map_err(|error| anyhow::anyhow!("{error}\n{}", error.hint()))?;
     problems.extend(loaded.warning.map(|text| Refusal::new("trust-group-writable", text)));
@@ -47,8 +64,13 @@ pub fn plan(
     let mut reader = Reader::new(desired);
     let (state, problem) = reader.read_settled(committed.generation.number, &committed.last_good());
     problems.extend(problem);
-    let mut resolver = Resolver::new(desired);
-    let resolutions = resolver.resolve(state, &loaded.policy, store.objects(), unix_now_s());
+    let remote = Arc::new(Remote::new(remote.parts(Arc::new(workers), store.objects().clone())));
+    let mut resolver = Resolver::new(desired, remote.clone());
+    let policy = Arc::new(loaded.policy);
+    resolver.resolve(state, &committed.records, &policy, store.objects(), unix_now_s());
+    remote.wait(|at, of| tell(&Notice::Fetching { step: (at, of) }));
+    let resolutions = resolver.resolve(state, &committed.records, &policy, store.objects(), unix_now_s());
+    problems.extend(remote.stale());
     let observed = committed.observe(|name| phase(running, name));
     let host = running.and_then(|status| status.host.as_ref());
     let environment = host.map_or(Environment::Own, |host| Environment::Of(host.pid));
@@ -99,6 +121,7 @@ pub fn status(home: &Home) -> anyhow::Result<HostStatus> {
         installed: Some(installed(targeted)),
         actor: None,
         paused: committed.paused.names.get(name).cloned(),
+        source: None,
         held: None,
     });
     Ok(HostStatus {
@@ -137,6 +160,7 @@ pub fn installed(targeted: &Targeted) -> InstalledStatus {
         publisher: record.artifact.publisher.clone(),
         signers: record.artifact.signers.iter().map(ToString::to_string).collect(),
         permissions: record.effective.entries().map(ToString::to_string).collect(),
+        revision: record.revision.as_deref().map(crate::escape::escape),
         file: record.origin.file.clone(),
     }
 }

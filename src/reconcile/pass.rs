@@ -10,7 +10,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::actor::{ActorPhase, System};
 use crate::backoff::{Backoff, Jitter, Retries};
-use crate::desired::BadFile;
+use crate::desired::spec::Source;
+use crate::desired::{BadFile, DesiredState, Entry};
 use crate::diagnostic::Diagnostic;
 use crate::engine::Engine;
 use crate::name::InstallationName;
@@ -34,7 +35,8 @@ use super::observe::Committed;
 use super::prepare::{CompiledCode, Preparer};
 use super::read::{Hints, Reader};
 use super::recent::recent_set;
-use super::resolve::Resolver;
+use super::remote::{Remote, RemoteOptions};
+use super::resolve::{FETCHING, Resolver};
 use super::secrets::{Expect, Secrets};
 use super::told::Told;
 
@@ -60,6 +62,8 @@ pub struct Parts {
     pub runs: bool,
     /// Where fetching and compiling happen.
     pub workers: Workers,
+    /// What the host says about remote sources.
+    pub remote: RemoteOptions,
     /// What one compilation may use.
     pub compile_limits: CompileLimits,
     /// Where notices go.
@@ -145,12 +149,15 @@ impl Reconciler {
                 why: why.hint("the next pass makes it anew from its file"),
             });
         }
+        let fetcher = Arc::new(parts.workers.clone());
+        let remote = parts.remote.clone().parts(fetcher, parts.store.objects().clone());
+        let remote = Arc::new(Remote::new(remote));
         Ok(Self {
             good: snapshot.last_good,
             committed: Committed::from(snapshot),
             code: CompiledCode::default(),
             suspects,
-            resolver: Resolver::new(&parts.desired),
+            resolver: Resolver::new(&parts.desired, remote),
             secrets: Secrets::new(parts.secrets.clone(), Some(parts.store.secret_key().clone())),
             policy: Arc::new(loaded.policy),
             aftermath: Aftermath::default(),
@@ -193,6 +200,11 @@ impl Reconciler {
     /// What compiles and counts memory.
     pub fn engine(&self) -> &Engine {
         &self.parts.engine
+    }
+
+    /// The sources on other machines.
+    pub fn remote(&self) -> &Arc<Remote> {
+        self.resolver.remote()
     }
 
     /// The directories of all sources, when they changed since the last time this was asked.
@@ -247,8 +259,10 @@ impl Reconciler {
             ended_ms_ago: 0,
             done: applied.done.len() as u64,
             failed: applied.failed.len() as u64,
-            // While a file settles it is not known what is wanted.
-            converged: applied.done.len() == plan.effects().count() && self.reader.look_again_after().is_none(),
+            // While a file settles, or an artifact is fetched, it is not known what is wanted.
+            converged: applied.done.len() == plan.effects().count()
+                && self.reader.look_again_after().is_none()
+                && !plan.actions.iter().any(|action| action.reason.code == FETCHING),
         };
         let now = self.now();
         // What failed is held by now: the next look tells so, and why.
@@ -278,8 +292,8 @@ impl Reconciler {
         let current = self.committed.generation.number;
         let (desired, problem) = self.reader.read(hints, current, || self.committed.last_good());
         let objects = self.parts.store.objects();
-        let resolutions = self.resolver.resolve(desired, &self.policy, objects, unix_now_s());
-        let waits_for_sources = note_sources(&mut self.sources, resolutions, now);
+        let resolutions = self.resolver.resolve(desired, &self.committed.records, &self.policy, objects, unix_now_s());
+        let waits_for_sources = note_sources(&mut self.sources, desired, resolutions, now);
         let runs = self.parts.runs.then_some(&self.parts.actors);
         let observed = self.committed.observe(|name| runs.map_or(Phase::NotRunning, |actors| phase(actors, name)));
         let recent = recent_set(self.parts.store.reader(), &self.committed, desired, unix_now_s().unsigned_abs())?;
@@ -292,13 +306,18 @@ impl Reconciler {
             floors: &self.committed.floors,
             approvals: &BTreeSet::new(),
         });
-        Ok(Looked { plan, problems: problem.into_iter().collect(), waits_for_sources, now })
+        let stale = self.resolver.remote().stale();
+        Ok(Looked { plan, problems: problem.into_iter().chain(stale).collect(), waits_for_sources, now })
     }
 
     /// One pass over a directory that nobody watched: looks until its files have settled.
     pub fn pass_settled(&mut self) -> anyhow::Result<Pass> {
         let last_good = self.committed.last_good();
-        self.reader.read_settled(self.committed.generation.number, &last_good);
+        let desired = self.reader.read_settled(self.committed.generation.number, &last_good).0;
+        let objects = self.parts.store.objects();
+        self.resolver.resolve(desired, &self.committed.records, &self.policy, objects, unix_now_s());
+        let tell = &self.parts.tell;
+        self.resolver.remote().wait(|at, of| tell(&Notice::Fetching { step: (at, of) }));
         self.pass("apply", FileTimes::Local, &mut BTreeSet::new)
     }
 
@@ -344,10 +363,13 @@ impl Reconciler {
 /// Counts failed looks at sources that may be there later; gives the wait before the next one.
 fn note_sources(
     sources: &mut Retries,
+    desired: &DesiredState,
     resolutions: &BTreeMap<InstallationName, Resolution>,
     now: Duration,
 ) -> Option<Duration> {
-    if !resolutions.values().any(|resolution| matches!(resolution, Resolution::Unavailable(_))) {
+    // Sources on other machines have clocks of their own, which wake the loop.
+    let is_here = |name: &InstallationName| matches!(desired.entries.get(name), Some(Entry::Wanted { spec, .. }) if matches!(spec.source, Source::File { .. }));
+    if !resolutions.iter().any(|(name, resolution)| matches!(resolution, Resolution::Unavailable(_)) && is_here(name)) {
         sources.reset();
         return None;
     }
@@ -382,7 +404,8 @@ fn phase(actors: &System, name: &InstallationName) -> Phase {
 
 /// A line for every action that is not carried out.
 fn held_notices(plan: &Plan) -> BTreeMap<InstallationName, Notice> {
-    let held = plan.actions.iter().filter(|action| !action.is_ready());
+    // What is on its way is told as progress, not as something to look into.
+    let held = plan.actions.iter().filter(|action| !action.is_ready() && action.reason.code != FETCHING);
     held.map(|action| {
         let notice = Notice::Held {
             kind: match action.kind {

@@ -6,21 +6,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::observe::Targeted;
+use super::remote::{Remote, SourceKey, SourceView, hint, known, source_text};
 use crate::desired::spec::{Source, Spec};
 use crate::desired::{DesiredState, Entry};
 use crate::digest::Digest;
 use crate::name::InstallationName;
-use crate::resolution::{Candidate, Refusal, Resolution};
+use crate::remote::memo::Memo;
+use crate::resolution::{Candidate, Class, Refusal, Resolution};
 use crate::safe_open::{own_uid, wall_ns};
 use crate::source::file::{self, FetchError, Files, Glance, Stamp};
 use crate::state::Objects;
 use crate::trust::{self, Expectation, StoredWasm, TrustPolicy};
+
+/// Code of what is on its way.
+pub const FETCHING: &str = "fetching";
 
 /// Resolves specs and remembers the results.
 pub struct Resolver {
     desired: PathBuf,
     glance: Option<Glance>,
     cache: BTreeMap<InstallationName, Cached>,
+    remote: Arc<Remote>,
+    remote_cache: BTreeMap<InstallationName, RemoteCached>,
     resolutions: BTreeMap<InstallationName, Resolution>,
     sources_changed: bool,
 }
@@ -35,6 +43,15 @@ struct Cached {
     until: Option<i64>,
 }
 
+/// What a remote source came to, and what that depended on.
+struct RemoteCached {
+    key: SourceKey,
+    policy: Digest,
+    memo: Arc<Memo>,
+    until: Option<i64>,
+    resolution: Resolution,
+}
+
 /// One attempt: its outcome and what it depended on.
 struct Attempt {
     resolution: Resolution,
@@ -45,11 +62,13 @@ struct Attempt {
 
 impl Resolver {
     /// Paths in desired files are relative to `desired`.
-    pub fn new(desired: &std::path::Path) -> Self {
+    pub fn new(desired: &std::path::Path, remote: Arc<Remote>) -> Self {
         Self {
             desired: desired.to_owned(),
             glance: None,
             cache: BTreeMap::new(),
+            remote,
+            remote_cache: BTreeMap::new(),
             resolutions: BTreeMap::new(),
             sources_changed: true,
         }
@@ -59,24 +78,27 @@ impl Resolver {
     pub fn resolve(
         &mut self,
         desired: &DesiredState,
-        policy: &TrustPolicy,
+        committed: &BTreeMap<InstallationName, Targeted>,
+        policy: &Arc<TrustPolicy>,
         objects: &Objects,
         now_unix_s: i64,
     ) -> &BTreeMap<InstallationName, Resolution> {
+        self.want_remote(desired, committed, policy);
         // Anew in each pass: the directory may have been exchanged under the old handle.
         self.glance = Glance::new(&self.desired).ok();
         let policy_digest = policy.digest();
         for (name, entry) in &desired.entries {
             let Entry::Wanted { spec, .. } = entry else {
                 // A held name's source must be looked at afresh once the file is mended.
-                if self.cache.remove(name).is_some() {
-                    self.resolutions.remove(name);
-                }
+                self.cache.remove(name);
+                self.remote_cache.remove(name);
+                self.resolutions.remove(name);
                 continue;
             };
             let Source::File { path } = &spec.source else {
-                let refusal = Refusal::new("not-built", "this version fetches nothing from other machines");
-                self.resolutions.insert(name.clone(), Resolution::Refused(refusal));
+                self.sources_changed |= self.cache.remove(name).is_some();
+                let resolution = self.resolve_remote(name, spec, &policy_digest, policy, objects, now_unix_s);
+                self.resolutions.insert(name.clone(), resolution);
                 continue;
             };
             if self.still_holds(name, spec, path, &policy_digest, now_unix_s) {
@@ -89,9 +111,10 @@ impl Resolver {
             self.sources_changed |= before.is_none_or(|before| before.spec.source != spec.source);
             self.resolutions.insert(name.clone(), resolution);
         }
-        if self.cache.len() > desired.entries.len() {
+        if self.resolutions.len() > desired.entries.len() {
             self.sources_changed = true;
             self.cache.retain(|name, _| desired.entries.contains_key(name));
+            self.remote_cache.retain(|name, _| desired.entries.contains_key(name));
             self.resolutions.retain(|name, _| desired.entries.contains_key(name));
         }
         &self.resolutions
@@ -100,12 +123,101 @@ impl Resolver {
     /// Makes the next pass resolve a name afresh: an object of its artifact was found missing.
     pub fn forget(&mut self, name: &InstallationName) {
         self.cache.remove(name);
+        self.remote_cache.remove(name);
     }
 
     /// Makes the next pass look at every source afresh, whatever is known of it.
     pub fn forget_all(&mut self) {
         self.cache.clear();
+        self.remote_cache.clear();
+        self.remote.sync();
         self.sources_changed = true;
+    }
+
+    /// The sources on other machines.
+    pub fn remote(&self) -> &Arc<Remote> {
+        &self.remote
+    }
+
+    fn want_remote(
+        &self,
+        desired: &DesiredState,
+        committed: &BTreeMap<InstallationName, Targeted>,
+        policy: &Arc<TrustPolicy>,
+    ) {
+        let wanted = desired.entries.iter().filter_map(|(name, entry)| match entry {
+            Entry::Wanted { spec, .. } if !matches!(spec.source, Source::File { .. }) => {
+                Some((spec, committed.get(name).map(|targeted| &*targeted.record)))
+            }
+            _ => None,
+        });
+        let wanted: Vec<_> = wanted.collect();
+        self.remote.want(&wanted, policy);
+    }
+
+    /// What is known of a remote source, as the policy of now sees it. Waits for nothing.
+    fn resolve_remote(
+        &mut self,
+        name: &InstallationName,
+        spec: &Spec,
+        policy_digest: &Digest,
+        policy: &TrustPolicy,
+        objects: &Objects,
+        now_unix_s: i64,
+    ) -> Resolution {
+        let key = SourceKey::of(spec);
+        let Some(SourceView { known: memo, failed }) = self.remote.view(&key) else {
+            return Resolution::Refused(not_allowed(&spec.source));
+        };
+        if let Some(failed) = failed.as_ref().filter(|failed| failed.is_verdict) {
+            let Refusal { code, message, hint } = failed.refusal.clone();
+            return Resolution::Refused(Refusal { code, message, hint });
+        }
+        let Some(memo) = memo else { return self.not_known(&spec.source, failed.map(|f| (f.refusal, f.class))) };
+        if let Some(cached) = self.remote_cache.get(name).filter(|cached| {
+            cached.key == key
+                && cached.policy == *policy_digest
+                && Arc::ptr_eq(&cached.memo, &memo)
+                && cached.until.is_none_or(|until| now_unix_s < until)
+        }) {
+            return cached.resolution.clone();
+        }
+        let (resolution, until) = match known::admit(spec, &memo, policy, objects, now_unix_s) {
+            Ok(known::Admitted { candidate, until }) => (Resolution::Ready(Arc::new(candidate)), until),
+            Err(known::NotAdmitted::Refused(refusal)) => {
+                let until = (refusal.code == "not-yet-valid").then_some(now_unix_s);
+                (Resolution::Refused(refusal), until)
+            }
+            Err(known::NotAdmitted::Lost) => {
+                self.remote.lost(&spec.source);
+                return self.not_known(&spec.source, None);
+            }
+        };
+        let policy = *policy_digest;
+        let cached = RemoteCached { key, policy, memo, until, resolution: resolution.clone() };
+        self.remote_cache.insert(name.clone(), cached);
+        resolution
+    }
+
+    fn not_known(&self, source: &Source, failed: Option<(Refusal, Class)>) -> Resolution {
+        if self.remote.is_offline() {
+            let message = format!("{} is not in the content store, and nothing is fetched", source_text(source));
+            let hint = "leave out --offline, or copy the artifact here and name it in [source.file]";
+            return Resolution::Unavailable(Refusal::new("offline", message).hint(hint));
+        }
+        match failed {
+            Some((Refusal { code, message, hint: own }, class)) => {
+                let refusal = Refusal { code, message, hint: Some(hint(own.as_deref(), class)) };
+                match class {
+                    Class::Stalled => Resolution::Refused(refusal),
+                    Class::Transient | Class::Bug => Resolution::Unavailable(refusal),
+                }
+            }
+            None => {
+                let message = format!("{} is being fetched", source_text(source));
+                Resolution::Unavailable(Refusal::new(FETCHING, message))
+            }
+        }
     }
 
     /// The directories of all sources, to be watched; none when they are those of the last time.
@@ -202,6 +314,7 @@ impl Resolver {
                     artifact: artifact.identity().clone(),
                     permissions_max: artifact.permissions_max().clone(),
                     limits: artifact.limits().clone(),
+                    revision: None,
                 };
                 let resolution = Resolution::Ready(Arc::new(candidate));
                 Attempt { resolution, stamp: wasm.stamp, wasm_file, until }
@@ -211,8 +324,14 @@ impl Resolver {
     }
 }
 
+/// A host that the settings do not allow.
+fn not_allowed(source: &Source) -> Refusal {
+    let message = format!("{} is on a host that the settings do not allow", source_text(source));
+    Refusal::new("host-not-allowed", message).hint("add the host to `allow` in [sources] of config.toml, and restart")
+}
+
 /// The next date at which a manifest that is acceptable now says something else.
-fn next_date(not_before: Option<i64>, expires: Option<i64>, now_unix_s: i64) -> Option<i64> {
+pub(super) fn next_date(not_before: Option<i64>, expires: Option<i64>, now_unix_s: i64) -> Option<i64> {
     [not_before, expires].into_iter().flatten().filter(|date| *date > now_unix_s).min()
 }
 

@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::notice::Notice;
+use super::remote::RemoteOptions;
 use super::{Parts, Pass, Reconciler, offline, unix_now_s};
 use crate::actor::{ActorPhase, System, SystemConfig};
+use crate::config::sources::SourceSettings;
 use crate::engine::{Engine, EngineConfig};
 use crate::home::Home;
 use crate::logs::Logs;
@@ -93,6 +95,7 @@ impl World {
             actors,
             runs: true,
             workers: Workers::InProcess,
+            remote: RemoteOptions { home: home.clone(), settings: SourceSettings::default(), offline: false },
             compile_limits: CompileLimits::default(),
             secrets: offline::secret_places(&home, Some(&self.desired()), &SecretRules::default(), Environment::Own),
             tell,

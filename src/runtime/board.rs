@@ -12,6 +12,7 @@ use crate::name::InstallationName;
 use crate::paused::Paused;
 use crate::plan::action::{Action, Kind};
 use crate::reconcile::observe::{Committed, Targeted};
+use crate::reconcile::remote::Remote;
 use crate::reconcile::{Pass, Reconciler, offline, why_not};
 use crate::resolution::Refusal;
 use crate::status::text::span;
@@ -27,6 +28,7 @@ use super::{HostConfig, Rounds};
 pub(super) struct Shared {
     pub actors: Arc<actor::System>,
     pub logs: PathBuf,
+    remote: Arc<Remote>,
     engine: Engine,
     desired: String,
     workers: &'static str,
@@ -62,6 +64,7 @@ impl Shared {
         Self {
             actors: reconciler.actors().clone(),
             logs: config.home.logs_dir(),
+            remote: reconciler.remote().clone(),
             engine: reconciler.engine().clone(),
             desired: escape(&config.desired.to_string_lossy()),
             workers: config.workers.text(),
@@ -136,6 +139,7 @@ impl Shared {
                 installed: None,
                 actor: None,
                 paused: None,
+                source: None,
                 held: None,
             });
             component.held = Some(note.clone());
@@ -144,6 +148,9 @@ impl Shared {
             if let Some(component) = components.get_mut(name) {
                 component.paused = Some(by.clone());
             }
+        }
+        for (name, component) in &mut components {
+            component.source = self.remote.status(name);
         }
         let last_pass = board
             .last_pass
@@ -188,6 +195,7 @@ impl Shared {
             installed: Some(offline::installed(targeted)),
             actor: status.map(|status| counters(&status)),
             paused: None,
+            source: None,
             held: None,
         }
     }

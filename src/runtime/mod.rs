@@ -15,9 +15,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::actor::{self, ActorChange, ActorEvent};
+use crate::config::sources::SourceSettings;
 use crate::control::peer::Asker;
 use crate::control::request::{self, Answer, Asked, Inlet, Request};
 use crate::control::server::{Server, Shown};
@@ -66,6 +67,10 @@ pub struct HostConfig {
     pub workers: Workers,
     /// What desired files may name as a secret.
     pub secrets: SecretRules,
+    /// What the settings say about remote sources.
+    pub sources: SourceSettings,
+    /// Whether nothing is fetched from other machines: what is in the content store must do.
+    pub offline: bool,
 }
 
 /// Why a host did not start.
@@ -217,6 +222,9 @@ impl Host {
         };
         let served = tokio::spawn(server.serve(shown, stop.clone()));
         tokio::spawn(give_up_on_stop(stop.clone(), rounds.reconciler.stopping().clone()));
+        let fetched = Arc::new(Notify::new());
+        let news = fetched.clone();
+        rounds.reconciler.remote().on_change(Arc::new(move || news.notify_one()));
         let mut convergence = Convergence::default();
         let mut turn = Turn::new("start");
         // Whoever gives up the other end wants no host any more.
@@ -260,7 +268,7 @@ impl Host {
                 // Cancel-safe: it only beats.
                 never = pulse.rest() => match never {},
                 // Nothing is lost: the other arm never ends.
-                turn = next_turn(&mut rounds.wake, &mut events, &mut asked, &mut stop, &tell) => turn,
+                turn = next_turn(&mut rounds.wake, &mut events, &mut asked, &fetched, &mut stop, &tell) => turn,
             };
         }
         let begun = Instant::now();
@@ -309,6 +317,7 @@ async fn next_turn(
     wake: &mut Wake,
     events: &mut mpsc::Receiver<ActorEvent>,
     asked: &mut mpsc::Receiver<Asked>,
+    fetched: &Notify,
     stop: &mut watch::Receiver<bool>,
     tell: &Tell,
 ) -> Turn {
@@ -328,6 +337,8 @@ async fn next_turn(
         }
         // Cancel-safe: `watch` keeps the value.
         _ = stop.wait_for(|stop| *stop) => Turn::new("stop"),
+        // Cancel-safe: `Notify` stores one permit.
+        () = fetched.notified() => Turn::new("a source was fetched"),
         // Cancel-safe: a channel's `recv`. The server keeps a sender as long as it serves.
         Some(first) = asked.recv() => Turn::of(first, asked),
     }

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use crate::actor::{self, ActorEvent};
 use crate::engine::{Engine, EngineConfig};
 use crate::logs::Logs;
+use crate::reconcile::remote::RemoteOptions;
 use crate::reconcile::{Parts, Reconciler, Tell, offline, unix_now_s};
 use crate::source::secret::Environment;
 use crate::state::{Options, Store};
@@ -52,6 +53,7 @@ pub(super) fn open(config: &HostConfig, tell: Tell, mode: Mode) -> Result<Opened
         actors,
         runs: mode == Mode::Run,
         workers: config.workers.clone(),
+        remote: RemoteOptions { home: config.home.clone(), settings: config.sources.clone(), offline: config.offline },
         compile_limits: CompileLimits::default(),
         secrets: offline::secret_places(&config.home, Some(&config.desired), &config.secrets, Environment::Own),
         tell,

@@ -6,7 +6,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use crate::diagnostic::Diagnostic;
-use crate::resolution::Refusal;
+use crate::resolution::{Class, Refusal, class};
 
 /// Why a file could not be used. Every text in here is already escaped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -120,16 +120,7 @@ impl FileError {
 
     /// Whether the same attempt may succeed later although nobody repairs anything by hand.
     pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Missing { .. } | Self::Io { .. } | Self::Changed { .. } | Self::BeingWritten { .. } => true,
-            Self::Link { .. }
-            | Self::NotRegular { .. }
-            | Self::NotADirectory { .. }
-            | Self::Owner { .. }
-            | Self::WorldWritable { .. }
-            | Self::TooLarge { .. }
-            | Self::BadName { .. } => false,
-        }
+        class(self.code()) != Class::Stalled
     }
 
     /// The machine reason, kebab-case.

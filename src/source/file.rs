@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, Stat};
 use crate::digest::Digest;
 use crate::escape::escape;
 use crate::manifest::{MAX_MANIFEST_BYTES, MAX_WASM_BYTES, WasmReference};
-use crate::resolution::{Refusal, Resolution};
+use crate::resolution::{Class, Refusal, Resolution, class};
 use crate::safe_open::{
     Content, Copied, CopyError, Directory, FileError, Identity, Links, MAX_READ_ATTEMPTS, Rules, check_segment,
 };
@@ -84,16 +84,7 @@ pub enum FetchError {
 impl FetchError {
     /// Whether trying again can help without a changed input.
     pub fn is_transient(&self) -> bool {
-        match self {
-            Self::File(error) => error.is_transient(),
-            Self::NoDirectory { .. }
-            | Self::NoManifest { .. }
-            | Self::Unsigned { .. }
-            | Self::NoWasm { .. }
-            | Self::OtherWasm { .. }
-            | Self::NotStored { .. } => true,
-            Self::SizeOverLimit { .. } => false,
-        }
+        class(self.code()) != Class::Stalled
     }
 
     /// The machine reason, kebab-case.

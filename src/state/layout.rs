@@ -122,6 +122,16 @@ impl Layout {
     pub(crate) fn mirrors(&self) -> PathBuf {
         self.root.join("mirrors")
     }
+
+    /// The directory of what is remembered of one source.
+    pub(crate) fn source(&self, source: &Digest) -> PathBuf {
+        self.mirrors().join(source.hex())
+    }
+
+    /// What one source was when it was last fetched.
+    pub(crate) fn memo(&self, source: &Digest) -> PathBuf {
+        self.source(source).join("resolved")
+    }
 }
 
 fn generation_name(number: u64) -> String {

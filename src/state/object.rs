@@ -14,16 +14,19 @@ use std::time::Duration;
 use super::disk::Disk;
 use super::error::StateError;
 use super::layout::Layout;
-use super::read::{ObjectBytes, read_object};
+use super::read::{ObjectBytes, open_file, read_file, read_object};
 use super::reply::{Answer, Reply, channel};
 use super::writer::Command;
 use crate::digest::{Digest, Digester};
 use crate::quantity::ByteSize;
+use crate::remote::memo::{MAX_MEMO_BYTES, Memo};
 
 /// Mode of an object: nobody writes to it.
 const OBJECT_MODE: u32 = 0o444;
 /// How much of a stream is read, hashed and written at a time, in bytes.
 pub(super) const CHUNK_BYTES: usize = 256 << 10;
+/// First bytes that a glance at an object shows: enough to tell kinds of files apart.
+const GLANCE_BYTES: usize = 8;
 /// Most objects that are being streamed in at the same time.
 const MAX_UPLOADS: usize = 64;
 /// An object that is found to be there already and is older than this counts as new again, so that what collects
@@ -76,6 +79,8 @@ pub(crate) enum ObjectCommand {
     Abort { upload: u64 },
     /// Makes an object count as new.
     Refresh { digest: Digest },
+    /// Notes what a source was when it was fetched.
+    Remember { source: Digest, text: String, answer: Answer<()> },
     /// Removes an object that is not what its name says.
     Discard { digest: Digest, answer: Answer<()> },
 }
@@ -88,6 +93,7 @@ impl ObjectCommand {
             Self::Put { answer, .. }
             | Self::Append { answer, .. }
             | Self::Finish { answer, .. }
+            | Self::Remember { answer, .. }
             | Self::Discard { answer, .. } => answer.send(Err(error)),
             Self::Abort { .. } | Self::Refresh { .. } => {}
         }
@@ -141,6 +147,15 @@ impl Objects {
         fs::symlink_metadata(self.layout.object(digest)).is_ok_and(|metadata| metadata.is_file())
     }
 
+    /// Size in bytes and first bytes of an object; `None` when there is none. Its bytes are not hashed: they are before
+    /// they are compiled.
+    pub fn glance_at(&self, digest: &Digest) -> Option<(u64, Vec<u8>)> {
+        let (file, metadata) = open_file(&self.layout.object(digest)).ok()??;
+        let mut head = Vec::with_capacity(GLANCE_BYTES);
+        file.take(GLANCE_BYTES as u64).read_to_end(&mut head).ok()?;
+        Some((metadata.len(), head))
+    }
+
     /// An object's bytes, checked against its name; `None` when there is none. A damaged one is removed.
     pub fn get_object(&self, digest: &Digest, max_bytes: u64) -> Result<Option<Vec<u8>>, StateError> {
         match read_object(&self.layout, digest, max_bytes)? {
@@ -152,6 +167,19 @@ impl Objects {
                 Err(StateError::Damaged { path, why: format!("it {why}"), hint: DAMAGED_HINT })
             }
         }
+    }
+
+    /// Notes what a source was when it was fetched, under the digest of the source. It survives a crash of the process;
+    /// what a cut of power takes away is fetched again.
+    pub fn remember(&self, source: &Digest, memo: &Memo) -> Result<(), StateError> {
+        let (source, text) = (*source, memo.encode());
+        self.ask(|answer| ObjectCommand::Remember { source, text, answer }).wait()
+    }
+
+    /// What was noted of a source; none when there is nothing, or nothing intact.
+    pub fn recall(&self, source: &Digest) -> Option<Memo> {
+        let limit = usize::try_from(MAX_MEMO_BYTES).ok()?;
+        Memo::decode(&read_file(&self.layout.memo(source), limit).ok()??)
     }
 
     /// Whether exactly these bytes are stored already. Anything else in their place is written anew.
@@ -229,6 +257,7 @@ impl ObjectWriter {
             ObjectCommand::Append { upload, bytes, answer } => answer.send(self.append(disk, upload, &bytes)),
             ObjectCommand::Finish { upload, digest, answer } => answer.send(self.finish(disk, upload, &digest)),
             ObjectCommand::Abort { upload } => self.abort(disk, upload),
+            ObjectCommand::Remember { source, text, answer } => answer.send(self.remember(disk, &source, &text)),
             ObjectCommand::Refresh { digest } => drop(disk.touch(&self.layout.object(&digest))),
             ObjectCommand::Discard { digest, answer } => {
                 self.forget(&digest);
@@ -286,6 +315,12 @@ impl ObjectWriter {
         self.uploads.remove(&upload);
         self.durable.remove(digest);
         Ok(())
+    }
+
+    fn remember(&self, disk: &Disk, source: &Digest, text: &str) -> Result<(), StateError> {
+        ensure_dir(disk, &self.layout.mirrors())?;
+        ensure_dir(disk, &self.layout.source(source))?;
+        disk.replace(&self.layout.memo(source), text.as_bytes())
     }
 
     fn abort(&mut self, disk: &Disk, upload: u64) {

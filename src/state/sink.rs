@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use super::error::StateError;
 use super::object::{CHUNK_BYTES, ObjectCommand, Objects, StoredObject, Upload};
-use crate::digest::Digester;
+use crate::digest::{Digest, Digester};
 
 /// How many bytes of the start [`ObjectSink::head`] shows.
 const HEAD_BYTES: usize = 8;
@@ -33,6 +33,11 @@ impl ObjectSink<'_> {
     /// The first eight bytes, or as many as there were: enough to tell kinds of files apart.
     pub fn head(&self) -> Vec<u8> {
         self.head.clone()
+    }
+
+    /// The digest of what was written so far.
+    pub fn digest(&self) -> Digest {
+        self.digester.clone().finish()
     }
 
     /// Stores what was written.

@@ -133,8 +133,27 @@ pub struct ComponentStatus {
     /// Who paused this component by itself, when it is paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<PausedBy>,
+    /// How its source stands; absent for sources on this machine and while no host runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceStatus>,
     /// Why the newest wish is not carried out: a held or blocked target.
     pub held: Option<Note>,
+}
+
+/// How the source of a component on another machine stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
+pub struct SourceStatus {
+    /// Where it is, without secrets.
+    pub source: String,
+    /// What it was last: a commit id, or the validator of an HTTP answer; escaped.
+    pub revision: Option<String>,
+    /// What is done about it, in words.
+    pub state: String,
+    /// Until the next attempt or look, in milliseconds.
+    pub next_try_ms: Option<u64>,
+    /// Why the last attempt failed.
+    pub last_error: Option<Refusal>,
 }
 
 /// Why something is held or blocked.
@@ -170,6 +189,9 @@ pub struct InstalledStatus {
     pub signers: Vec<String>,
     /// What it may do.
     pub permissions: Vec<String>,
+    /// What its source was when it was committed, a commit id for instance; escaped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
     /// The desired file that it came from.
     pub file: String,
 }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use unicode_width::UnicodeWidthStr as _;
 
-use super::{ComponentStatus, HostStatus, Note};
+use super::{ComponentStatus, HostStatus, Note, SourceStatus};
 use crate::quantity::ByteSize;
 
 /// One line a component, with a head: what `list` prints.
@@ -124,6 +124,9 @@ fn describe(text: &mut String, component: &ComponentStatus) {
         let permissions =
             if installed.permissions.is_empty() { "none".to_owned() } else { installed.permissions.join(", ") };
         let _ = writeln!(text, "  may         {permissions}");
+        if let Some(revision) = &installed.revision {
+            let _ = writeln!(text, "  revision    {revision}");
+        }
         let _ = writeln!(text, "  file        {}", installed.file);
     }
     if let Some(actor) = &component.actor {
@@ -144,8 +147,23 @@ fn describe(text: &mut String, component: &ComponentStatus) {
     if let Some(by) = &component.paused {
         let _ = writeln!(text, "  paused      {by}");
     }
+    if let Some(source) = &component.source {
+        describe_source(text, source);
+    }
     if let Some(note) = &component.held {
         held(text, note);
+    }
+}
+
+fn describe_source(text: &mut String, source: &SourceStatus) {
+    let next = source.next_try_ms.map_or_else(String::new, |ms| format!("; next try in {}", span(ms)));
+    let _ = writeln!(text, "  source      {}", source.source);
+    if let Some(revision) = &source.revision {
+        let _ = writeln!(text, "              last seen at {revision}");
+    }
+    let _ = writeln!(text, "              {}{next}", source.state);
+    if let Some(error) = &source.last_error {
+        let _ = writeln!(text, "              {} [{}]", error.message, error.code);
     }
 }
 

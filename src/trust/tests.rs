@@ -321,6 +321,7 @@ fn record(release: &Release) -> Record {
         limits: Limits::resolve(&Default::default(), artifact.limits()),
         artifact: artifact.identity().clone(),
         secrets: BTreeMap::new(),
+        revision: None,
     }
 }
 

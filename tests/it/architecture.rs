@@ -25,6 +25,7 @@ const PURE: &[&str] = &[
     "plan",
     "quantity",
     "record",
+    "remote",
     "remote_url",
     "resolution",
     "sealed",

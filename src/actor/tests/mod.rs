@@ -209,7 +209,7 @@ impl Actor {
             expires: None,
         };
         let origin = Origin { file: format!("{}.toml", self.name), lines: BTreeMap::new() };
-        Record { spec, origin, artifact, effective, limits: self.limits, secrets: BTreeMap::new() }
+        Record { spec, origin, artifact, effective, limits: self.limits, secrets: BTreeMap::new(), revision: None }
     }
 }
 

@@ -102,7 +102,12 @@ impl Release {
             expires: None,
         };
         let cap: &[&str] = if small_cap { &["send p"] } else { &["send *", "receive *"] };
-        Arc::new(Candidate { artifact, permissions_max: permissions(cap), limits: LimitOverrides::default() })
+        Arc::new(Candidate {
+            artifact,
+            permissions_max: permissions(cap),
+            limits: LimitOverrides::default(),
+            revision: None,
+        })
     }
 }
 

@@ -119,7 +119,7 @@ pub fn artifact(spec: &Spec, version: &str) -> ArtifactIdentity {
 
 pub fn candidate(artifact: ArtifactIdentity) -> Candidate {
     let permissions_max = permissions(&["send *", "receive *", "fs.read /data/**", "publish orders.*"]);
-    Candidate { artifact, permissions_max, limits: LimitOverrides::default() }
+    Candidate { artifact, permissions_max, limits: LimitOverrides::default(), revision: None }
 }
 
 impl Default for Scene {

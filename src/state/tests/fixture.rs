@@ -105,6 +105,7 @@ pub fn record(text: &str, sequence: u64) -> Record {
         effective: Permissions::default(),
         limits: Limits::resolve(&LimitOverrides::default(), &LimitOverrides::default()),
         secrets: BTreeMap::new(),
+        revision: None,
     }
 }
 
