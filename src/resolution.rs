@@ -37,6 +37,7 @@ const STALLED: &[&str] = &[
     "address-refused",
     "bad-certificate",
     "bad-credentials",
+    "bad-settings",
     "content-encoding",
     "file-is-link",
     "file-name",
