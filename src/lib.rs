@@ -34,7 +34,7 @@
 //! | 2½ workers | `worker` | processes of this program, in which sources fetch and the engine compiles |
 //! | 3 actors | `actor` | threads, the engine |
 //! | 4 reconcile | `reconcile` | everything below, no printing |
-//! | 5 doors | `runtime` (embedding), `control` (Unix socket), `cli` | everything below |
+//! | 5 doors | `runtime` (embedding), `control` (Unix socket), `schema`, `cli` | everything below |
 //!
 //! Floors 0 and 1 are the pure core. The default feature `runtime` gates the rest, so that
 //! `cargo test --no-default-features --lib` builds the core alone, without an engine, an async
@@ -107,6 +107,8 @@ pub mod reconcile;
 pub mod runtime;
 #[cfg(feature = "runtime")]
 pub mod safe_open;
+#[cfg(feature = "runtime")]
+pub mod schema;
 #[cfg(feature = "runtime")]
 pub mod source;
 #[cfg(feature = "runtime")]

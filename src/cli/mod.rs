@@ -16,6 +16,7 @@ mod output;
 mod paint;
 mod plan;
 mod run;
+mod schema;
 mod service;
 mod sign;
 mod status;
@@ -85,6 +86,8 @@ enum Command {
     Call(call::CallArgs),
     /// Let the host look at everything now, and wait for the pass
     Sync(control::SyncArgs),
+    /// Print the JSON Schema of a file or document
+    Schema(schema::SchemaArgs),
     /// Carry out nothing from now on, for one installation or at all; what runs goes on
     Pause(control::PauseArgs),
     /// Lift what holds an installation back, or the pause of everything
@@ -117,6 +120,7 @@ pub fn main() -> ExitCode {
         Command::Call(args) => call::call(&cli.global, args),
         Command::Logs(args) => logs::logs(&cli.global, args),
         Command::Sync(args) => control::sync(&cli.global, args),
+        Command::Schema(args) => schema::schema(&cli.global, args),
         Command::Pause(args) => control::pause(&cli.global, args),
         Command::Resume(args) => control::resume(&cli.global, args),
         Command::Worker => Ok(crate::worker::serve()),

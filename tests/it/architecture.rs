@@ -52,7 +52,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("reconcile", &["actor", "engine", "home", "host", "logs", "safe_open", "source", "state", "watch", "worker"]),
     ("runtime", &["actor", "control", "engine", "home", "logs", "reconcile", "source", "state", "watch", "worker"]),
     ("control", &["logs", "home"]),
-    ("cli", &["control", "home", "logs", "reconcile", "runtime", "safe_open", "source", "state", "worker"]),
+    ("schema", &["control"]),
+    ("cli", &["control", "home", "logs", "reconcile", "runtime", "safe_open", "schema", "source", "state", "worker"]),
 ];
 
 /// Files that are compiled for tests only.

@@ -51,12 +51,13 @@ fn a_service_manager_hears_ready_status_watchdog_reload_and_stopping() {
     let world = World::new();
     publish(&world, "1.0.0", 1);
     world.desire("one", "test:idle", "idle", "");
+    assert!(world.on_desired("apply", &[]).status.success());
     let manager = Manager::new(&world.path().join("notify"));
     let mut paths = Vec::new();
     let mut command = world.command(&world.arguments("run", &mut paths));
     command.env("NOTIFY_SOCKET", world.path().join("notify")).env("WATCHDOG_USEC", "200000");
     let mut host = RunningHost::spawn(command);
-    // Not before the first pass: by then everything is up.
+    // Not before the first pass: by then everything that is committed is up.
     let ready = manager.wait_for("READY=1");
     assert!(ready.contains("STATUS=1 of 1 running, generation 1"), "{ready}");
     manager.wait_for("WATCHDOG=1");

@@ -1,0 +1,65 @@
+//! Owns the JSON Schemas of every format: what editors check files against, and programs documents.
+//!
+//! Documents of the API have the schema of their types. The TOML formats are read by hand, for the sake of their
+//! messages; the types in [`forms`] mirror those readers, and a test holds both to the same keys.
+
+pub mod forms;
+pub mod plan;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
+
+use crate::control::documents::{ApplyBody, ErrorDocument, NameBody, PassDocument, PausedDocument};
+use crate::status::HostStatus;
+use crate::status::info::InfoDocument;
+
+/// A format with a schema.
+#[derive(Debug, Clone, Copy)]
+pub struct Kind {
+    /// Its name, on the command line and in the file's name.
+    pub name: &'static str,
+    /// What it describes, in one line.
+    pub about: &'static str,
+    make: fn() -> Schema,
+}
+
+/// All of them, in the order of their names.
+pub const KINDS: [Kind; 12] = [
+    kind::<ApplyBody>("apply", "body of POST /v1/apply"),
+    kind::<forms::ConfigFile>("config", "config.toml, the host's own settings"),
+    kind::<forms::DesiredFile>("desired", "a desired file, one installation"),
+    kind::<ErrorDocument>("error", "every refusal of the API"),
+    kind::<InfoDocument>("info", "`info`, all about one installation"),
+    kind::<forms::ManifestFile>("manifest", "Component.toml, what a publisher signs"),
+    kind::<NameBody>("name", "body of POST /v1/pause and /v1/resume"),
+    kind::<PassDocument>("pass", "answer to `sync` and `apply`"),
+    kind::<PausedDocument>("paused", "answer to `pause` and `resume`"),
+    kind::<plan::PlanDocument>("plan", "`plan`, what a pass would do"),
+    kind::<HostStatus>("status", "`status`, the host and its components"),
+    kind::<forms::TrustFile>("trust", "trust.toml, whom the operator trusts"),
+];
+
+const fn kind<T: JsonSchema>(name: &'static str, about: &'static str) -> Kind {
+    Kind { name, about, make: make::<T> }
+}
+
+fn make<T: JsonSchema>() -> Schema {
+    SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>()
+}
+
+impl Kind {
+    /// The one of this name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        KINDS.into_iter().find(|kind| kind.name == name)
+    }
+
+    /// The schema as text: JSON Schema, draft 2020-12.
+    pub fn text(self) -> String {
+        let mut text = serde_json::to_string_pretty(&(self.make)()).expect("a schema is JSON");
+        text.push('\n');
+        text
+    }
+}
