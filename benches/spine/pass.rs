@@ -29,7 +29,7 @@ pub fn measure(table: &mut Table) -> anyhow::Result<()> {
     }
     world.settle();
     let mut reconciler = world.reconciler("home", false)?;
-    let (first, took) = timed(|| reconciler.pass_settled());
+    let (first, took) = timed(|| reconciler.pass_settled(None));
     let first = first?;
     anyhow::ensure!(first.summary.done == COUNT as u64, "{:?}", first.failed.first());
     let mut pass = || reconciler.pass("bench", FileTimes::Local, &mut BTreeSet::new);

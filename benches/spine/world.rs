@@ -130,7 +130,7 @@ impl World {
 
     /// Commits what the desired directory says, as `apply` without a host does; gives how many were carried out.
     pub fn apply(&self, home: &str) -> anyhow::Result<u64> {
-        let pass = self.reconciler(home, false)?.pass_settled()?;
+        let pass = self.reconciler(home, false)?.pass_settled(None)?;
         anyhow::ensure!(pass.failed.is_empty(), "{:?}", pass.failed[0].why);
         Ok(pass.summary.done)
     }

@@ -12,14 +12,23 @@ use super::output;
 use super::paint::{Paint, Stream};
 use super::plan::colored;
 use super::run::Printer;
+use crate::plan::approval::ApprovalName;
 use crate::reconcile::notice::Notice;
+use crate::reconcile::order::ApplyOrder;
 use crate::runtime::apply_once;
+use crate::user;
 
 /// Options of `apply`.
 #[derive(Args)]
 pub struct ApplyArgs {
     #[command(flatten)]
     host: HostArgs,
+    /// Approve what the plan asks for: permission:NAME, signer:NAME, breaking:NAME or delete
+    #[arg(long, value_name = "APPROVAL", num_args = 1..)]
+    approve: Vec<ApprovalName>,
+    /// Only if the plan is this one; at least the digits that `plan` prints
+    #[arg(long, value_name = "DIGEST")]
+    plan: Option<String>,
     /// End with 0 whatever is left to do
     #[arg(long)]
     exit_zero: bool,
@@ -27,18 +36,26 @@ pub struct ApplyArgs {
 
 /// Prints the plan, tries what is new, commits. The next `run` starts what was committed.
 pub(crate) fn apply(global: &Global, args: ApplyArgs) -> Result<ExitCode, Failure> {
+    let command = args.host.apply_command(global);
     let config = global.host_config(args.host)?;
+    let order = ApplyOrder { approve: args.approve.into_iter().collect(), plan: args.plan, by: user::own() };
     let printer = Arc::new(Printer::new(global));
     let told = printer.clone();
-    let pass = apply_once(config, Arc::new(move |notice: &Notice| told.tell(notice))).map_err(|error| {
-        let exit = if error.is_configuration() { Exit::Configuration } else { Exit::General };
+    let pass = apply_once(config, Arc::new(move |notice: &Notice| told.tell(notice)), &order).map_err(|error| {
+        let exit = match error.refused() {
+            Some(_) => Exit::Validation,
+            None if error.is_configuration() => Exit::Configuration,
+            None => Exit::General,
+        };
         let failure = Failure::message(exit, error.to_string());
         match error.hint() {
             Some(hint) => failure.hint(hint),
             None => failure,
         }
     })?;
-    output::print(global.output, &pass.plan.document(), || colored(&pass.plan, Paint::new(global, Stream::Stdout)))?;
+    output::print(global.output, &pass.plan.document(), || {
+        colored(&pass.plan, &command, Paint::new(global, Stream::Stdout))
+    })?;
     if args.exit_zero {
         return Ok(ExitCode::SUCCESS);
     }

@@ -37,6 +37,34 @@ pub(crate) struct HostArgs {
     offline: bool,
 }
 
+impl HostArgs {
+    /// The command that does what these options say, for a person to copy.
+    pub(crate) fn apply_command(&self, global: &Global) -> String {
+        apply_command(global, self.dir.as_deref(), self.trust.as_deref())
+    }
+}
+
+/// `apply` with the options that were given, quoted for a shell.
+pub(crate) fn apply_command(global: &Global, dir: Option<&Path>, trust: Option<&Path>) -> String {
+    let mut command = crate::plan::text::APPLY.to_owned();
+    let options = [("", dir), ("--trust ", trust), ("--home ", global.home.as_deref())];
+    for (option, path) in options {
+        let path = path.map(|path| shell_word(&path.to_string_lossy()));
+        path.into_iter().for_each(|path| command.push_str(&format!(" {option}{path}")));
+    }
+    command
+}
+
+/// One word for a shell, whatever is in it.
+fn shell_word(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@".contains(c);
+    let text = crate::escape::escape(text);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
 impl Global {
     /// What a host is started with.
     pub(crate) fn host_config(&self, args: HostArgs) -> Result<HostConfig, Failure> {

@@ -8,6 +8,7 @@ mod call;
 mod control;
 mod exit;
 mod global;
+mod history;
 mod info;
 mod keygen;
 mod list;
@@ -22,6 +23,7 @@ mod sign;
 mod status;
 mod validate;
 mod verify;
+mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -95,6 +97,10 @@ enum Command {
     /// What a host starts to fetch and compile; of no use to people
     #[command(hide = true)]
     Worker,
+    /// Show what each generation changed, newest first
+    History(history::HistoryArgs),
+    /// Show what made an installation what it is
+    Why(why::WhyArgs),
 }
 
 /// Parses the command line, runs the command, and says how it ended.
@@ -124,6 +130,8 @@ pub fn main() -> ExitCode {
         Command::Pause(args) => control::pause(&cli.global, args),
         Command::Resume(args) => control::resume(&cli.global, args),
         Command::Worker => Ok(crate::worker::serve()),
+        Command::History(args) => history::history(&cli.global, args),
+        Command::Why(args) => why::why(&cli.global, args),
     };
     match result {
         Ok(code) => code,

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::Global;
 use super::exit::{Exit, Failure};
+use super::global::apply_command;
 use super::output;
 use super::paint::{Paint, Stream};
 use super::run::Printer;
@@ -35,6 +36,7 @@ pub struct PlanArgs {
 /// Makes a plan and prints it. Writes only below `objects/`, `mirrors/` and `scratch/`.
 pub(crate) fn plan(global: &Global, args: PlanArgs) -> Result<ExitCode, Failure> {
     let home = global.home()?;
+    let command = apply_command(global, args.dir.as_deref(), args.trust.as_deref());
     let desired = global.desired_directory(args.dir)?;
     let trust = global.trust_location(args.trust)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -57,17 +59,19 @@ pub(crate) fn plan(global: &Global, args: PlanArgs) -> Result<ExitCode, Failure>
         eprintln!("{} {}", paint.yellow("warning:"), problem.message);
         problem.hint.iter().flat_map(|hint| hint.lines()).for_each(|line| eprintln!("  {line}"));
     }
-    output::print(global.output, &made.plan.document(), || colored(&made.plan, Paint::new(global, Stream::Stdout)))?;
+    output::print(global.output, &made.plan.document(), || {
+        colored(&made.plan, &command, Paint::new(global, Stream::Stdout))
+    })?;
     if args.exit_zero {
         return Ok(ExitCode::SUCCESS);
     }
     Ok(ExitCode::from(made.plan.exit_code()))
 }
 
-/// The plan's text in colour.
-pub(crate) fn colored(plan: &Plan, paint: Paint) -> String {
+/// The plan's text in colour; `command` carries it out.
+pub(crate) fn colored(plan: &Plan, command: &str, paint: Paint) -> String {
     let mut text = String::new();
-    for line in plan.lines() {
+    for line in plan.lines_for(command) {
         for span in &line.spans {
             text.push_str(&match span.style {
                 Style::Plain => span.text.clone(),

@@ -22,8 +22,10 @@ pub const MAX_GENERATION_BYTES: usize = 64 << 20;
 pub const REBASE_EVERY: u32 = 64;
 /// Longest reason of a hold, in bytes; the rest is cut off.
 pub const MAX_REASON_BYTES: usize = 1024;
-/// Most notes of one generation; later ones are dropped.
-pub const MAX_NOTES: usize = 256;
+/// Most notes of one generation; later ones are dropped. One for every action of a whole set, and some.
+pub const MAX_NOTES: usize = MAX_ENTRIES + 1_000;
+/// Most bytes of all notes of one generation together; later ones are dropped.
+pub const MAX_NOTES_BYTES: usize = 24 << 20;
 /// Longest text of a note, in bytes; the rest is cut off.
 pub const MAX_NOTE_BYTES: usize = 4096;
 
@@ -166,6 +168,12 @@ impl Generation {
         for note in &mut self.notes {
             clip(&mut note.text, MAX_NOTE_BYTES);
         }
+        let mut left = MAX_NOTES_BYTES;
+        self.notes.retain(|note| {
+            let fits = note.text.len() <= left;
+            left = if fits { left - note.text.len() } else { 0 };
+            fits
+        });
     }
 
     /// Whether `self` may be committed after `parent`, when `highest` is the highest number ever seen.

@@ -337,7 +337,13 @@ fn long_reasons_and_notes_are_cut_at_a_character() {
     generation.notes = vec![note; MAX_NOTES + 1];
     generation.clip();
     assert_eq!(generation.holds["a"].reason.len(), MAX_REASON_BYTES);
-    assert_eq!((generation.notes.len(), generation.notes[0].text.len()), (MAX_NOTES, MAX_NOTE_BYTES));
+    assert_eq!(
+        (generation.notes.len(), generation.notes[0].text.len()),
+        (MAX_NOTES_BYTES / MAX_NOTE_BYTES, MAX_NOTE_BYTES)
+    );
+    generation.notes = vec![Note { kind: "approval".into(), text: "x".into() }; MAX_NOTES + 1];
+    generation.clip();
+    assert_eq!(generation.notes.len(), MAX_NOTES);
     let (sealed, decoded) = generation.encode(None);
     assert_eq!(GenerationFile::decode(sealed.text.as_bytes()).unwrap().apply(None).unwrap(), decoded);
 }

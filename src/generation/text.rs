@@ -159,6 +159,11 @@ impl GenerationFile {
         Ok(file)
     }
 
+    /// What is to be remembered of its commit.
+    pub fn notes(&self) -> &[Note] {
+        &self.body.notes
+    }
+
     /// Whether it holds the whole set and needs no other file.
     pub fn is_base(&self) -> bool {
         self.body.is_base

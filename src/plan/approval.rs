@@ -6,13 +6,21 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use std::str::FromStr;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::Plan;
 use super::action::Action;
 use crate::digest::Digest;
+use crate::escape::escape;
 use crate::name::InstallationName;
 use crate::permission::{Decision, Permissions};
 use crate::record::ArtifactIdentity;
+use crate::resolution::Refusal;
+
+/// Most approvals that are given at a time.
+pub const MAX_APPROVALS: usize = 1_000;
 
 /// What is approved.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,6 +29,8 @@ pub enum ApprovalName {
     Permission(InstallationName),
     /// Another signer or publisher.
     Signer(InstallationName),
+    /// Another interface, which does not offer all that the old one offered.
+    Breaking(InstallationName),
     /// A delete that the guard against mass deletes stopped.
     Delete,
 }
@@ -30,6 +40,7 @@ impl fmt::Display for ApprovalName {
         match self {
             Self::Permission(name) => write!(f, "permission:{name}"),
             Self::Signer(name) => write!(f, "signer:{name}"),
+            Self::Breaking(name) => write!(f, "breaking:{name}"),
             Self::Delete => f.write_str("delete"),
         }
     }
@@ -39,6 +50,76 @@ impl Serialize for ApprovalName {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
+}
+
+/// A text that names no approval.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{} is no approval: permission:NAME, signer:NAME, breaking:NAME or delete", escape(.0))]
+pub struct ParseApprovalError(String);
+
+impl FromStr for ApprovalName {
+    type Err = ParseApprovalError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let named = text.split_once(':').and_then(|(kind, name)| {
+            let make = match kind {
+                "permission" => Self::Permission,
+                "signer" => Self::Signer,
+                "breaking" => Self::Breaking,
+                _ => return None,
+            };
+            Some(make(name.parse().ok()?))
+        });
+        let name = if text == "delete" { Some(Self::Delete) } else { named };
+        name.ok_or_else(|| ParseApprovalError(text.chars().take(100).collect()))
+    }
+}
+
+impl<'de> Deserialize<'de> for ApprovalName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Who gives an order, as the kernel says it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operator {
+    /// The user's number.
+    pub uid: u32,
+    /// The user's name, escaped; `unknown` where the system has none for the number.
+    pub user: String,
+}
+
+impl fmt::Display for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (uid {})", self.user, self.uid)
+    }
+}
+
+/// Binds the approvals that are given to the actions of a plan that ask for them.
+///
+/// # Errors
+///
+/// `approval-matches-nothing` when one of them is asked for by no action: a word that goes nowhere is a
+/// misunderstanding, and what was meant would not happen.
+pub fn bind(plan: &Plan, names: &BTreeSet<ApprovalName>) -> Result<BTreeSet<Approval>, Refusal> {
+    let mut bound = BTreeSet::new();
+    let mut unmatched = names.clone();
+    for action in plan.actions.iter().filter(|action| action.waits_for_approval()) {
+        for needed in action.approvals.iter().filter(|needed| names.contains(&needed.name)) {
+            unmatched.remove(&needed.name);
+            bound.insert(Approval { name: needed.name.clone(), action: action.digest() });
+        }
+    }
+    let Some(first) = unmatched.first() else { return Ok(bound) };
+    let asked = plan.asked_approvals();
+    let hint = match asked.is_empty() {
+        true => "this plan asks for no approval".to_owned(),
+        false => {
+            format!("this plan asks for: {}", asked.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+        }
+    };
+    Err(Refusal::new("approval-matches-nothing", format!("nothing in the plan asks for {first}")).hint(hint))
 }
 
 /// An operator's word for one action; worth nothing for any other.

@@ -10,9 +10,11 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use values::{
-    limit_changes, limit_values, link_changes, named_changes, require_values, secret_changes, source_text,
-    supervision_values, trigger_texts,
+    limit_changes, limit_values, link_changes, named_changes, require_values, secret_changes, supervision_values,
+    trigger_texts,
 };
+
+pub(crate) use values::source_text;
 
 use super::diff::{self, ConfigDiff};
 use crate::desired::spec::Spec;

@@ -14,6 +14,7 @@ pub mod json;
 #[cfg(test)]
 mod laws;
 mod moved;
+pub mod notes;
 mod order;
 mod pause;
 mod related;
@@ -27,7 +28,7 @@ mod wanted;
 use std::collections::{BTreeMap, BTreeSet};
 
 use action::{Action, Kind};
-use approval::Approval;
+use approval::{Approval, ApprovalName};
 use decide::{Decided, Rules, Verdict};
 use graph::Graph;
 use guard::Guard;
@@ -226,6 +227,12 @@ impl Plan {
             *total += 1;
         }
         totals
+    }
+
+    /// The approvals that are asked for and not given.
+    pub fn asked_approvals(&self) -> BTreeSet<ApprovalName> {
+        let missing = self.actions.iter().filter(|action| action.waits_for_approval()).flat_map(|a| &a.approvals);
+        missing.filter(|approval| !approval.given).map(|approval| approval.name.clone()).collect()
     }
 
     /// How many names were compared to make the plan.

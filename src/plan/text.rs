@@ -20,6 +20,9 @@ const MAX_VERSION_COLUMN: usize = 20;
 /// Most unreadable files that are listed one by one.
 const MAX_LISTED_FILES: usize = 50;
 
+/// The command that carries out what is asked for, where nothing else is known.
+pub const APPLY: &str = "airssys-wasm apply";
+
 /// What a piece of text means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
@@ -77,6 +80,11 @@ impl Line {
 impl Plan {
     /// The plan as lines for a person.
     pub fn lines(&self) -> Vec<Line> {
+        self.lines_for(APPLY)
+    }
+
+    /// The plan as lines for a person who would carry it out with the command `apply`.
+    pub fn lines_for(&self, apply: &str) -> Vec<Line> {
         let totals = self.totals();
         let mut lines = vec![self.title()];
         lines.extend(self.legend());
@@ -97,7 +105,7 @@ impl Plan {
         }
         lines.extend(self.guard_lines());
         lines.push(Line::new(Style::Strong, summary(&totals)));
-        lines.extend(self.missing_approvals());
+        lines.extend(self.missing_approvals(apply));
         lines
     }
 
@@ -161,15 +169,16 @@ impl Plan {
     /// `1 permission, 2 signer`: how many approvals of each kind are missing.
     fn missing_kinds(&self) -> String {
         let missing = self.actions.iter().flat_map(|action| action.approvals.iter().filter(|approval| !approval.given));
-        let (mut permissions, mut signers, mut deletes) = (0, 0, 0);
+        let (mut permissions, mut signers, mut breaks, mut deletes) = (0, 0, 0, 0);
         for approval in missing {
             match approval.name {
                 ApprovalName::Permission(_) => permissions += 1,
                 ApprovalName::Signer(_) => signers += 1,
+                ApprovalName::Breaking(_) => breaks += 1,
                 ApprovalName::Delete => deletes += 1,
             }
         }
-        let kinds = [(permissions, "permission"), (signers, "signer"), (deletes, "delete")];
+        let kinds = [(permissions, "permission"), (signers, "signer"), (breaks, "breaking"), (deletes, "delete")];
         let kinds = kinds.into_iter().filter(|(count, _)| *count > 0);
         kinds.map(|(count, kind)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ")
     }
@@ -188,21 +197,17 @@ impl Plan {
         self.guards.iter().map(line).collect()
     }
 
-    /// What is missing, and that nothing here gives it: a command that does not exist would be a lie.
-    fn missing_approvals(&self) -> Option<Line> {
-        let missing: BTreeSet<String> = self
-            .actions
-            .iter()
-            .flat_map(|action| action.approvals.iter().filter(|approval| !approval.given))
-            .map(|approval| approval.name.to_string())
-            .collect();
-        let names = missing.into_iter().collect::<Vec<_>>().join(", ");
-        (!names.is_empty()).then(|| {
-            Line::new(Style::Plain, "not approved:  ")
-                .and(Style::Strong, names)
-                .and(Style::Plain, "  (this version takes no approvals; what needs one is not carried out)")
-        })
+    /// The command that gives what is missing.
+    fn missing_approvals(&self, apply: &str) -> Option<Line> {
+        let names = self.asked_approvals();
+        (!names.is_empty())
+            .then(|| Line::new(Style::Plain, "approve with:  ").and(Style::Strong, approve_command(apply, &names)))
     }
+}
+
+/// The command that gives approvals; `apply` is the command without them.
+pub fn approve_command<'a>(apply: &str, names: impl IntoIterator<Item = &'a ApprovalName>) -> String {
+    names.into_iter().fold(apply.to_owned(), |command, name| format!("{command} --approve {name}"))
 }
 
 /// What stands before an action, in the order in which the legend explains it.

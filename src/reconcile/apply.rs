@@ -11,6 +11,7 @@ use crate::digest::Digest;
 use crate::generation::{Generation, HeldTarget, Slot};
 use crate::name::InstallationName;
 use crate::plan::action::{Action, Commit, Effect, Instance, Storage};
+use crate::plan::notes::Order;
 use crate::record::Record;
 use crate::resolution::Refusal;
 
@@ -60,6 +61,8 @@ pub struct Holds {
     pub add: BTreeMap<InstallationName, HeldTarget>,
     /// Names whose held target is no longer wanted.
     pub drop: Vec<InstallationName>,
+    /// The order of an operator that it carries out.
+    pub order: Option<Order>,
 }
 
 /// Makes `next`, a copy of the current generation, the one in which `actions` are carried out. Pure.

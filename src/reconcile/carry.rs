@@ -8,8 +8,10 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::actor::{Standby, Switch};
 use crate::digest::Digest;
 use crate::floors::Floors;
+use crate::generation::Generation;
 use crate::name::InstallationName;
 use crate::plan::action::{Action, Effect, Kind};
+use crate::plan::notes;
 use crate::record::Record;
 use crate::resolution::Refusal;
 use crate::state::Keep;
@@ -112,8 +114,10 @@ impl Reconciler {
             targeted.insert(action.name.clone(), record);
         }
         let current = &self.committed.generation;
-        let next = self.committed.successor(unix_now_s().unsigned_abs());
-        let next = apply::next_generation(next, ready, &records, failed, holds);
+        let now_unix_s = unix_now_s().unsigned_abs();
+        let next = self.committed.successor(now_unix_s);
+        let notes = notes::of_commit(ready, holds.order.as_ref(), now_unix_s);
+        let next = Generation { notes, ..apply::next_generation(next, ready, &records, failed, holds) };
         let mut floors = self.floors_of_policy();
         for targeted in targeted.values() {
             floors.accept(&targeted.record.artifact.package, targeted.record.artifact.sequence);

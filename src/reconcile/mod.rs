@@ -10,6 +10,8 @@ mod carry;
 pub mod notice;
 pub mod observe;
 pub mod offline;
+pub mod order;
+pub mod past;
 pub mod prepare;
 pub mod probation;
 pub mod read;

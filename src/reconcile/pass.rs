@@ -17,6 +17,7 @@ use crate::engine::Engine;
 use crate::name::InstallationName;
 use crate::observed::{Observed, Phase};
 use crate::plan::action::{Action, Kind};
+use crate::plan::text::{APPLY, approve_command};
 use crate::plan::{Plan, PlanInput};
 use crate::resolution::{Refusal, Resolution};
 use crate::source::secret::SecretPlaces;
@@ -32,6 +33,7 @@ use super::aftermath::Aftermath;
 use super::apply::{FailedAction, Holds};
 use super::notice::Notice;
 use super::observe::Committed;
+use super::order::{ApplyOrder, Refused};
 use super::prepare::{CompiledCode, Preparer};
 use super::read::{Hints, Reader};
 use super::recent::recent_set;
@@ -232,6 +234,22 @@ impl Reconciler {
         times: FileTimes,
         completed: &mut dyn FnMut() -> BTreeSet<String>,
     ) -> anyhow::Result<Pass> {
+        self.ordered_pass(cause, times, completed, None)
+    }
+
+    /// One pass that an operator ordered, if there is an order.
+    ///
+    /// # Errors
+    ///
+    /// Besides those of [`Reconciler::pass`], a [`Refused`] when the order does not fit what is there now:
+    /// nothing was committed then.
+    pub fn ordered_pass(
+        &mut self,
+        cause: &str,
+        times: FileTimes,
+        completed: &mut dyn FnMut() -> BTreeSet<String>,
+        order: Option<&ApplyOrder>,
+    ) -> anyhow::Result<Pass> {
         let begun = Instant::now();
         self.passes += 1;
         let number = self.committed.generation.number;
@@ -239,7 +257,7 @@ impl Reconciler {
         if self.parts.runs {
             self.judge_probations(begun)?;
         }
-        let Looked { plan, mut problems, waits_for_sources, now } = self.look(times, completed)?;
+        let Looked { plan, mut problems, waits_for_sources, now } = self.look(times, completed, order)?;
         problems.splice(..0, trust_problems);
         let doable: BTreeSet<&InstallationName> = plan.effects().map(|action| &action.name).collect();
         self.aftermath.keep_only(|name| doable.contains(name));
@@ -247,9 +265,11 @@ impl Reconciler {
         let settles = self.reader.look_again_after().is_some_and(|wait| wait < SETTLES_SOON);
         problems.extend(plan.unreadable.iter().filter(|_| !settles).map(bad_file));
         self.told.problems(&problems, &self.parts.tell);
-        let actions: Vec<Action> =
-            plan.effects().filter(|action| !self.aftermath.waits(action, now)).cloned().collect();
-        let holds = Holds { drop: plan.released.clone(), ..Holds::default() };
+        // Who orders it does not want to wait for the next attempt.
+        let waits = |action: &&Action| order.is_none() && self.aftermath.waits(action, now);
+        let actions: Vec<Action> = plan.effects().filter(|action| !waits(action)).cloned().collect();
+        let order = order.map(ApplyOrder::note);
+        let holds = Holds { drop: plan.released.clone(), order, ..Holds::default() };
         let applied = self.carry_out(&actions, holds, begun)?;
         self.told.held(held_notices(&plan), &self.parts.tell);
         let summary = PassSummary {
@@ -282,11 +302,16 @@ impl Reconciler {
     /// What a pass would do now, without doing it.
     pub fn plan_now(&mut self, times: FileTimes) -> anyhow::Result<Plan> {
         self.reload_trust();
-        Ok(self.look(times, &mut BTreeSet::new)?.plan)
+        Ok(self.look(times, &mut BTreeSet::new, None)?.plan)
     }
 
     /// Reads, resolves, observes and plans; carries nothing out.
-    fn look(&mut self, times: FileTimes, completed: &mut dyn FnMut() -> BTreeSet<String>) -> anyhow::Result<Looked> {
+    fn look(
+        &mut self,
+        times: FileTimes,
+        completed: &mut dyn FnMut() -> BTreeSet<String>,
+        order: Option<&ApplyOrder>,
+    ) -> anyhow::Result<Looked> {
         let now = self.now();
         let hints = Hints { completed, times, now };
         let current = self.committed.generation.number;
@@ -297,7 +322,7 @@ impl Reconciler {
         let runs = self.parts.runs.then_some(&self.parts.actors);
         let observed = self.committed.observe(|name| runs.map_or(Phase::NotRunning, |actors| phase(actors, name)));
         let recent = recent_set(self.parts.store.reader(), &self.committed, desired, unix_now_s().unsigned_abs())?;
-        let plan = crate::plan::plan(&PlanInput {
+        let input = PlanInput {
             desired,
             resolutions,
             secrets: self.secrets.look(desired, now),
@@ -305,20 +330,25 @@ impl Reconciler {
             recent,
             floors: &self.committed.floors,
             approvals: &BTreeSet::new(),
-        });
+        };
+        let mut plan = crate::plan::plan(&input);
+        if let Some(order) = order {
+            let approvals = order.approvals_for(&plan).map_err(Refused)?;
+            plan = crate::plan::plan(&PlanInput { approvals: &approvals, ..input });
+        }
         let stale = self.resolver.remote().stale();
         Ok(Looked { plan, problems: problem.into_iter().chain(stale).collect(), waits_for_sources, now })
     }
 
     /// One pass over a directory that nobody watched: looks until its files have settled.
-    pub fn pass_settled(&mut self) -> anyhow::Result<Pass> {
+    pub fn pass_settled(&mut self, order: Option<&ApplyOrder>) -> anyhow::Result<Pass> {
         let last_good = self.committed.last_good();
         let desired = self.reader.read_settled(self.committed.generation.number, &last_good).0;
         let objects = self.parts.store.objects();
         self.resolver.resolve(desired, &self.committed.records, &self.policy, objects, unix_now_s());
         let tell = &self.parts.tell;
         self.resolver.remote().wait(|at, of| tell(&Notice::Fetching { step: (at, of) }));
-        self.pass("apply", FileTimes::Local, &mut BTreeSet::new)
+        self.ordered_pass("apply", FileTimes::Local, &mut BTreeSet::new, order)
     }
 
     pub(super) fn observe(&self) -> Observed {
@@ -433,8 +463,8 @@ pub fn why_not(action: &Action) -> Refusal {
     let why: Vec<&str> = missing.iter().map(|approval| approval.why.as_str()).collect();
     let names: Vec<String> = missing.iter().map(|approval| approval.name.to_string()).collect();
     let message = format!("{} needs an approval ({}): {}", action.kind.as_str(), names.join(", "), why.join("; "));
-    Refusal::new("needs-approval", message)
-        .hint("this version takes no approvals: change the file back, or make the change in smaller steps")
+    let command = approve_command(APPLY, missing.iter().map(|approval| &approval.name));
+    Refusal::new("needs-approval", message).hint(format!("to approve it: {command}"))
 }
 
 /// Seconds since 1970, for the dates in manifests.

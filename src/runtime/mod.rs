@@ -25,6 +25,7 @@ use crate::control::server::{Server, Shown};
 use crate::home::{Home, HomeError};
 use crate::name::InstallationName;
 use crate::reconcile::notice::Notice;
+use crate::reconcile::order::{ApplyOrder, Refused};
 use crate::reconcile::{Pass, Reconciler, Tell};
 use crate::resolution::Refusal;
 use crate::secret::SecretRules;
@@ -91,6 +92,14 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// Why an order was refused, when that is why.
+    pub fn refused(&self) -> Option<&Refused> {
+        match self {
+            Self::Other(error) => error.downcast_ref(),
+            _ => None,
+        }
+    }
+
     /// Whether home, policy or state are at fault.
     pub fn is_configuration(&self) -> bool {
         !matches!(self, Self::Other(_))
@@ -98,6 +107,9 @@ impl StartError {
 
     /// What to do next.
     pub fn hint(&self) -> Option<String> {
+        if let Some(refused) = self.refused() {
+            return refused.0.hint.clone();
+        }
         match self {
             Self::Trust(error) => Some(error.hint()),
             Self::State(error) => error.hint().map(str::to_owned),
@@ -345,9 +357,9 @@ async fn next_turn(
 }
 
 /// One pass while no host runs: what is new is tried, then committed. The next start runs it.
-pub fn apply_once(config: HostConfig, tell: Tell) -> Result<Pass, StartError> {
+pub fn apply_once(config: HostConfig, tell: Tell, order: &ApplyOrder) -> Result<Pass, StartError> {
     let mut reconciler = open::open(&config, tell, Mode::ApplyOnce)?.reconciler;
-    Ok(reconciler.pass_settled()?)
+    Ok(reconciler.pass_settled(Some(order))?)
 }
 
 /// Binds the control socket at the first place where it can be.

@@ -18,6 +18,7 @@ use crate::home::Home;
 use crate::manifest::MAX_WASM_BYTES;
 use crate::name::InstallationName;
 use crate::paused::Paused;
+use crate::plan::notes;
 use crate::record::Record;
 
 /// Most generations that are walked back to find the set of an earlier time.
@@ -137,6 +138,26 @@ impl Reader {
         self.walk_back(loaded.current.generation.number, most, |_| false)
     }
 
+    /// The kept generations from the current one back to at most `most`, oldest first, each as `look` sees it.
+    pub fn walk<V>(&self, most: usize, mut look: impl FnMut(&Decoded) -> V) -> Result<Vec<V>, StateError> {
+        let Some(loaded) = load(&self.layout, None)? else { return Ok(Vec::new()) };
+        let mut past = self.walk_back(loaded.current.generation.number, most, |_| false)?;
+        let mut at = None;
+        while at.is_none() {
+            let Some(oldest) = past.pop() else { return Ok(Vec::new()) };
+            // What the oldest ones stand on may be gone: the story begins where a set is whole.
+            at = self.generation(oldest.number)?;
+        }
+        let mut seen: Vec<V> = at.iter().map(&mut look).collect();
+        for newer in past.iter().rev() {
+            let file = read_generation(&self.layout, newer.number)?;
+            let Some(next) = file.ok().and_then(|file| file.apply(at.take()).ok()) else { break };
+            seen.push(look(&next));
+            at = Some(next);
+        }
+        Ok(seen)
+    }
+
     /// The size of the set at `unix_s`: what a mass delete is counted against. `None` when there was no set then, or it
     /// is not kept.
     pub fn entries_at(&self, unix_s: u64) -> Result<Option<usize>, StateError> {
@@ -146,13 +167,24 @@ impl Reader {
         Ok(past.last().filter(|past| past.written_unix_s <= unix_s).map(|past| past.entries))
     }
 
-    /// The names that were installed at `unix_s`; `None` when there was no set then, or it is not kept.
+    /// The names that were installed at `unix_s`, without those that an operator agreed to delete since then; `None`
+    /// when there was no set then, or it is not kept.
     pub fn names_at(&self, unix_s: u64) -> Result<Option<BTreeSet<InstallationName>>, StateError> {
         let Some(loaded) = load(&self.layout, None)? else { return Ok(None) };
         let number = loaded.current.generation.number;
         let past = self.walk_back(number, MAX_HISTORY, |past| past.written_unix_s <= unix_s)?;
-        let Some(past) = past.last().filter(|past| past.written_unix_s <= unix_s) else { return Ok(None) };
-        Ok(self.generation(past.number)?.map(|decoded| decoded.generation.entries.into_keys().collect()))
+        let Some((then, since)) = past.split_last().filter(|(then, _)| then.written_unix_s <= unix_s) else {
+            return Ok(None);
+        };
+        let Some(then) = self.generation(then.number)? else { return Ok(None) };
+        let mut names: BTreeSet<InstallationName> = then.generation.entries.into_keys().collect();
+        for past in since {
+            let Ok(file) = read_generation(&self.layout, past.number)? else { continue };
+            for name in file.notes().iter().filter_map(notes::approved_delete) {
+                names.remove(name);
+            }
+        }
+        Ok(Some(names))
     }
 
     fn walk_back(&self, from: u64, most: usize, is_enough: impl Fn(&Past) -> bool) -> Result<Vec<Past>, StateError> {

@@ -8,9 +8,9 @@ use crate::components::{idle, refuses_in_init};
 use crate::harness::{PATIENCE, Release, RunningHost, World, desired_text, rename_into_place, stderr, stdout};
 use crate::run::example_world;
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 18] = [
     "run", "plan", "apply", "validate", "keygen", "sign", "verify", "list", "status", "logs", "info", "call", "sync",
-    "pause", "resume", "schema",
+    "pause", "resume", "schema", "history", "why",
 ];
 
 fn release<'a>(version: &'a str, sequence: u64, wasm: &'a [u8]) -> Release<'a> {
@@ -18,13 +18,13 @@ fn release<'a>(version: &'a str, sequence: u64, wasm: &'a [u8]) -> Release<'a> {
 }
 
 #[track_caller]
-fn check(name: &str, text: &str) {
+pub fn check(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/cli").join(name);
     expect_test::expect_file![path].assert_eq(text);
 }
 
 /// Both streams and the exit code, as a person at a terminal gets them.
-fn shown(world: &World, arguments: &[&str]) -> String {
+pub fn shown(world: &World, arguments: &[&str]) -> String {
     let output = world.output(arguments);
     session(world, arguments, &output)
 }
@@ -43,7 +43,7 @@ fn session(world: &World, arguments: &[&str], output: &Output) -> String {
 
 /// Replaces what differs from run to run by words: paths, digests, keys, times, process ids.
 fn normalised(world: &World, text: &str) -> String {
-    let mut text = text.replace(&world.path().to_string_lossy().into_owned(), "WORLD");
+    let mut text = with_utc_replaced(&text.replace(&world.path().to_string_lossy().into_owned(), "WORLD"));
     text = replace_words(&text, |word| {
         let digits = |prefix: &str| word.strip_prefix(prefix).is_some_and(|rest| rest.len() == 64 && is_hex(rest));
         if digits("sha256:") {
@@ -52,16 +52,56 @@ fn normalised(world: &World, text: &str) -> String {
             Some("ed25519:KEY".to_owned())
         } else if word.strip_prefix("ed25519:").is_some_and(|rest| rest.len() == 8 && is_hex(rest)) {
             Some("ed25519:KEY8".to_owned())
+        } else if is_date(word) {
+            Some("DATE".to_owned())
         } else {
             is_clock(word).then(|| "HH:MM:SS".to_owned())
         }
     });
-    let lines = text.lines().map(|line| format!("{}\n", normalised_line(line)));
+    let lines = text.lines().map(|line| format!("{}\n", without_user(&normalised_line(line))));
     lines.collect()
+}
+
+/// `2026-11-24T21:03:11Z`
+fn is_date(word: &str) -> bool {
+    word.len() == 20 && word.ends_with('Z') && word.as_bytes()[10] == b'T' && word.starts_with("20")
+}
+
+/// Who runs the tests, as notes name them.
+fn without_user(line: &str) -> String {
+    let by = line.find(" (uid ").and_then(|end| Some((line[..end].rfind(" by ")?, end)));
+    let Some((start, end)) = by else { return line.to_owned() };
+    let close = line[end..].find(')').map_or(line.len(), |at| end + at + 1);
+    format!("{} by USER{}", &line[..start], &line[close..])
 }
 
 fn is_hex(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// Times in UTC as records hold them.
+fn with_utc_replaced(text: &str) -> String {
+    const SHAPE: &str = "0000-00-00T00:00:00Z";
+    let is_time = |piece: &str| {
+        let fits = |(shape, byte): (u8, u8)| if shape == b'0' { byte.is_ascii_digit() } else { byte == shape };
+        piece.len() == SHAPE.len() && SHAPE.bytes().zip(piece.bytes()).all(fits)
+    };
+    let mut result = String::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let length = match rest.get(..SHAPE.len()) {
+            Some(piece) if is_time(piece) => {
+                result.push_str("UTC_TIME");
+                SHAPE.len()
+            }
+            _ => {
+                result.push(c);
+                c.len_utf8()
+            }
+        };
+        rest = &rest[length..];
+    }
+    result
 }
 
 fn is_clock(word: &str) -> bool {

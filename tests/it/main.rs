@@ -1,5 +1,6 @@
 //! The one integration test binary.
 
+mod approvals;
 mod architecture;
 mod attacks;
 mod components;
@@ -9,6 +10,7 @@ mod dependencies;
 mod golden_cli;
 mod harness;
 mod keys;
+mod past;
 mod plan_only;
 mod properties;
 mod run;

@@ -76,7 +76,7 @@ pub(super) fn require_values(require: &Require) -> NamedValues<2> {
     [("version", version.as_ref().map(ToString::to_string)), ("signer", signer.as_ref().map(ToString::to_string))]
 }
 
-pub(super) fn source_text(source: &Source) -> String {
+pub(crate) fn source_text(source: &Source) -> String {
     match source {
         Source::File { path } => format!("file {path}"),
         Source::Git { url, at, path } => format!("git {url} {at} {path}"),

@@ -1,0 +1,82 @@
+//! Owns the notes that a commit leaves in its generation: who ordered it, what was done and why, and which
+//! approvals were spent.
+//!
+//! One line each, written and read back here. What a generation keeps besides is `generation`'s.
+
+use super::action::{Action, Effect};
+use super::approval::Operator;
+use crate::generation::Note;
+use crate::timestamp;
+
+/// An order of an operator.
+pub const ORDER: &str = "order";
+/// An action that was carried out.
+pub const ACTION: &str = "action";
+/// The commit that the desired files were read from.
+pub const COMMIT: &str = "commit";
+/// An approval that was spent.
+pub const APPROVAL: &str = "approval";
+
+/// What somebody ordered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// What, in a few words.
+    pub what: String,
+    /// Who.
+    pub by: Operator,
+}
+
+/// The notes for a commit in which `actions` are carried out.
+pub fn of_commit(actions: &[&Action], order: Option<&Order>, now_unix_s: u64) -> Vec<Note> {
+    let at = timestamp::rfc3339(i64::try_from(now_unix_s).unwrap_or_default());
+    let ordered = order.map(|order| note(ORDER, format!("{} by {} at {at}", order.what, order.by)));
+    let approvals = order.into_iter().flat_map(|order| {
+        let given = |action: &Action| {
+            let digest = action.digest();
+            let spent = action.approvals.iter().filter(|approval| approval.given);
+            let text = |approval: &super::action::NeededApproval| {
+                let (name, installation, by) = (&approval.name, &action.name, &order.by);
+                note(APPROVAL, format!("{name} for {installation} action {digest} by {by} at {at}"))
+            };
+            spent.map(text).collect::<Vec<_>>()
+        };
+        actions.iter().flat_map(|action| given(action)).collect::<Vec<_>>()
+    });
+    let done = actions.iter().filter(|action| !matches!(action.effect, Some(Effect::Restart { .. })));
+    let done = done.map(|action| {
+        let Action { name, kind, reason, location, .. } = action;
+        note(ACTION, format!("{name} {} {} {location}", kind.as_str(), reason.code))
+    });
+    ordered.into_iter().chain(approvals).chain(done).collect()
+}
+
+fn note(kind: &str, text: String) -> Note {
+    Note { kind: kind.to_owned(), text }
+}
+
+/// What [`of_commit`] says of one action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActionNote<'a> {
+    /// The installation.
+    pub name: &'a str,
+    /// What was done.
+    pub kind: &'a str,
+    /// The reason's code.
+    pub reason: &'a str,
+    /// The file and line that it came from.
+    pub location: &'a str,
+}
+
+impl<'a> ActionNote<'a> {
+    /// Reads a note back; `None` when it is of another kind.
+    pub fn read(note: &'a Note) -> Option<Self> {
+        let mut words = (note.kind == ACTION).then(|| note.text.splitn(4, ' '))?;
+        Some(Self { name: words.next()?, kind: words.next()?, reason: words.next()?, location: words.next()? })
+    }
+}
+
+/// The installation whose delete was approved, when the note says so.
+pub fn approved_delete(note: &Note) -> Option<&str> {
+    let rest = (note.kind == APPROVAL).then(|| note.text.strip_prefix("delete for "))??;
+    rest.split(' ').next()
+}

@@ -1,0 +1,68 @@
+//! What an operator orders, and whether it fits what is there now.
+//!
+//! An order is checked against the plan that is made when it arrives: what it was given for must be what
+//! is carried out.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::plan::Plan;
+use crate::plan::approval::{self, Approval, ApprovalName, Operator};
+use crate::plan::notes::Order;
+use crate::resolution::Refusal;
+
+/// Fewest hexadecimal digits by which a plan is named.
+pub const MIN_PLAN_DIGITS: usize = 8;
+
+/// An order to carry out a plan now, with what the operator approves in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApplyOrder {
+    /// What it approves; each must be asked for by the plan.
+    pub approve: BTreeSet<ApprovalName>,
+    /// The digest of the plan that it is for, or the first digits of it; any plan without.
+    pub plan: Option<String>,
+    /// Who gives it.
+    pub by: Operator,
+}
+
+/// An order that does not fit what is there. Nothing was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused(pub Refusal);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl ApplyOrder {
+    /// The approvals that it gives, each bound to the action of `plan` that asks for it.
+    pub fn approvals_for(&self, plan: &Plan) -> Result<BTreeSet<Approval>, Refusal> {
+        if let Some(wanted) = &self.plan {
+            check_plan(plan, wanted)?;
+        }
+        approval::bind(plan, &self.approve)
+    }
+
+    /// What the generation remembers of it.
+    pub fn note(&self) -> Order {
+        Order { what: "apply".to_owned(), by: self.by.clone() }
+    }
+}
+
+fn check_plan(plan: &Plan, wanted: &str) -> Result<(), Refusal> {
+    let digits = wanted.strip_prefix("sha256:").unwrap_or(wanted);
+    let is_name = digits.len() >= MIN_PLAN_DIGITS && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    if !is_name {
+        let message = format!("a plan is named by at least {MIN_PLAN_DIGITS} hexadecimal digits of its digest");
+        return Err(Refusal::new("not-a-plan-digest", message));
+    }
+    let now = plan.digest();
+    if now.hex().starts_with(&digits.to_ascii_lowercase()) {
+        return Ok(());
+    }
+    let message = format!("the plan is another one by now: {}, and not {digits}", now.short());
+    Err(Refusal::new("plan-moved", message).hint("look at it with `airssys-wasm plan`, then apply that"))
+}
