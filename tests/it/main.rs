@@ -7,6 +7,7 @@ mod components;
 mod control;
 mod crash;
 mod dependencies;
+mod file_rules;
 mod golden_cli;
 mod harness;
 mod keys;
