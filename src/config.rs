@@ -7,6 +7,7 @@ pub mod sources;
 use self::sources::SourceSettings;
 use crate::diagnostic::Diagnostic;
 use crate::document::{self, Report, Table};
+use crate::quantity::ByteSize;
 use crate::secret::{SecretRules, is_env_name};
 
 /// Largest settings file, in bytes.
@@ -26,6 +27,35 @@ pub struct Config {
     pub secrets: SecretRules,
     /// What holds for remote sources: `[sources]` and `[credentials."host"]`.
     pub sources: SourceSettings,
+    /// How much of the past is kept: `[state]`.
+    pub state: StateSettings,
+}
+
+/// Generations that are kept however old they are, unless `keep-generations` says otherwise.
+pub const KEPT_GENERATIONS: usize = 10;
+/// How long a generation is kept unless `keep-days` says otherwise, in days.
+pub const KEPT_DAYS: u64 = 7;
+/// Most bytes of objects that are kept for older generations unless `objects-max` says otherwise.
+pub const MAX_KEPT_OBJECT_BYTES: u64 = 10 << 30;
+/// Ceilings of the settings: generations, days, bytes.
+const MAX_STATE_SETTINGS: (u64, u64, u64) = (4096, 3650, 1 << 50);
+
+/// How much of the past a host keeps. The current generation and the last good one stay whatever this says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateSettings {
+    /// Generations that are kept however old they are.
+    pub keep_generations: usize,
+    /// How long younger generations are kept, in days.
+    pub keep_days: u64,
+    /// Up to which size objects of older generations are kept.
+    pub objects_max: ByteSize,
+}
+
+impl Default for StateSettings {
+    fn default() -> Self {
+        let objects_max = ByteSize(MAX_KEPT_OBJECT_BYTES);
+        Self { keep_generations: KEPT_GENERATIONS, keep_days: KEPT_DAYS, objects_max }
+    }
 }
 
 impl Config {
@@ -39,10 +69,34 @@ impl Config {
             keypair: path(&mut table, "keypair", &mut report),
             secrets: secrets(&mut table, &mut report),
             sources: sources::read(&mut table, &mut report),
+            state: state(&mut table, &mut report),
         };
         table.finish(&mut report);
         if report.is_clean() { Ok(config) } else { Err(report.into_problems()) }
     }
+}
+
+fn state<'t>(table: &mut Table<'_, 't>, report: &mut Report<'t>) -> StateSettings {
+    let mut settings = StateSettings::default();
+    let Some(mut table) = table.table("state", report) else { return settings };
+    let (most_generations, most_days, most_bytes) = MAX_STATE_SETTINGS;
+    let mut count = |key: &str, most: u64, report: &mut Report<'t>| {
+        let value = table.take(key)?;
+        let count = value.integer(report)?;
+        value.within(count, 1..=most, report)
+    };
+    if let Some(generations) = count("keep-generations", most_generations, report) {
+        settings.keep_generations = usize::try_from(generations).unwrap_or(KEPT_GENERATIONS);
+    }
+    if let Some(days) = count("keep-days", most_days, report) {
+        settings.keep_days = days;
+    }
+    let objects_max = table.take("objects-max");
+    if let Some(size) = objects_max.and_then(|value| value.bytes(ByteSize(1 << 20)..=ByteSize(most_bytes), report)) {
+        settings.objects_max = size;
+    }
+    table.finish(report);
+    settings
 }
 
 fn secrets<'t>(table: &mut Table<'_, 't>, report: &mut Report<'t>) -> SecretRules {
@@ -109,6 +163,13 @@ mod tests {
             ["env = [\"*\"]", "env = [\"A=B\"]", "env = [\"\"]", "commands = [\"pass\"]", "files = []", "env = 1"]
         {
             Config::parse("config.toml", &format!("[secrets]\n{bad}\n")).expect_err(bad);
+        }
+
+        let state = "[state]\nobjects-max = \"2GiB\"\nkeep-generations = 3\nkeep-days = 1\n";
+        let state = Config::parse("config.toml", state).expect("valid").state;
+        assert_eq!((state.objects_max, state.keep_generations, state.keep_days), (ByteSize(2 << 30), 3, 1));
+        for bad in ["objects-max = 5", "objects-max = \"1B\"", "keep-days = 0", "keep-generations = 0", "keep = 1"] {
+            Config::parse("config.toml", &format!("[state]\n{bad}\n")).expect_err(bad);
         }
 
         let problems = Config::parse("config.toml", "desird = \"x\"\nkeypair = 3\n").expect_err("invalid");

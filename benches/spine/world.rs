@@ -97,12 +97,13 @@ impl World {
             secrets: SecretRules::default(),
             sources: SourceSettings::default(),
             offline: false,
+            state: airssys_wasm::config::StateSettings::default(),
         })
     }
 
     /// A reconciler over a home, put together as a host does it, and nothing started yet.
     pub fn reconciler(&self, home: &str, runs: bool) -> anyhow::Result<Reconciler> {
-        let HostConfig { home, desired, trust, rebuild_floors: _, workers, secrets, sources, offline } =
+        let HostConfig { home, desired, trust, rebuild_floors: _, workers, secrets, sources, offline, state: _ } =
             self.host(home)?;
         let remote = RemoteOptions { home: home.clone(), settings: sources, offline };
         home.create_for_host()?;
@@ -122,6 +123,7 @@ impl World {
             workers,
             remote,
             compile_limits: CompileLimits::default(),
+            keep: airssys_wasm::config::StateSettings::default(),
             secrets: places,
             tell,
             stopping: std::sync::Arc::default(),

@@ -77,6 +77,7 @@ impl Global {
             secrets: self.config()?.secrets,
             sources: self.config()?.sources,
             offline: args.offline,
+            state: self.config()?.state,
         })
     }
 

@@ -7,6 +7,8 @@ mod apply;
 mod call;
 mod control;
 mod exit;
+mod fsck;
+mod gc;
 mod global;
 mod history;
 mod info;
@@ -94,6 +96,10 @@ enum Command {
     Pause(control::PauseArgs),
     /// Lift what holds an installation back, or the pause of everything
     Resume(control::PauseArgs),
+    /// Check everything that is stored against its digests and signatures; changes nothing
+    Fsck(fsck::FsckArgs),
+    /// Remove old generations and what only they need, while no host is running
+    Gc(gc::GcArgs),
     /// What a host starts to fetch and compile; of no use to people
     #[command(hide = true)]
     Worker,
@@ -129,6 +135,8 @@ pub fn main() -> ExitCode {
         Command::Schema(args) => schema::schema(&cli.global, args),
         Command::Pause(args) => control::pause(&cli.global, args),
         Command::Resume(args) => control::resume(&cli.global, args),
+        Command::Fsck(args) => fsck::fsck(&cli.global, args),
+        Command::Gc(args) => gc::gc(&cli.global, args),
         Command::Worker => Ok(crate::worker::serve()),
         Command::History(args) => history::history(&cli.global, args),
         Command::Why(args) => why::why(&cli.global, args),

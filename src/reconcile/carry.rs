@@ -142,7 +142,7 @@ impl Reconciler {
             return;
         }
         self.collected_at = self.now();
-        if let Err(error) = self.parts.store.collect(Keep::at(SystemTime::now())).wait() {
+        if let Err(error) = self.parts.store.collect(Keep::with(SystemTime::now(), &self.parts.keep)).wait() {
             let why =
                 Refusal::new("not-collected", format!("old generations and objects could not be removed: {error}"));
             (self.parts.tell)(&Notice::Problem { why });

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::actor::{ActorPhase, System};
 use crate::backoff::{Backoff, Jitter, Retries};
+use crate::config::StateSettings;
 use crate::desired::spec::Source;
 use crate::desired::{BadFile, DesiredState, Entry};
 use crate::diagnostic::Diagnostic;
@@ -70,6 +71,8 @@ pub struct Parts {
     pub compile_limits: CompileLimits,
     /// Where notices go.
     pub tell: Tell,
+    /// How much of the past is kept.
+    pub keep: StateSettings,
     /// Where secrets are read.
     pub secrets: SecretPlaces,
     /// Becomes true when the host is to stop: what is being prepared is given up, and nothing is committed.

@@ -97,6 +97,7 @@ impl World {
             workers: Workers::InProcess,
             remote: RemoteOptions { home: home.clone(), settings: SourceSettings::default(), offline: false },
             compile_limits: CompileLimits::default(),
+            keep: crate::config::StateSettings::default(),
             secrets: offline::secret_places(&home, Some(&self.desired()), &SecretRules::default(), Environment::Own),
             tell,
             stopping: Arc::default(),

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::actor::{self, ActorChange, ActorEvent};
+use crate::config::StateSettings;
 use crate::config::sources::SourceSettings;
 use crate::control::peer::Asker;
 use crate::control::request::{self, Answer, Asked, Inlet, Request};
@@ -72,6 +73,8 @@ pub struct HostConfig {
     pub sources: SourceSettings,
     /// Whether nothing is fetched from other machines: what is in the content store must do.
     pub offline: bool,
+    /// How much of the past is kept.
+    pub state: StateSettings,
 }
 
 /// Why a host did not start.

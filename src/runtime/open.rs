@@ -55,6 +55,7 @@ pub(super) fn open(config: &HostConfig, tell: Tell, mode: Mode) -> Result<Opened
         workers: config.workers.clone(),
         remote: RemoteOptions { home: config.home.clone(), settings: config.sources.clone(), offline: config.offline },
         compile_limits: CompileLimits::default(),
+        keep: config.state,
         secrets: offline::secret_places(&config.home, Some(&config.desired), &config.secrets, Environment::Own),
         tell,
         stopping: Arc::new(AtomicBool::new(false)),

@@ -190,8 +190,8 @@ pub(super) fn is_only_ours(metadata: &fs::Metadata) -> bool {
     metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o077 == 0 && metadata.nlink() == 1
 }
 
-/// Reads the key, or makes one. A key that others may know is replaced, which makes every entry a miss.
-pub(crate) fn open_cache_key(layout: &Layout, disk: &Disk) -> Result<CacheKeyBytes, StateError> {
+/// Reads the key; `None` when there is none that only this user can know.
+pub(crate) fn read_cache_key(layout: &Layout) -> Result<Option<CacheKeyBytes>, StateError> {
     let path = layout.cache_key();
     if let Ok(Some((mut file, metadata))) = open_file(&path)
         && is_only_ours(&metadata)
@@ -199,7 +199,32 @@ pub(crate) fn open_cache_key(layout: &Layout, disk: &Disk) -> Result<CacheKeyByt
     {
         let mut key = [0; KEY_BYTES];
         file.read_exact(&mut key).map_err(|error| StateError::io("read", &path, error))?;
-        return Ok(CacheKeyBytes(Arc::new(key)));
+        return Ok(Some(CacheKeyBytes(Arc::new(key))));
+    }
+    Ok(None)
+}
+
+/// What an entry of this name is: `None` when it is of another engine, and an error when it is not what this host wrote.
+pub(crate) fn check_named(
+    layout: &Layout,
+    name: &str,
+    engine: &Digest,
+    key: &CacheKeyBytes,
+) -> Option<Result<(), &'static str>> {
+    let wasm = name.split_once('-').and_then(|(wasm, _)| Digest::from_hex(wasm).ok());
+    let Some(wasm) = wasm else { return Some(Err("its name is none that this host gives")) };
+    let cache_key = CacheKey { wasm, engine: *engine };
+    if cache_key.file_name() != name {
+        return None;
+    }
+    Some(check_entry(&layout.cache().join(name), &cache_key, key).map(drop))
+}
+
+/// Reads the key, or makes one. A key that others may know is replaced, which makes every entry a miss.
+pub(crate) fn open_cache_key(layout: &Layout, disk: &Disk) -> Result<CacheKeyBytes, StateError> {
+    let path = layout.cache_key();
+    if let Some(key) = read_cache_key(layout)? {
+        return Ok(key);
     }
     let mut key = [0; KEY_BYTES];
     getrandom::fill(&mut key).map_err(|error| StateError::io("make a key for", &path, error.into()))?;
@@ -276,18 +301,22 @@ impl CacheWriter {
     pub(crate) fn retain(
         &mut self,
         disk: &Disk,
+        removes: bool,
         is_wanted: impl Fn(&str, SystemTime) -> bool,
-    ) -> Result<u64, StateError> {
-        let mut removed = 0;
-        for (path, _, modified) in self.entries()? {
+    ) -> Result<(u64, u64), StateError> {
+        let (mut removed, mut bytes) = (0, 0);
+        for (path, size, modified) in self.entries()? {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if !is_wanted(name.get(..64).unwrap_or_default(), modified) {
-                disk.remove_file(&path)?;
+                if removes {
+                    disk.remove_file(&path)?;
+                }
                 removed += 1;
+                bytes += size;
             }
         }
         self.held_bytes = None;
-        Ok(removed)
+        Ok((removed, bytes))
     }
 
     fn entries(&self) -> Result<Vec<(PathBuf, u64, SystemTime)>, StateError> {

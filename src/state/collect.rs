@@ -11,18 +11,14 @@ use super::layout::{DAMAGED, generation_number};
 use super::load::{self, MAX_RECORD_BYTES, generation_numbers, read_chain};
 use super::read::{ObjectBytes, list, read_object};
 use super::writer::HostWriter;
+use crate::config::StateSettings;
 use crate::digest::Digest;
 use crate::generation::{Decoded, REBASE_EVERY};
 use crate::record::Record;
 
-/// Generations that are kept however old they are.
-pub const KEPT_GENERATIONS: usize = 10;
-/// How long a generation is kept, in seconds.
-pub const KEPT_GENERATION_AGE_S: u64 = 7 * 24 * 3600;
+const DAY_S: u64 = 24 * 3600;
 /// Most generations that are kept, however young they are.
 pub const MAX_KEPT_GENERATIONS: usize = 4096;
-/// Most bytes of objects that are kept for older generations.
-pub const MAX_KEPT_OBJECT_BYTES: u64 = 10 << 30;
 /// An object that nothing names is left alone for this long: somebody may be about to name it. In seconds.
 pub const MIN_OBJECT_AGE_S: u64 = 3600;
 
@@ -35,18 +31,29 @@ pub struct Keep {
     pub min_object_age: Duration,
     /// Younger generations stay.
     pub generation_age: Duration,
+    /// So many generations stay however old they are.
+    pub generations: usize,
     /// Objects of older generations stay up to this size.
     pub max_object_bytes: u64,
+    /// Whether anything is removed; if not, it is only counted what would be.
+    pub removes: bool,
 }
 
 impl Keep {
     /// The usual limits.
     pub fn at(now: SystemTime) -> Self {
+        Self::with(now, &StateSettings::default())
+    }
+
+    /// The limits that the host's settings name.
+    pub fn with(now: SystemTime, settings: &StateSettings) -> Self {
         Self {
             now,
             min_object_age: Duration::from_secs(MIN_OBJECT_AGE_S),
-            generation_age: Duration::from_secs(KEPT_GENERATION_AGE_S),
-            max_object_bytes: MAX_KEPT_OBJECT_BYTES,
+            generation_age: Duration::from_secs(settings.keep_days.saturating_mul(DAY_S)),
+            generations: settings.keep_generations,
+            max_object_bytes: settings.objects_max.0,
+            removes: true,
         }
     }
 
@@ -56,7 +63,7 @@ impl Keep {
 }
 
 /// What was removed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Collected {
     /// Generation files.
     pub generations: u64,
@@ -66,6 +73,10 @@ pub struct Collected {
     pub object_bytes: u64,
     /// Entries of the code cache.
     pub cache_entries: u64,
+    /// Bytes of those entries.
+    pub cache_bytes: u64,
+    /// Bytes of those generation files.
+    pub generation_bytes: u64,
 }
 
 struct Object {
@@ -89,12 +100,14 @@ impl HostWriter {
         let objects = self.list_objects()?;
         let kept = self.choose(keep, &objects)?;
         // Generations first: one that is left must have its objects.
-        let generations = self.remove_generations(keep, &kept)?;
-        let mut collected = Collected { generations, ..Collected::default() };
+        let (generations, generation_bytes) = self.remove_generations(keep, &kept)?;
+        let mut collected = Collected { generations, generation_bytes, ..Collected::default() };
         for (digest, object) in &objects {
             if !kept.objects.contains(digest) && keep.age(object.modified) >= keep.min_object_age {
-                self.disk.remove_file(&self.layout.object(digest))?;
-                self.objects.forget(digest);
+                if keep.removes {
+                    self.disk.remove_file(&self.layout.object(digest))?;
+                    self.objects.forget(digest);
+                }
                 collected.objects += 1;
                 collected.object_bytes += object.bytes;
             }
@@ -103,7 +116,7 @@ impl HostWriter {
             Digest::from_hex(wasm).is_ok_and(|digest| kept.wasm.contains(&digest))
                 || keep.age(modified) < keep.min_object_age
         };
-        collected.cache_entries = self.cache.retain(&self.disk, is_wanted)?;
+        (collected.cache_entries, collected.cache_bytes) = self.cache.retain(&self.disk, keep.removes, is_wanted)?;
         self.named_by.retain(|record, _| kept.records.contains(record));
         Ok(collected)
     }
@@ -131,7 +144,7 @@ impl HostWriter {
         let last_uses = self.last_uses(&numbers, candidates.first().copied())?;
         let mut kept = Kept::default();
         for (index, number) in candidates.iter().rev().enumerate() {
-            if index >= KEPT_GENERATIONS && kept.bytes > keep.max_object_bytes {
+            if index >= keep.generations && kept.bytes > keep.max_object_bytes {
                 break;
             }
             kept.generations.insert(*number);
@@ -157,7 +170,7 @@ impl HostWriter {
             modified.is_ok_and(|modified| keep.age(modified) < keep.generation_age)
         };
         let newest_first = numbers.iter().rev().take(MAX_KEPT_GENERATIONS).enumerate();
-        let kept = newest_first.take_while(|(index, number)| *index < KEPT_GENERATIONS || is_young(**number));
+        let kept = newest_first.take_while(|(index, number)| *index < keep.generations || is_young(**number));
         numbers[numbers.len() - kept.count()..].to_vec()
     }
 
@@ -230,9 +243,9 @@ impl HostWriter {
         Ok(Some(named))
     }
 
-    fn remove_generations(&self, keep: &Keep, kept: &Kept) -> Result<u64, StateError> {
+    fn remove_generations(&self, keep: &Keep, kept: &Kept) -> Result<(u64, u64), StateError> {
         let current = self.current.generation.number;
-        let mut removed = 0;
+        let (mut removed, mut bytes) = (0, 0);
         for name in list(&self.layout.generations())? {
             let path = self.layout.generations().join(&name);
             let is_old = || {
@@ -246,10 +259,13 @@ impl HostWriter {
                 (None, None) => false,
             };
             if is_past {
-                self.disk.remove_file(&path)?;
                 removed += 1;
+                bytes += fs::symlink_metadata(&path).map_or(0, |metadata| metadata.len());
+                if keep.removes {
+                    self.disk.remove_file(&path)?;
+                }
             }
         }
-        Ok(removed)
+        Ok((removed, bytes))
     }
 }

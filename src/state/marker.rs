@@ -17,10 +17,10 @@ use crate::generation::{Generation, MAX_ENTRIES};
 use crate::name::InstallationName;
 use crate::sealed;
 
-const DEATHS_FIRST_LINE: &str = "airssys-deaths 1";
-const MARKERS_FIRST_LINE: &str = "airssys-starting 1";
+pub(super) const DEATHS_FIRST_LINE: &str = "airssys-deaths 1";
+pub(super) const MARKERS_FIRST_LINE: &str = "airssys-starting 1";
 /// Longest file of counts or of markers, in bytes: a line for each installation.
-const MAX_LINES_BYTES: usize = MAX_ENTRIES * 80;
+pub(super) const MAX_LINES_BYTES: usize = MAX_ENTRIES * 80;
 const ALONE: &str = "alone";
 const TOGETHER: &str = "together";
 

@@ -19,6 +19,7 @@ use crate::name::InstallationName;
 use crate::paused::Paused;
 
 mod cache;
+mod check;
 mod collect;
 mod commit;
 mod disk;
@@ -38,10 +39,8 @@ mod sink;
 mod writer;
 
 pub use cache::{CacheKey, CacheLookup, CachedCode, CodeCache};
-pub use collect::{
-    Collected, KEPT_GENERATION_AGE_S, KEPT_GENERATIONS, Keep, MAX_KEPT_GENERATIONS, MAX_KEPT_OBJECT_BYTES,
-    MIN_OBJECT_AGE_S,
-};
+pub use check::{Checked, Finding, check, repair};
+pub use collect::{Collected, Keep, MAX_KEPT_GENERATIONS, MIN_OBJECT_AGE_S};
 pub use commit::Committed;
 pub use disk::{Fault, FaultHook, FaultPoint};
 pub use error::StateError;

@@ -28,7 +28,7 @@ const DAMAGED_HINT: &str = "the host fetches it again when it is needed";
 /// Reads one state. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Reader {
-    layout: Arc<Layout>,
+    pub(super) layout: Arc<Layout>,
 }
 
 /// What is committed.

@@ -22,4 +22,5 @@ mod service;
 #[expect(dead_code, reason = "shared with the unit tests, which use all of it")]
 mod test_guest;
 mod torn;
+mod upkeep;
 mod url;
