@@ -438,6 +438,8 @@ pub struct ConfigFile {
     pub secrets: Option<SecretRules>,
     /// What holds for all remote sources.
     pub sources: Option<SourceSettings>,
+    /// How much of the past is kept.
+    pub state: Option<StateSettings>,
     /// What opens the door of single hosts, by `host` or `host:port`.
     pub credentials: Option<BTreeMap<String, HostSettings>>,
 }
@@ -452,6 +454,20 @@ pub struct SecretRules {
     /// Programs, by their absolute paths.
     #[schemars(length(max = 256))]
     pub commands: Option<Vec<String>>,
+}
+
+/// How much of the past is kept.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct StateSettings {
+    /// Up to which size objects of older generations are kept; 10GiB, from 1MiB.
+    pub objects_max: Option<Size>,
+    /// Generations that are kept however old they are; 10.
+    #[schemars(range(min = 1, max = 4096))]
+    pub keep_generations: Option<u64>,
+    /// How long younger generations are kept, in days; 7.
+    #[schemars(range(min = 1, max = 3650))]
+    pub keep_days: Option<u64>,
 }
 
 /// What holds for all remote sources.

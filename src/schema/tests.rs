@@ -306,6 +306,8 @@ desired = "x"
 env = ["DB_*"]
 [sources]
 interval = "1m"
+[state]
+keep-days = 3
 [credentials."example.com"]
 user = "a"
 "#;
@@ -399,6 +401,7 @@ fn schema_and_reader_know_the_same_keys_in_every_table() {
         ("config", String::new(), vec![]),
         ("config", "[secrets]".into(), vec!["secrets"]),
         ("config", "[sources]".into(), vec!["sources"]),
+        ("config", "[state]".into(), vec!["state"]),
         ("config", "[credentials.\"example.com\"]".into(), vec!["credentials", "*"]),
     ];
     for part in permissions {
