@@ -230,6 +230,8 @@ pub struct Deltas {
     pub moved_from: Option<Pair>,
     /// What reaches `init`.
     pub config: Option<ConfigDiff>,
+    /// Secrets in it whose content is another, by fingerprints.
+    pub secrets: Option<Vec<NamedChange>>,
 }
 
 /// A change of `[config]`.
