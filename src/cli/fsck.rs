@@ -9,7 +9,6 @@ use serde::Serialize;
 use super::Global;
 use super::exit::{Exit, Failure};
 use super::output;
-use crate::engine::{Engine, EngineConfig};
 use crate::reconcile::{fsck as check, unix_now_s};
 use crate::source::trust_file;
 use crate::state::{Checked, Reader, StateError, repair};
@@ -40,7 +39,7 @@ pub(crate) fn fsck(global: &Global, args: FsckArgs) -> Result<ExitCode, Failure>
     let location = global.trust_location(args.trust)?;
     let trust = trust_file::load(&location)
         .map_err(|error| Failure::message(Exit::Configuration, error.to_string()).hint(error.hint()))?;
-    let engine = Engine::new(&EngineConfig::default()).map_err(anyhow::Error::from)?.code_hash();
+    let engine = check::engine_in_use()?;
     let reader = Reader::new(&global.home()?);
     let checked = check::fsck(&reader, &engine, &trust.policy, unix_now_s()).map_err(|error| failure(&error))?;
     let repaired = match args.repair {

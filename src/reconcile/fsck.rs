@@ -1,12 +1,18 @@
 //! Checks what is stored against digests, and what is committed against the trust of today.
 
 use crate::digest::Digest;
+use crate::engine::{Engine, EngineConfig};
 use crate::manifest::MAX_MANIFEST_BYTES;
 use crate::record::Record;
 use crate::resolution::Refusal;
 use crate::source::file::MAX_SIGNATURE_BYTES;
 use crate::state::{Checked, Finding, Reader, StateError, check};
 use crate::trust::{self, Expectation, TrustPolicy, verify_manifest};
+
+/// The engine whose compiled code this program runs.
+pub fn engine_in_use() -> anyhow::Result<Digest> {
+    Ok(Engine::new(&EngineConfig::default())?.code_hash())
+}
 
 /// Everything that [`check`] finds, and for every committed artifact whether it would be accepted now.
 pub fn fsck(reader: &Reader, engine: &Digest, policy: &TrustPolicy, now_unix_s: i64) -> Result<Checked, StateError> {
