@@ -1,4 +1,4 @@
-//! `apply`: one pass while no host is running.
+//! `apply`: one pass with an operator's word, by the running host or, where none runs, by itself.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -6,16 +6,20 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::Global;
+use super::control::{ask_raw, failure, passed};
 use super::exit::{Exit, Failure};
 use super::global::HostArgs;
 use super::output;
 use super::paint::{Paint, Stream};
 use super::plan::colored;
 use super::run::Printer;
+use crate::control::client::AskError;
+use crate::control::documents::ApplyBody;
 use crate::plan::approval::ApprovalName;
 use crate::reconcile::notice::Notice;
 use crate::reconcile::order::ApplyOrder;
 use crate::runtime::apply_once;
+use crate::status::HostStatus;
 use crate::user;
 
 /// Options of `apply`.
@@ -34,8 +38,29 @@ pub struct ApplyArgs {
     exit_zero: bool,
 }
 
+/// Lets the running host carry out a pass in the name of this user, and prints what came of it.
+fn apply_by_host(global: &Global, args: &ApplyArgs, host: &HostStatus) -> Result<ExitCode, Failure> {
+    args.host.check_same(global, host)?;
+    let body = ApplyBody { approve: args.approve.iter().map(ToString::to_string).collect(), plan: args.plan.clone() };
+    let pass = ask_raw(global, async |client| client.apply(&body).await)?.map_err(|error| match error {
+        AskError::Refused(why) => {
+            let refused = Failure::message(Exit::Validation, format!("{} [{}]", why.message, why.code));
+            why.hint.into_iter().fold(refused, Failure::hint)
+        }
+        other => failure(other),
+    })?;
+    output::print(global.output, &pass, || passed(&pass))?;
+    Ok(if args.exit_zero { ExitCode::SUCCESS } else { ExitCode::from(pass.exit_code) })
+}
+
 /// Prints the plan, tries what is new, commits. The next `run` starts what was committed.
 pub(crate) fn apply(global: &Global, args: ApplyArgs) -> Result<ExitCode, Failure> {
+    let running = ask_raw(global, async |client| client.status().await)?;
+    match running {
+        Ok(host) => return apply_by_host(global, &args, &host),
+        Err(AskError::NoHost) => {}
+        Err(error) => return Err(failure(error)),
+    }
     let command = args.host.apply_command(global);
     let config = global.host_config(args.host)?;
     let order = ApplyOrder { approve: args.approve.into_iter().collect(), plan: args.plan, by: user::own() };

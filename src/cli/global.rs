@@ -13,6 +13,7 @@ use crate::home::Home;
 use crate::name::InstallationName;
 use crate::runtime::HostConfig;
 use crate::source::trust_file::TrustLocation;
+use crate::status::HostStatus;
 use crate::worker::Workers;
 
 /// A name from the command line.
@@ -41,6 +42,30 @@ impl HostArgs {
     /// The command that does what these options say, for a person to copy.
     pub(crate) fn apply_command(&self, global: &Global) -> String {
         apply_command(global, self.dir.as_deref(), self.trust.as_deref())
+    }
+}
+
+impl HostArgs {
+    /// Refuses options that name another directory or policy than a running host has: it would not look there.
+    pub(crate) fn check_same(&self, global: &Global, host: &HostStatus) -> Result<(), Failure> {
+        let shown = |path: &Path| crate::escape::escape(&path.to_string_lossy());
+        let mut differs = None;
+        if let Some(dir) = &self.dir {
+            let wanted = shown(&global.desired_directory(Some(dir.clone()))?);
+            differs = host.desired.as_ref().filter(|has| **has != wanted).map(|has| (wanted, has));
+        }
+        if let (None, Some(trust)) = (&differs, &self.trust) {
+            let wanted = shown(global.trust_location(Some(trust.clone()))?.path());
+            differs = host.trust.as_ref().filter(|has| **has != wanted).map(|has| (wanted, has));
+        }
+        let of_start = [("--rebuild-floors", self.rebuild_floors), ("--offline", self.offline)];
+        if let Some((option, _)) = of_start.into_iter().find(|(_, given)| *given) {
+            let message = format!("{option} is for a host that starts, and one is running");
+            return Err(Failure::message(Exit::Configuration, message).hint("leave it out, or stop the host first"));
+        }
+        let Some((wanted, has)) = differs else { return Ok(()) };
+        let message = format!("the running host works with {has}, and {wanted} was named");
+        Err(Failure::message(Exit::Configuration, message).hint("leave the name out, or stop the host first"))
     }
 }
 

@@ -68,7 +68,7 @@ enum Command {
     Run(run::RunArgs),
     /// Show what a pass would do, without doing it
     Plan(plan::PlanArgs),
-    /// Carry out one pass while no host is running
+    /// Carry out one pass now, with what you approve in it
     Apply(apply::ApplyArgs),
     /// Check desired files without resolving anything
     Validate(validate::ValidateArgs),

@@ -54,7 +54,14 @@ pub struct NameBody {
 /// Body of `/v1/apply`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ApplyBody {}
+pub struct ApplyBody {
+    /// What is approved, as plans write it: `signer:NAME`. Each must be asked for by the plan.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approve: Vec<String>,
+    /// The digest of the plan that it is for, or the first digits of it; absent means any plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+}
 
 /// What a pass did and what it left: the answer to `sync` and `apply`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -302,11 +302,11 @@ impl Host {
 
 impl Rounds {
     /// One pass, and the watcher told what to watch from now on.
-    fn one(mut self, cause: &str) -> (Self, anyhow::Result<Pass>) {
+    fn one(mut self, cause: &str, order: Option<&ApplyOrder>) -> (Self, anyhow::Result<Pass>) {
         self.watcher.refresh();
         let times = self.watcher.file_times();
         let wake = &mut self.wake;
-        let passed = self.reconciler.pass(cause, times, &mut || wake.take_completed());
+        let passed = self.reconciler.ordered_pass(cause, times, &mut || wake.take_completed(), order);
         if let Some(mut directories) = self.reconciler.changed_source_directories() {
             // A key that is revoked must not wait for the next full list.
             directories.extend(self.trust_directory.clone());

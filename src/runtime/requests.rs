@@ -5,11 +5,13 @@
 use tokio::sync::mpsc;
 
 use crate::control::MAX_WAITING_REQUESTS;
-use crate::control::documents::{ActionWord, Left, PASS_TYPE, PassDocument, PausedDocument};
+use crate::control::documents::{ActionWord, ApplyBody, Left, PASS_TYPE, PassDocument, PausedDocument};
 use crate::control::request::{Asked, Because, Refused, Request};
 use crate::name::InstallationName;
 use crate::paused::PausedBy;
+use crate::plan::approval::{MAX_APPROVALS, Operator, ParseApprovalError};
 use crate::reconcile::notice::Notice;
+use crate::reconcile::order::{self, ApplyOrder};
 use crate::reconcile::{Lifted, Pass, PauseError, Tell, unix_now_s};
 use crate::resolution::Refusal;
 
@@ -32,7 +34,9 @@ impl Turn {
     pub fn of(first: Asked, waiting: &mut mpsc::Receiver<Asked>) -> Self {
         let cause = format!("{}, asked by {}", first.request.word(), first.asker.user);
         let mut asked = vec![first];
+        // An order is the last of its turn: a pass carries out one at most.
         while asked.len() < MAX_WAITING_REQUESTS
+            && !asked.iter().any(|asked| matches!(asked.request, Request::Apply(_)))
             && let Ok(next) = waiting.try_recv()
         {
             asked.push(next);
@@ -47,6 +51,7 @@ impl Rounds {
         let Turn { cause, asked } = turn;
         let mut looks = asked.is_empty();
         let mut waiting = Vec::new();
+        let mut order = None;
         for asked in asked.into_iter().filter(|asked| !asked.is_given_up()) {
             match &asked.request {
                 Request::Plan => {
@@ -67,14 +72,34 @@ impl Rounds {
                     self.reconciler.look_at_everything();
                     waiting.push(asked);
                 }
-                Request::Apply(_) => waiting.push(asked),
+                Request::Apply(body) => match order_of(body, &asked) {
+                    Ok(ordered) => {
+                        order = Some(ordered);
+                        waiting.push(asked);
+                    }
+                    Err(why) => {
+                        asked.answer(Err::<PassDocument, _>(why));
+                        continue;
+                    }
+                },
             }
             looks = true;
         }
         if !looks {
             return (self, None);
         }
-        let (back, passed) = self.one(&cause);
+        let (mut back, mut passed) = self.one(&cause, order.as_ref());
+        if let Err(error) = &passed
+            && let Some(why) = error.downcast_ref::<order::Refused>()
+        {
+            // The order does not fit, and nothing was done. Whoever else waits has nothing to do with that.
+            let (ordered, others): (Vec<_>, Vec<_>) =
+                waiting.into_iter().partition(|asked| matches!(asked.request, Request::Apply(_)));
+            let why = Refused::new(Because::Conflict, why.0.clone());
+            ordered.into_iter().for_each(|asked| asked.answer(Err::<PassDocument, _>(why.clone())));
+            waiting = others;
+            (back, passed) = back.one(&cause, None);
+        }
         for asked in waiting {
             asked.answer(match &passed {
                 Ok(pass) => Ok(report(pass, back.reconciler.committed().generation.number)),
@@ -110,6 +135,20 @@ impl Rounds {
         let paused = self.reconciler.paused();
         asked.answer(done.map(|Lifted { pause, hold }| PausedDocument::of(paused, pause || hold, hold)));
     }
+}
+
+/// What an operator orders over the socket, in the name of whoever the kernel says it is.
+fn order_of(body: &ApplyBody, asked: &Asked) -> Result<ApplyOrder, Refused> {
+    let malformed = |message: String| Refused::new(Because::Malformed, Refusal::new("no-approval", message));
+    if body.approve.len() > MAX_APPROVALS {
+        return Err(malformed(format!("at most {MAX_APPROVALS} approvals are taken at a time")));
+    }
+    let approve = body.approve.iter().map(|text| text.parse().map_err(|error: ParseApprovalError| error.to_string()));
+    Ok(ApplyOrder {
+        approve: approve.collect::<Result<_, _>>().map_err(malformed)?,
+        plan: body.plan.clone(),
+        by: Operator { uid: asked.asker.uid, user: asked.asker.user.clone() },
+    })
 }
 
 /// What a pass did, for whoever asked for it.

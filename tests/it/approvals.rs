@@ -147,3 +147,42 @@ fn a_host_never_approves_by_itself_and_says_which_command_does() {
     assert_eq!(world.committed()["two"], "1.1.0", "the rest goes on");
     assert!(host.stop().success());
 }
+
+#[test]
+fn a_running_host_holds_what_needs_a_word_and_takes_it_over_its_socket() {
+    let (first, second) = (idle("1"), idle("2"));
+    let world = world_of_two_keys(&first);
+    let mut host = world.run();
+    host.wait_for(&["converged"]);
+    world.publish_signed_by("idle", &release("1.1.0", 2, &second), &other_key());
+    let told = host.wait_for(&["one", "needs an approval"]);
+    assert!(told.contains("needs-approval"), "{told}");
+    // What needs none goes on meanwhile.
+    world.publish("steady", &Release { package: "test:steady", ..release("1.1.0", 2, &second) });
+    host.wait_for(&["two", "updated 1.0.0 -> 1.1.0"]);
+    assert_eq!(world.committed()["one"], "1.0.0");
+    let status = stdout(&world.output(&["status", "one"]));
+    assert!(status.contains("airssys-wasm apply --approve signer:one"), "{status}");
+
+    for (arguments, code, words) in [
+        (&["apply", "--approve", "signer:two"][..], 7, "this plan asks for: signer:one"),
+        (&["apply", "--plan", "00000000", "--approve", "signer:one"][..], 7, "the plan is another one by now"),
+        (&["apply", "elsewhere", "--approve", "signer:one"][..], 3, "the running host works with"),
+        (&["apply", "--offline"][..], 3, "--offline is for a host that starts"),
+    ] {
+        let refused = world.output(arguments);
+        assert_eq!(refused.status.code(), Some(code), "{arguments:?}: {}", stderr(&refused));
+        assert!(stderr(&refused).contains(words), "{arguments:?}: {}", stderr(&refused));
+    }
+    assert_eq!(world.committed()["one"], "1.0.0");
+
+    let approved = world.output(&["apply", "--approve", "signer:one"]);
+    assert_eq!(approved.status.code(), Some(0), "{}{}", stdout(&approved), stderr(&approved));
+    host.wait_for(&["one", "updated 1.0.0 -> 1.1.0"]);
+    assert_eq!(world.committed()["one"], "1.1.0");
+    let kept = generation(&world);
+    let uid = rustix::process::geteuid().as_raw();
+    let note = kept.lines().find(|line| line.starts_with("note approval ")).expect("a note");
+    assert!(note.contains("signer:one for one action sha256:") && note.contains(&format!("(uid {uid})")), "{note}");
+    assert!(host.stop().success());
+}

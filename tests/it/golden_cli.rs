@@ -135,6 +135,7 @@ fn normalised_line(line: &str) -> String {
     let fields = [
         ("host        running for ", ", pid ", "TIME"),
         (", pid ", ", version", "PID"),
+        ("looked at everything in ", ": ", "TIME"),
         ("memory      ", " for instances", "MEMORY"),
         ("last pass   ", ":", "TIME ago (CAUSE), took TIME"),
         ("  for         ", ";", "TIME"),
