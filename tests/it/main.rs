@@ -14,6 +14,7 @@ mod keys;
 mod past;
 mod plan_only;
 mod properties;
+mod remote;
 mod run;
 mod scale;
 mod secrets;
