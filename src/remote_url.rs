@@ -225,4 +225,112 @@ mod tests {
         assert_eq!(refused("file://example.com/app"), UrlError::Host);
         assert_eq!(refused("https://example.com/a\u{1b}[2K"), UrlError::Character('\u{1b}'));
     }
+
+    /// What may be named, and how it is written afterwards.
+    const GOOD: &[(&str, &str)] = &[
+        ("https://example.com/a.git", "https://example.com/a.git"),
+        ("HTTPS://EXAMPLE.com/A.git", "https://example.com/A.git"),
+        ("https://example.com:443/a", "https://example.com/a"),
+        ("https://example.com:8443/a", "https://example.com:8443/a"),
+        ("https://example.com", "https://example.com/"),
+        ("https:///example.com/a", "https://example.com/a"),
+        ("https://example.com/a/../b", "https://example.com/b"),
+        ("https://example.com/a%20b", "https://example.com/a%20b"),
+        ("https://192.0.2.7/a", "https://192.0.2.7/a"),
+        ("https://[2001:db8::1]/a", "https://[2001:db8::1]/a"),
+        ("https://xn--bcher-kva.example/a", "https://xn--bcher-kva.example/a"),
+        ("https://0x7f.1/a", "https://127.0.0.1/a"),
+        ("https://2130706433/a", "https://127.0.0.1/a"),
+        ("http://127.0.0.1/a", "http://127.0.0.1/a"),
+        ("http://127.1:8080/a", "http://127.0.0.1:8080/a"),
+        ("http://[::1]:80/a", "http://[::1]/a"),
+        ("ssh://git@example.com/a.git", "ssh://git@example.com/a.git"),
+        ("ssh://example.com/a.git", "ssh://example.com/a.git"),
+        ("ssh://git@example.com:2222/~a/b", "ssh://git@example.com:2222/~a/b"),
+        ("ssh://git@[::1]/a", "ssh://git@[::1]/a"),
+        ("file:///srv/a.git", "file:///srv/a.git"),
+        ("file:///srv/../a.git", "file:///a.git"),
+        ("file:///", "file:///"),
+    ];
+
+    /// What may not.
+    const BAD: &[&str] = &[
+        "",
+        "example.com/a",
+        "/srv/a.git",
+        "./a.git",
+        "~/a.git",
+        "git://example.com/a",
+        "git+ssh://git@example.com/a",
+        "ssh+git://git@example.com/a",
+        "ftp://example.com/a",
+        "gopher://example.com/a",
+        "data:text/plain,a",
+        "javascript:1",
+        "ext::sh -c touch% /tmp/x",
+        "ext::touch",
+        "fd::17",
+        "http::https://example.com/a",
+        "http://example.com/a",
+        "http://localhost/a",
+        "http://127.0.0.1.example.com/a",
+        "http://10.0.0.1/a",
+        "http://169.254.169.254/latest",
+        "http://[::ffff:127.0.0.1]/a",
+        "git@example.com:a.git",
+        "git@example.com:a:b",
+        "-u@example.com:a.git",
+        "ssh://-oProxyCommand=touch/a",
+        "ssh://-oProxyCommand=touch@example.com/a",
+        "ssh://%2doProxyCommand=touch/a",
+        "ssh://%2dx@example.com/a",
+        "ssh://git:s3cret@example.com/a",
+        "https://user@example.com/a",
+        "https://user:s3cret@example.com/a",
+        "https://:s3cret@example.com/a",
+        "http://user@127.0.0.1/a",
+        "https://example.com/a?token=1",
+        "https://example.com/a#b",
+        "https://example.com/a?",
+        "ssh:///a",
+        "https://example.com./a",
+        "https://exa mple.com/a",
+        "https://example.com/a b",
+        "https://example.com/a\nb",
+        "https://example.com/a\r",
+        "https://example.com/a\tb",
+        "\u{1b}[2Khttps://example.com/a",
+        "https://example.com/\u{202e}gpj",
+        "https://ex\u{e4}mple.com/a",
+        "https://example.com\\@other.example/a",
+        "https://example.com/`touch x`",
+        "https://example.com/{a}",
+        "https://example.com:99999/a",
+        "https://[::1/a",
+        "https://256.256.256.256/a",
+        "file://example.com/a",
+        "file://~/a",
+        "file:///srv/a?b",
+        "file:///srv/a\0b",
+    ];
+
+    #[test]
+    fn g1_what_may_be_named_is_written_in_one_way() {
+        for (text, normal) in GOOD {
+            let url = text.parse::<RemoteUrl>().unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(url.as_str(), *normal);
+            assert_eq!(normal.parse::<RemoteUrl>().as_ref(), Ok(&url), "{text}: it is not normal");
+        }
+    }
+
+    #[test]
+    fn g1_g2_what_may_not_be_named_is_refused_and_no_secret_is_shown() {
+        for text in BAD {
+            let error = text.parse::<RemoteUrl>().expect_err(text).to_string();
+            assert!(!error.contains("s3cret") && !error.contains(char::is_control), "{text}: {error}");
+        }
+        let long = format!("https://example.com/{}", "a".repeat(MAX_URL_BYTES));
+        assert_eq!(long.parse::<RemoteUrl>(), Err(UrlError::TooLong));
+        assert!(GOOD.len() + BAD.len() >= 60);
+    }
 }

@@ -15,6 +15,7 @@ const AT_LEAST: &[(&str, &str)] = &[
     ("fjall", "3.1.13"),
     ("lsm-tree", "3.1.10"),
     ("notify", "8.2.0"),
+    ("openssl-probe", "0.2.0"),
     ("toml", "1.2.0"),
 ];
 
@@ -27,10 +28,14 @@ const BANNED_FEATURES: &[(&str, &[&str])] = &[
     ("wasmtime-wasi", &["p3", "p1"]),
     ("ed25519-dalek", &["legacy_compatibility", "hazmat", "batch"]),
     ("toml", &["unbounded"]),
+    // libgit2's own HTTP is not used, and changes the environment of a process that has threads.
+    ("git2", &["https"]),
+    ("libgit2-sys", &["https"]),
 ];
 
-/// Packages that must not be linked at all. `openssl-probe` is not among them: an OpenSSL that is built from source
-/// doesn't know where this system keeps the certificates of its authorities, and that package finds them.
+/// Packages that must not be linked at all. `openssl-probe` is not among them: reqwest finds the system's authorities
+/// with it, as an OpenSSL that is built from source does not know where they are. Its older line changed the
+/// environment of the process, and came with a feature of git2 that is off.
 const BANNED_PACKAGES: &[&str] = &["bincode", "wasmtime-winch", "winch-codegen", "serde_yaml", "atty"];
 
 fn root() -> &'static Path {

@@ -8,6 +8,7 @@ mod control;
 mod crash;
 mod dependencies;
 mod file_rules;
+mod git;
 mod golden_cli;
 mod harness;
 mod keys;
