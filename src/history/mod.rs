@@ -83,6 +83,7 @@ fn is_about(note: &Note, name: &InstallationName) -> bool {
 
 /// The past, newest first.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
 pub struct History {
     #[serde(rename = "$type")]
     document: &'static str,
@@ -92,10 +93,12 @@ pub struct History {
 
 /// One generation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
 pub struct Past {
     /// Its number.
     pub number: u64,
     /// Its checksum.
+    #[cfg_attr(feature = "runtime", schemars(with = "String"))]
     pub digest: Digest,
     /// The generation before.
     pub parent: Option<u64>,
@@ -125,8 +128,10 @@ pub struct Past {
 
 /// What one generation changed of one installation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
 pub struct Change {
     /// The installation.
+    #[cfg_attr(feature = "runtime", schemars(with = "String"))]
     pub name: InstallationName,
     /// `install`, `update`, `reconfigure`, `move`, `uninstall`, `hold` or `release`.
     pub kind: String,

@@ -17,14 +17,18 @@ pub const WHY_TYPE: &str = "airssys-wasm/why/v1";
 
 /// Why an installation is what it is.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
 pub struct Why {
     #[serde(rename = "$type")]
     document: &'static str,
     /// The installation.
+    #[cfg_attr(feature = "runtime", schemars(with = "String"))]
     pub name: InstallationName,
     /// The signed name.
+    #[cfg_attr(feature = "runtime", schemars(with = "String"))]
     pub package: PackageName,
     /// The signed version.
+    #[cfg_attr(feature = "runtime", schemars(with = "String"))]
     pub version: semver::Version,
     /// The signed sequence.
     pub sequence: u64,
@@ -51,8 +55,10 @@ pub struct Why {
     /// Where the artifact came from.
     pub source: String,
     /// Digest of the wasm.
+    #[cfg_attr(feature = "runtime", schemars(with = "String"))]
     pub wasm: Digest,
     /// [`Record::target_digest`].
+    #[cfg_attr(feature = "runtime", schemars(with = "String"))]
     pub target: Digest,
     /// The trust rule.
     pub publisher: String,
@@ -67,6 +73,7 @@ pub struct Why {
 
 /// One permission and the line that granted it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
 pub struct Granted {
     /// The permission.
     pub permission: String,

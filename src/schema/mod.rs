@@ -27,11 +27,12 @@ pub struct Kind {
 }
 
 /// All of them, in the order of their names.
-pub const KINDS: [Kind; 12] = [
+pub const KINDS: [Kind; 14] = [
     kind::<ApplyBody>("apply", "body of POST /v1/apply"),
     kind::<forms::ConfigFile>("config", "config.toml, the host's own settings"),
     kind::<forms::DesiredFile>("desired", "a desired file, one installation"),
     kind::<ErrorDocument>("error", "every refusal of the API"),
+    kind::<crate::history::History>("history", "`history`, the generations that are kept"),
     kind::<InfoDocument>("info", "`info`, all about one installation"),
     kind::<forms::ManifestFile>("manifest", "Component.toml, what a publisher signs"),
     kind::<NameBody>("name", "body of POST /v1/pause and /v1/resume"),
@@ -40,6 +41,7 @@ pub const KINDS: [Kind; 12] = [
     kind::<plan::PlanDocument>("plan", "`plan`, what a pass would do"),
     kind::<HostStatus>("status", "`status`, the host and its components"),
     kind::<forms::TrustFile>("trust", "trust.toml, whom the operator trusts"),
+    kind::<crate::history::why::Why>("why", "`why`, where one installation comes from"),
 ];
 
 const fn kind<T: JsonSchema>(name: &'static str, about: &'static str) -> Kind {
