@@ -17,6 +17,7 @@ use world::{Broken, Faults, File, World, write};
 
 use super::Plan;
 use super::action::{Effect, Instance, Kind, Storage};
+use super::approval;
 use crate::observed::Phase;
 use crate::resolution::{Refusal, Resolution};
 
@@ -230,6 +231,21 @@ proptest! {
         // Old files: nothing goes back but by an exact pin, which `carry_out` checks against the highest sequence.
         world.files = old_files;
         hold(world.pass())?;
+    }
+
+    #[test]
+    fn what_is_approved_by_name_is_carried_out_as_it_was_printed(steps in history(20)) {
+        let mut world = hold(run(&steps))?;
+        world.approvals.clear();
+        let printed = hold(world.plan())?;
+        world.approvals = approval::bind(&printed, &printed.asked_approvals()).expect("all of it is asked for");
+        let approved = hold(world.plan())?;
+        for action in printed.actions.iter().filter(|action| action.waits_for_approval()) {
+            let now = approved.actions.iter().find(|now| now.name == action.name);
+            prop_assert!(now.is_some_and(|now| now.is_ready() && now.digest() == action.digest()), "{}", action.name);
+        }
+        hold(world.apply(&approved, Faults::default()))?;
+        prop_assert!(world.approvals.is_empty(), "spent");
     }
 
     #[test]
