@@ -126,6 +126,7 @@ impl Global {
                 return Err(Failure::new(Exit::Configuration, error));
             }
         };
+        check_only_ours(&path, &shown)?;
         let invalid = |problems: &[Diagnostic]| {
             let text: String = problems.iter().map(|problem| format!("\n{problem}")).collect();
             Failure::message(Exit::Configuration, format!("{shown} is not valid{}", text.trim_end()))
@@ -169,4 +170,17 @@ impl Global {
             None => TrustLocation::Default(self.home()?.trust_file()),
         })
     }
+}
+
+/// The settings say which programs are run and what is read of the environment: nobody else may write them.
+fn check_only_ours(path: &Path, shown: &str) -> Result<(), Failure> {
+    use std::os::unix::fs::MetadataExt as _;
+    let metadata = std::fs::metadata(path)?;
+    let own = crate::safe_open::own_uid();
+    let (why, fix) = match (metadata.uid() == own || metadata.uid() == 0, metadata.mode() & 0o022) {
+        (false, _) => (format!("it belongs to user {}", metadata.uid()), format!("chown {own} {shown}")),
+        (true, 0) => return Ok(()),
+        (true, _) => ("others can change it".to_owned(), format!("chmod go-w {shown}")),
+    };
+    Err(Failure::message(Exit::Configuration, format!("{shown} is refused: {why}")).hint(fix))
 }

@@ -200,3 +200,17 @@ fn t25_the_environment_and_programs_stay_closed_until_the_host_opens_them() {
     assert!(text.contains("secret-refused") && text.contains("command.toml:7"), "{text}");
     tells_nothing(&output);
 }
+
+#[test]
+fn t25_settings_that_others_can_change_open_nothing() {
+    let world = world();
+    let config = world.home().join("config.toml");
+    std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0o664)).expect("mode set");
+    let output = on_desired(&world, "plan", &[]);
+    assert_eq!(output.status.code(), Some(3), "{}", stdout(&output));
+    assert!(
+        stderr(&output).contains("others can change it") && stderr(&output).contains("chmod go-w"),
+        "{}",
+        stderr(&output)
+    );
+}
