@@ -39,7 +39,7 @@ pub(super) struct Process {
     told: Vec<u8>,
     setup: Setup,
     ready: Ready,
-    begun: Instant,
+    time: Duration,
     deadline: Instant,
     stop: Arc<AtomicBool>,
     /// Reaped: its process id means nothing any more.
@@ -56,8 +56,7 @@ enum GaveUp {
 impl Process {
     /// Starts a worker and confines it.
     pub(super) fn start(program: &Path, setup: Setup, time: Duration, stop: &Arc<AtomicBool>) -> Result<Self, Refusal> {
-        let begun = Instant::now();
-        let mut process = Self::spawn(program, setup, begun + time, stop).map_err(|error| {
+        let mut process = Self::spawn(program, setup, time, stop).map_err(|error| {
             let message = format!("no worker could be started: {error}");
             Refusal::new("worker-failed", message).hint(format!(
                 "{} must be this version of airssys-wasm, and the system must have room for a process",
@@ -85,7 +84,8 @@ impl Process {
         }
     }
 
-    fn spawn(program: &Path, setup: Setup, deadline: Instant, stop: &Arc<AtomicBool>) -> io::Result<Self> {
+    fn spawn(program: &Path, setup: Setup, time: Duration, stop: &Arc<AtomicBool>) -> io::Result<Self> {
+        let deadline = Instant::now() + time;
         let mut command = Command::new(program);
         // A group of its own, so that a signal from the terminal reaches the host only, and that all of it can be ended.
         command
@@ -110,7 +110,7 @@ impl Process {
             told: Vec::new(),
             setup,
             ready,
-            begun: Instant::now(),
+            time,
             deadline,
             stop: stop.clone(),
             ended: None,
@@ -129,8 +129,8 @@ impl Process {
 
     /// Sets a new deadline from now on.
     pub(super) fn extend(&mut self, time: Duration) {
-        self.begun = Instant::now();
-        self.deadline = self.begun + time;
+        self.time = time;
+        self.deadline = Instant::now() + time;
     }
 
     /// The next frame.
@@ -180,8 +180,7 @@ impl Process {
         match (gave_up, status) {
             (Some(GaveUp::Stopping), _) => Refusal::new("stopping", "the host is stopping"),
             (Some(GaveUp::Late), _) => {
-                let time = self.deadline.duration_since(self.begun);
-                let message = format!("{does} took longer than {} ms and was ended", time.as_millis());
+                let message = format!("{does} took longer than {} ms and was ended", self.time.as_millis());
                 Refusal::new(if self.setup.task == Task::Fetch { "timeout" } else { "worker-timeout" }, message)
             }
             (None, Some(status)) => self.ended_badly(status),

@@ -3,6 +3,7 @@
 mod approvals;
 mod architecture;
 mod attacks;
+mod bombs;
 mod components;
 mod control;
 mod crash;
@@ -26,3 +27,4 @@ mod test_guest;
 mod torn;
 mod upkeep;
 mod url;
+mod worker;
