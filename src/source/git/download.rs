@@ -106,7 +106,10 @@ impl Connection<'_, '_, '_> {
     pub(super) fn download(&mut self, specs: &[String], depth: Depth) -> Result<(), FetchFailure> {
         // The transport for repositories on this machine knows no depth.
         let depth = match (depth, self.reach.url.transport()) {
-            (Depth::Full, _) | (_, Transport::File) => 0,
+            (_, Transport::File) => 0,
+            // What is there with less history is asked for again.
+            (Depth::Full, _) if self.mirror.repository().is_shallow() => i32::MAX,
+            (Depth::Full, _) => 0,
             (Depth::One, _) => 1,
         };
         let ended = {

@@ -27,6 +27,7 @@ pub(super) fn of_transfer(error: &Error, access: &Access, attempted: &str) -> Fe
     }
     match (error.code(), error.class()) {
         (ErrorCode::Auth, _) => plain("bad-credentials").hint(CREDENTIALS_HINT),
+        (_, ErrorClass::Ssh) if text.contains("authenticate") => plain("bad-credentials").hint(CREDENTIALS_HINT),
         (ErrorCode::Certificate, _) => plain("unknown-host-key"),
         (_, ErrorClass::Indexer | ErrorClass::Zlib | ErrorClass::Object | ErrorClass::Odb) => plain("bad-pack"),
         _ if text.contains("does not match the type in the ODB") => plain("bad-pack"),

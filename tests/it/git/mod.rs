@@ -9,3 +9,4 @@ mod pkt;
 pub mod port;
 pub mod repository;
 pub mod server;
+mod ssh;
