@@ -1,5 +1,7 @@
 //! Sources on other machines with the real binary: from repositories and servers on this one.
 
+mod git;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
