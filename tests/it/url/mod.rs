@@ -10,6 +10,7 @@ mod redirects;
 mod server;
 mod times;
 mod tls;
+mod whole;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
