@@ -2,9 +2,11 @@
 //!
 //! Reads text; where the file is and who may write it is the caller's business.
 
+pub mod from_git;
 pub mod sources;
 
 use self::sources::SourceSettings;
+use crate::config::from_git::FromGitSettings;
 use crate::diagnostic::Diagnostic;
 use crate::document::{self, Report, Table};
 use crate::quantity::ByteSize;
@@ -29,6 +31,8 @@ pub struct Config {
     pub sources: SourceSettings,
     /// How much of the past is kept: `[state]`.
     pub state: StateSettings,
+    /// What is asked of a repository of desired files: `[from-git]`.
+    pub from_git: FromGitSettings,
 }
 
 /// Generations that are kept however old they are, unless `keep-generations` says otherwise.
@@ -70,6 +74,7 @@ impl Config {
             secrets: secrets(&mut table, &mut report),
             sources: sources::read(&mut table, &mut report),
             state: state(&mut table, &mut report),
+            from_git: from_git::read(&mut table, &mut report),
         };
         table.finish(&mut report);
         if report.is_clean() { Ok(config) } else { Err(report.into_problems()) }

@@ -91,6 +91,7 @@ impl World {
         Ok(HostConfig {
             home: self.home(home)?,
             desired: self.desired(),
+            from_git: None,
             trust,
             rebuild_floors: false,
             workers: Workers::InProcess,
@@ -103,8 +104,18 @@ impl World {
 
     /// A reconciler over a home, put together as a host does it, and nothing started yet.
     pub fn reconciler(&self, home: &str, runs: bool) -> anyhow::Result<Reconciler> {
-        let HostConfig { home, desired, trust, rebuild_floors: _, workers, secrets, sources, offline, state: _ } =
-            self.host(home)?;
+        let HostConfig {
+            home,
+            desired,
+            from_git,
+            trust,
+            rebuild_floors: _,
+            workers,
+            secrets,
+            sources,
+            offline,
+            state: _,
+        } = self.host(home)?;
         let remote = RemoteOptions { home: home.clone(), settings: sources, offline };
         home.create_for_host()?;
         let opened = Store::open(&home, Options::at(unix_now_s().unsigned_abs()))?;
@@ -115,6 +126,7 @@ impl World {
         let places = offline::secret_places(&home, Some(&desired), &secrets, Environment::Own);
         Ok(Reconciler::new(opened, |store| Parts {
             desired,
+            from_git,
             trust,
             store,
             engine,

@@ -63,6 +63,7 @@ pub(crate) fn apply(global: &Global, args: ApplyArgs) -> Result<ExitCode, Failur
     }
     let command = args.host.apply_command(global);
     let config = global.host_config(args.host)?;
+    let is_from_git = config.from_git.is_some();
     let order = ApplyOrder { approve: args.approve.into_iter().collect(), plan: args.plan, by: user::own() };
     let printer = Arc::new(Printer::new(global));
     let told = printer.clone();
@@ -89,6 +90,8 @@ pub(crate) fn apply(global: &Global, args: ApplyArgs) -> Result<ExitCode, Failur
     }
     // What the plan would have changed is done; what it holds, blocks or asks approval for is left.
     Ok(match pass.plan.exit_code() {
+        // A commit that could not be had, or is refused, is left as well.
+        0 | 10 if is_from_git && !pass.problems.is_empty() => ExitCode::from(12),
         10 => ExitCode::SUCCESS,
         left => ExitCode::from(left),
     })

@@ -8,10 +8,13 @@ use clap::Args;
 use super::Global;
 use super::exit::{Exit, Failure};
 use crate::config::{Config, MAX_CONFIG_BYTES};
+use crate::desired::source::git::{parse_reference, parse_tree_path};
 use crate::diagnostic::Diagnostic;
 use crate::home::Home;
 use crate::name::InstallationName;
+use crate::reconcile::repository::FromGit;
 use crate::runtime::HostConfig;
+use crate::snapshot::{Repository, Rules};
 use crate::source::trust_file::TrustLocation;
 use crate::status::HostStatus;
 use crate::worker::Workers;
@@ -22,11 +25,60 @@ pub(crate) fn installation(text: &str) -> Result<InstallationName, Failure> {
     text.parse().map_err(|error: crate::name::ParseNameError| Failure::message(Exit::CommandLine, wrong(error)))
 }
 
+/// Desired files in a repository.
+#[derive(Args)]
+pub(crate) struct FromGitArgs {
+    /// Read the desired files from a commit of this repository (https, ssh, file)
+    #[arg(long, value_name = "URL", conflicts_with = "dir")]
+    from_git: Option<String>,
+    /// Which commit: a branch's name, or branch:NAME, tag:NAME, commit:ID
+    #[arg(long = "ref", value_name = "REF", requires = "from_git", default_value = "main")]
+    reference: String,
+    /// The directory of the desired files inside the repository
+    #[arg(long, value_name = "DIR", requires = "from_git", default_value = ".")]
+    path: String,
+    /// Take a commit that does not descend from the one applied last
+    #[arg(long, requires = "from_git")]
+    allow_non_fast_forward: bool,
+}
+
+impl FromGitArgs {
+    /// The options as they were given, for a command to copy.
+    pub(crate) fn words(&self) -> String {
+        self.from_git.iter().fold(String::new(), |text, url| {
+            let (at, path) = (shell_word(&self.reference), shell_word(&self.path));
+            text + &format!(" --from-git {} --ref {at} --path {path}", shell_word(url))
+        })
+    }
+
+    /// The repository, with the rules of the settings; none when the files are in a directory.
+    pub(crate) fn source(&self, config: &Config) -> Result<Option<FromGit>, Failure> {
+        let Some(url) = &self.from_git else { return Ok(None) };
+        let wrong = |option: &str, error: String| Failure::message(Exit::CommandLine, format!("{option}: {error}"));
+        let url = url.parse().map_err(|error: crate::remote_url::UrlError| wrong("--from-git", error.to_string()))?;
+        let at = parse_reference(&self.reference).map_err(|error| wrong("--ref", error))?;
+        let path = parse_tree_path(&self.path).map_err(|error| wrong("--path", error))?;
+        let repository = Repository { url, at, path };
+        if !config.sources.allow(&repository.url) {
+            let message = format!("the host of {} is not among `allow` in [sources] of config.toml", repository.url);
+            return Err(Failure::message(Exit::Configuration, message));
+        }
+        let settings = &config.from_git;
+        let rules = Rules {
+            signers: settings.signers.clone(),
+            allow_non_fast_forward: settings.allow_non_fast_forward || self.allow_non_fast_forward,
+        };
+        Ok(Some(FromGit { repository, rules, interval: settings.interval }))
+    }
+}
+
 /// Where a host finds what it works with: options of `run` and `apply`.
 #[derive(Args)]
 pub(crate) struct HostArgs {
     /// The desired directory; default is the setting `desired`, else `desired` in the home
     dir: Option<PathBuf>,
+    #[command(flatten)]
+    from_git: FromGitArgs,
     /// The trust policy; default is `trust.toml` in the home
     #[arg(long, value_name = "FILE")]
     trust: Option<PathBuf>,
@@ -41,7 +93,7 @@ pub(crate) struct HostArgs {
 impl HostArgs {
     /// The command that does what these options say, for a person to copy.
     pub(crate) fn apply_command(&self, global: &Global) -> String {
-        apply_command(global, self.dir.as_deref(), self.trust.as_deref())
+        apply_command(global, self.dir.as_deref(), self.trust.as_deref()) + &self.from_git.words()
     }
 }
 
@@ -95,6 +147,7 @@ impl Global {
     pub(crate) fn host_config(&self, args: HostArgs) -> Result<HostConfig, Failure> {
         Ok(HostConfig {
             home: self.home()?,
+            from_git: args.from_git.source(&self.config()?)?,
             desired: self.desired_directory(args.dir)?,
             trust: self.trust_location(args.trust)?,
             rebuild_floors: args.rebuild_floors,

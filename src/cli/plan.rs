@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::Global;
 use super::exit::{Exit, Failure};
-use super::global::apply_command;
+use super::global::{FromGitArgs, apply_command};
 use super::output;
 use super::paint::{Paint, Stream};
 use super::run::Printer;
@@ -22,6 +22,8 @@ use crate::worker::Workers;
 pub struct PlanArgs {
     /// The desired directory; default as for `run`
     dir: Option<PathBuf>,
+    #[command(flatten)]
+    from_git: FromGitArgs,
     /// The trust policy; default is `trust.toml` in the home
     #[arg(long, value_name = "FILE")]
     trust: Option<PathBuf>,
@@ -36,7 +38,7 @@ pub struct PlanArgs {
 /// Makes a plan and prints it. Writes only below `objects/`, `mirrors/` and `scratch/`.
 pub(crate) fn plan(global: &Global, args: PlanArgs) -> Result<ExitCode, Failure> {
     let home = global.home()?;
-    let command = apply_command(global, args.dir.as_deref(), args.trust.as_deref());
+    let command = apply_command(global, args.dir.as_deref(), args.trust.as_deref()) + &args.from_git.words();
     let desired = global.desired_directory(args.dir)?;
     let trust = global.trust_location(args.trust)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -46,6 +48,7 @@ pub(crate) fn plan(global: &Global, args: PlanArgs) -> Result<ExitCode, Failure>
     let printer = Printer::new(global);
     let look = offline::Look {
         desired: &desired,
+        from_git: args.from_git.source(&global.config()?)?,
         trust: &trust,
         running: running.as_ref(),
         rules: &global.config()?.secrets,

@@ -80,7 +80,7 @@ pub fn assemble(files: &BTreeMap<String, DesiredFile>, last_good: &BTreeMap<Stri
     });
     let mut entries = decided.collect();
     hold_what_would_be_moved(&moves, &mut entries);
-    DesiredState { entries, unknown, complete: true }
+    DesiredState { entries, unknown, complete: true, commit: None }
 }
 
 /// A move needs an old name that no other file defines and that nothing else moves.

@@ -172,7 +172,9 @@ fn read_rest<'t>(
 
 /// Without `name` the file's stem is the name.
 fn name_of_stem(file: &str, report: &mut Report<'_>) -> Option<InstallationName> {
-    let stem = file.strip_suffix(EXTENSION).unwrap_or(file);
+    // In a repository the file is called by its path.
+    let name = file.rsplit('/').next().unwrap_or(file);
+    let stem = name.strip_suffix(EXTENSION).unwrap_or(name);
     match stem.parse() {
         Ok(name) => Some(name),
         Err(error) => {

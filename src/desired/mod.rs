@@ -44,6 +44,8 @@ pub struct DesiredState {
     pub unknown: Vec<BadFile>,
     /// Whether the list of files was complete. Whoever lists the directory clears it when it was not.
     pub complete: bool,
+    /// Which commit of a repository the files are from, in one line for people; none for a directory.
+    pub commit: Option<String>,
 }
 
 /// What is asked for one installation.

@@ -31,6 +31,9 @@ pub struct Document<'p> {
 struct Content<'p> {
     parent_generation: u64,
     parent_digest: Option<Digest>,
+    /// Which commit of a repository the desired files are from; absent for a directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    desired: Option<&'p str>,
     is_live: bool,
     exit_code: u8,
     summary: Totals,
@@ -100,6 +103,7 @@ impl Plan {
         Content {
             parent_generation: self.generation,
             parent_digest: self.parent,
+            desired: self.desired.as_deref(),
             is_live: self.is_live,
             exit_code: self.exit_code(),
             summary: self.totals(),

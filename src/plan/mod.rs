@@ -70,6 +70,8 @@ pub struct Plan {
     pub generation: u64,
     /// Digest of that generation; none before the first one.
     pub parent: Option<Digest>,
+    /// Which commit of a repository the desired files are from; none for a directory.
+    pub desired: Option<String>,
     /// Whether a host runs the set.
     pub is_live: bool,
     /// First what is carried out, in the order in which it is; then what has no effect, by name.
@@ -151,6 +153,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     Plan {
         generation: input.observed.generation,
         parent: input.observed.generation_digest,
+        desired: input.desired.commit.clone(),
         is_live: !input.observed.installed.values().any(|installed| installed.phase == Phase::NotRunning),
         actions: order.iter().filter_map(|place| actions.remove(place)).collect(),
         released: released.iter().map(|place| rows.at(*place).name.clone()).collect(),

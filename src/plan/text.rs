@@ -87,6 +87,7 @@ impl Plan {
     pub fn lines_for(&self, apply: &str) -> Vec<Line> {
         let totals = self.totals();
         let mut lines = vec![self.title()];
+        lines.extend(self.desired.iter().map(|desired| Line::new(Style::Dim, format!("desired: {desired}"))));
         lines.extend(self.legend());
         lines.extend(self.warnings(&totals));
         let columns = Columns::of(self);

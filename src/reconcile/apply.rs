@@ -14,6 +14,7 @@ use crate::plan::action::{Action, Commit, Effect, Instance, Storage};
 use crate::plan::notes::Order;
 use crate::record::Record;
 use crate::resolution::Refusal;
+use crate::snapshot::AppliedCommit;
 
 /// An action that was tried and left things as they were.
 #[derive(Debug, Clone)]
@@ -61,6 +62,8 @@ pub struct Holds {
     pub add: BTreeMap<InstallationName, HeldTarget>,
     /// Names whose held target is no longer wanted.
     pub drop: Vec<InstallationName>,
+    /// The commit whose desired files are applied; none leaves the one applied last.
+    pub applied_commit: Option<AppliedCommit>,
     /// The order of an operator that it carries out.
     pub order: Option<Order>,
 }
@@ -107,6 +110,7 @@ pub fn next_generation(
         }
     }
     next.holds.extend(holds.add);
+    next.applied_commit = holds.applied_commit.or(next.applied_commit);
     let entries = &next.entries;
     next.holds.retain(|name, _| entries.contains_key(name));
     next

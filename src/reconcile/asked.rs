@@ -87,13 +87,20 @@ impl Reconciler {
     /// Makes the next pass look at every source afresh, and try at once what waits for another attempt.
     pub fn look_at_everything(&mut self) {
         self.resolver.forget_all();
+        if let Some(snapshots) = &self.snapshots {
+            snapshots.look_now();
+        }
         self.sources.reset();
         self.aftermath.try_now();
     }
 
+    fn desired_state(&self) -> &crate::desired::DesiredState {
+        self.snapshots.as_ref().map_or_else(|| self.reader.state(), |snapshots| snapshots.state())
+    }
+
     fn check_known(&self, name: &InstallationName) -> Result<(), PauseError> {
         let is_known =
-            self.committed.generation.entries.contains_key(name) || self.reader.state().entries.contains_key(name);
+            self.committed.generation.entries.contains_key(name) || self.desired_state().entries.contains_key(name);
         if is_known { Ok(()) } else { Err(PauseError::Unknown(name.clone())) }
     }
 

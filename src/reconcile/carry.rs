@@ -31,7 +31,9 @@ impl Reconciler {
     /// Prepares, commits and switches. `Err` means that nothing was committed and everything runs as before.
     pub(super) fn carry_out(&mut self, actions: &[Action], holds: Holds, begun: Instant) -> anyhow::Result<Applied> {
         let floors_rise = self.floors_of_policy() != self.committed.floors;
-        if actions.is_empty() && holds.add.is_empty() && holds.drop.is_empty() && !floors_rise {
+        let commit_moves =
+            holds.applied_commit.is_some() && holds.applied_commit != self.committed.generation.applied_commit;
+        if actions.is_empty() && holds.add.is_empty() && holds.drop.is_empty() && !commit_moves && !floors_rise {
             return Ok(Applied::default());
         }
         let before: BTreeMap<InstallationName, Arc<Record>> =
@@ -122,7 +124,11 @@ impl Reconciler {
         for targeted in targeted.values() {
             floors.accept(&targeted.record.artifact.package, targeted.record.artifact.sequence);
         }
-        if next.entries == current.entries && next.holds == current.holds && floors == self.committed.floors {
+        if next.entries == current.entries
+            && next.holds == current.holds
+            && next.applied_commit == current.applied_commit
+            && floors == self.committed.floors
+        {
             return Ok(());
         }
         let done = self.parts.store.commit(next, floors).wait()?;

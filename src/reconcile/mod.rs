@@ -18,6 +18,7 @@ pub mod probation;
 pub mod read;
 mod recent;
 pub mod remote;
+pub mod repository;
 pub mod resolve;
 pub mod secrets;
 pub mod waves;

@@ -4,12 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::desired::DesiredState;
 use crate::home::Home;
 use crate::name::InstallationName;
 use crate::observed::Phase;
 use crate::plan::{Plan, PlanInput};
 use crate::resolution::Refusal;
 use crate::secret::SecretRules;
+use crate::snapshot::AppliedCommit;
 use crate::source::secret::{Environment, SecretPlaces};
 use crate::source::trust_file::{self, TrustLocation};
 use crate::state::{ObjectStore, Options, Reader as StateReader};
@@ -22,6 +24,7 @@ use super::pass::unix_now_s;
 use super::read::Reader;
 use super::recent::recent_set;
 use super::remote::{Remote, RemoteOptions};
+use super::repository::{FromGit, SnapshotParts, Snapshots};
 use super::resolve::Resolver;
 use super::secrets::Secrets;
 use crate::worker::Workers;
@@ -38,6 +41,8 @@ pub struct Made {
 pub struct Look<'a> {
     /// The desired directory.
     pub desired: &'a Path,
+    /// Where the desired files are instead, if they are in a repository.
+    pub from_git: Option<FromGit>,
     /// The trust policy.
     pub trust: &'a TrustLocation,
     /// What desired files may name as a secret.
@@ -54,18 +59,29 @@ pub struct Look<'a> {
 
 /// Makes the plan that a host would carry out now. Waits for what must be fetched for it.
 pub fn plan(look: Look<'_>) -> anyhow::Result<Made> {
-    let Look { desired, trust, rules, running, workers, remote, tell } = look;
+    let Look { desired, from_git, trust, rules, running, workers, remote, tell } = look;
     let home = &remote.home.clone();
     let mut problems = Vec::new();
     let loaded = trust_file::load(trust).map_err(|error| anyhow::anyhow!("{error}\n{}", error.hint()))?;
     problems.extend(loaded.warning.map(|text| Refusal::new("trust-group-writable", text)));
     let committed = Committed::from(StateReader::new(home).snapshot()?);
     let store = ObjectStore::open(home, Options::at(unix_now_s().unsigned_abs()))?;
-    let mut reader = Reader::new(desired);
-    let (state, problem) = reader.read_settled(committed.generation.number, &committed.last_good());
+    let is_directory = from_git.is_none();
+    let snapshots = from_git.map(|from| {
+        Snapshots::new(SnapshotParts {
+            from,
+            workers: workers.clone(),
+            settings: remote.settings.clone(),
+            home: home.clone(),
+            offline: remote.offline,
+        })
+    });
+    let (state, commit, problem) = read(desired, snapshots, &committed);
     problems.extend(problem);
     let remote = Arc::new(Remote::new(remote.parts(Arc::new(workers), store.objects().clone())));
     let mut resolver = Resolver::new(desired, remote.clone());
+    resolver.set_commit(commit);
+    let state = &state;
     let policy = Arc::new(loaded.policy);
     resolver.resolve(state, &committed.records, &policy, store.objects(), unix_now_s());
     remote.wait(|at, of| tell(&Notice::Fetching { step: (at, of) }));
@@ -74,7 +90,7 @@ pub fn plan(look: Look<'_>) -> anyhow::Result<Made> {
     let observed = committed.observe(|name| phase(running, name));
     let host = running.and_then(|status| status.host.as_ref());
     let environment = host.map_or(Environment::Own, |host| Environment::Of(host.pid));
-    let places = secret_places(home, Some(desired), rules, environment);
+    let places = secret_places(home, is_directory.then_some(desired), rules, environment);
     let mut secrets = Secrets::new(places, StateReader::new(home).secret_key());
     let input = PlanInput {
         desired: state,
@@ -86,6 +102,25 @@ pub fn plan(look: Look<'_>) -> anyhow::Result<Made> {
         approvals: &std::collections::BTreeSet::new(),
     };
     Ok(Made { plan: crate::plan::plan(&input), problems })
+}
+
+/// The desired state as it is now, and the commit that it is of. What a newer commit is refused for makes it incomplete.
+fn read(
+    desired: &Path,
+    snapshots: Option<Snapshots>,
+    committed: &Committed,
+) -> (DesiredState, Option<AppliedCommit>, Option<Refusal>) {
+    let (number, last_good) = (committed.generation.number, committed.last_good());
+    let Some(mut snapshots) = snapshots else {
+        let mut reader = Reader::new(desired);
+        let (state, problem) = reader.read_settled(number, &last_good);
+        return (state.clone(), None, problem);
+    };
+    let applied = committed.generation.applied_commit.as_ref();
+    snapshots.read_once(number, applied, || last_good.clone());
+    let (state, problem) = snapshots.read(number, applied, || last_good.clone());
+    let state = DesiredState { complete: state.complete && problem.is_none(), ..state.clone() };
+    (state, snapshots.applies(), problem)
 }
 
 /// Where secrets are read on behalf of a host; without a directory, desired files come from a repository.

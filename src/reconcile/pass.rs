@@ -39,6 +39,7 @@ use super::prepare::{CompiledCode, Preparer};
 use super::read::{Hints, Reader};
 use super::recent::recent_set;
 use super::remote::{Remote, RemoteOptions};
+use super::repository::{FromGit, SnapshotParts, Snapshots};
 use super::resolve::{FETCHING, Resolver};
 use super::secrets::{Expect, Secrets};
 use super::told::Told;
@@ -53,6 +54,8 @@ const LOOK_AFTER_FAILURE: Duration = Duration::from_millis(100);
 pub struct Parts {
     /// The desired directory.
     pub desired: PathBuf,
+    /// Where the desired files are instead, if they are in a repository.
+    pub from_git: Option<FromGit>,
     /// Where the trust policy is.
     pub trust: TrustLocation,
     /// The state, locked by this process.
@@ -95,6 +98,7 @@ pub struct Reconciler {
     pub(super) collected_at: Duration,
     started: Instant,
     pub(super) reader: Reader,
+    pub(super) snapshots: Option<Snapshots>,
     trust_shown: String,
     pub(super) sources: Retries,
     told: Told,
@@ -157,6 +161,15 @@ impl Reconciler {
         let fetcher = Arc::new(parts.workers.clone());
         let remote = parts.remote.clone().parts(fetcher, parts.store.objects().clone());
         let remote = Arc::new(Remote::new(remote));
+        let snapshots = parts.from_git.clone().map(|from| {
+            Snapshots::new(SnapshotParts {
+                from,
+                workers: parts.workers.clone(),
+                settings: parts.remote.settings.clone(),
+                home: parts.remote.home.clone(),
+                offline: parts.remote.offline,
+            })
+        });
         Ok(Self {
             good: snapshot.last_good,
             committed: Committed::from(snapshot),
@@ -169,6 +182,7 @@ impl Reconciler {
             collected_at: Duration::ZERO,
             started: Instant::now(),
             reader: Reader::new(&parts.desired),
+            snapshots,
             trust_shown: loaded.shown,
             sources: Retries::new(Backoff::SOURCE),
             told: Told::default(),
@@ -185,6 +199,11 @@ impl Reconciler {
     /// The trust policy in force, for people.
     pub fn trust_shown(&self) -> &str {
         &self.trust_shown
+    }
+
+    /// The desired files of a repository, if they are from one.
+    pub fn snapshots(&self) -> Option<&Snapshots> {
+        self.snapshots.as_ref()
     }
 
     /// What is committed.
@@ -272,7 +291,8 @@ impl Reconciler {
         let waits = |action: &&Action| order.is_none() && self.aftermath.waits(action, now);
         let actions: Vec<Action> = plan.effects().filter(|action| !waits(action)).cloned().collect();
         let order = order.map(ApplyOrder::note);
-        let holds = Holds { drop: plan.released.clone(), order, ..Holds::default() };
+        let applied_commit = self.snapshots.as_ref().and_then(Snapshots::applies);
+        let holds = Holds { drop: plan.released.clone(), order, applied_commit, ..Holds::default() };
         let applied = self.carry_out(&actions, holds, begun)?;
         self.told.held(held_notices(&plan), &self.parts.tell);
         let summary = PassSummary {
@@ -285,6 +305,7 @@ impl Reconciler {
             // While a file settles, or an artifact is fetched, it is not known what is wanted.
             converged: applied.done.len() == plan.effects().count()
                 && self.reader.look_again_after().is_none()
+                && self.snapshots.as_ref().is_none_or(|snapshots| snapshots.applies().is_some())
                 && !plan.actions.iter().any(|action| action.reason.code == FETCHING),
         };
         let now = self.now();
@@ -318,7 +339,16 @@ impl Reconciler {
         let now = self.now();
         let hints = Hints { completed, times, now };
         let current = self.committed.generation.number;
-        let (desired, problem) = self.reader.read(hints, current, || self.committed.last_good());
+        let last_good = || self.committed.last_good();
+        let (desired, problem) = match &mut self.snapshots {
+            None => self.reader.read(hints, current, last_good),
+            Some(snapshots) => {
+                let applied = self.committed.generation.applied_commit.as_ref();
+                let problem = snapshots.read(current, applied, last_good).1;
+                self.resolver.set_commit(snapshots.applies());
+                (snapshots.state(), problem)
+            }
+        };
         let objects = self.parts.store.objects();
         let resolutions = self.resolver.resolve(desired, &self.committed.records, &self.policy, objects, unix_now_s());
         let waits_for_sources = note_sources(&mut self.sources, desired, resolutions, now);
@@ -346,7 +376,15 @@ impl Reconciler {
     /// One pass over a directory that nobody watched: looks until its files have settled.
     pub fn pass_settled(&mut self, order: Option<&ApplyOrder>) -> anyhow::Result<Pass> {
         let last_good = self.committed.last_good();
-        let desired = self.reader.read_settled(self.committed.generation.number, &last_good).0;
+        let number = self.committed.generation.number;
+        let desired = match &mut self.snapshots {
+            None => self.reader.read_settled(number, &last_good).0,
+            Some(snapshots) => {
+                let applied = self.committed.generation.applied_commit.as_ref();
+                self.resolver.set_commit(snapshots.read_once(number, applied, || last_good.clone()));
+                snapshots.state()
+            }
+        };
         let objects = self.parts.store.objects();
         self.resolver.resolve(desired, &self.committed.records, &self.policy, objects, unix_now_s());
         let tell = &self.parts.tell;

@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use super::observe::Targeted;
 use super::remote::{Remote, SourceKey, SourceView, hint, known, source_text};
-use crate::desired::spec::{Source, Spec};
+use crate::desired::spec::{GitReference, Source, Spec};
 use crate::desired::{DesiredState, Entry};
 use crate::digest::Digest;
 use crate::name::InstallationName;
 use crate::remote::memo::Memo;
+use crate::remote_url::Transport;
 use crate::resolution::{Candidate, Class, Refusal, Resolution};
 use crate::safe_open::{own_uid, wall_ns};
+use crate::snapshot::AppliedCommit;
 use crate::source::file::{self, FetchError, Files, Glance, Stamp};
 use crate::state::Objects;
 use crate::trust::{self, Expectation, StoredWasm, TrustPolicy};
@@ -26,6 +28,8 @@ pub const FETCHING: &str = "fetching";
 pub struct Resolver {
     desired: PathBuf,
     glance: Option<Glance>,
+    /// Where `[source.file]` leads when the desired files are from a repository.
+    commit: Option<AppliedCommit>,
     cache: BTreeMap<InstallationName, Cached>,
     remote: Arc<Remote>,
     remote_cache: BTreeMap<InstallationName, RemoteCached>,
@@ -66,6 +70,7 @@ impl Resolver {
         Self {
             desired: desired.to_owned(),
             glance: None,
+            commit: None,
             cache: BTreeMap::new(),
             remote,
             remote_cache: BTreeMap::new(),
@@ -83,7 +88,8 @@ impl Resolver {
         objects: &Objects,
         now_unix_s: i64,
     ) -> &BTreeMap<InstallationName, Resolution> {
-        self.want_remote(desired, committed, policy);
+        let effective = self.effective(desired);
+        self.want_remote(&effective, committed, policy);
         // Anew in each pass: the directory may have been exchanged under the old handle.
         self.glance = Glance::new(&self.desired).ok();
         let policy_digest = policy.digest();
@@ -94,6 +100,14 @@ impl Resolver {
                 self.remote_cache.remove(name);
                 self.resolutions.remove(name);
                 continue;
+            };
+            let spec = match effective.get(name) {
+                Some(Ok(spec)) => spec,
+                Some(Err(refusal)) => {
+                    self.resolutions.insert(name.clone(), Resolution::Refused(refusal.clone()));
+                    continue;
+                }
+                None => spec,
             };
             let Source::File { path } = &spec.source else {
                 self.sources_changed |= self.cache.remove(name).is_some();
@@ -139,14 +153,31 @@ impl Resolver {
         &self.remote
     }
 
+    /// From now on desired files are those of this commit: paths in them stay inside it.
+    pub fn set_commit(&mut self, commit: Option<AppliedCommit>) {
+        self.commit = commit;
+    }
+
+    /// The specs as they are fetched: a file of a repository is one of the same commit.
+    fn effective(&self, desired: &DesiredState) -> BTreeMap<InstallationName, Result<Arc<Spec>, Refusal>> {
+        let wanted = desired.entries.iter().filter_map(|(name, entry)| match entry {
+            Entry::Wanted { spec, .. } => Some((name.clone(), spec)),
+            Entry::Held(_) => None,
+        });
+        let Some(commit) = &self.commit else {
+            return wanted.map(|(name, spec)| (name, Ok(Arc::clone(spec)))).collect();
+        };
+        wanted.map(|(name, spec)| (name, in_repository(spec, commit))).collect()
+    }
+
     fn want_remote(
         &self,
-        desired: &DesiredState,
+        effective: &BTreeMap<InstallationName, Result<Arc<Spec>, Refusal>>,
         committed: &BTreeMap<InstallationName, Targeted>,
         policy: &Arc<TrustPolicy>,
     ) {
-        let wanted = desired.entries.iter().filter_map(|(name, entry)| match entry {
-            Entry::Wanted { spec, .. } if !matches!(spec.source, Source::File { .. }) => {
+        let wanted = effective.iter().filter_map(|(name, spec)| match spec {
+            Ok(spec) if !matches!(spec.source, Source::File { .. }) => {
                 Some((spec, committed.get(name).map(|targeted| &*targeted.record)))
             }
             _ => None,
@@ -321,6 +352,27 @@ impl Resolver {
             }
             Err(refusal) => failed(Resolution::Refused(refusal)),
         }
+    }
+}
+
+/// A spec of a repository's desired file, as it is fetched.
+fn in_repository(spec: &Arc<Spec>, commit: &AppliedCommit) -> Result<Arc<Spec>, Refusal> {
+    match &spec.source {
+        Source::File { path } => {
+            let path = commit.repository.source_directory(path).map_err(|fault| {
+                let message = format!("`source.file.path` {fault}");
+                Refusal::new("path-refused", message)
+                    .hint("the artifact of a desired file in a repository is in the same repository")
+            })?;
+            let at = GitReference::Commit(commit.commit.to_string());
+            let source = Source::Git { url: commit.repository.url.clone(), at, path };
+            Ok(Arc::new(Spec { source, ..Spec::clone(spec) }))
+        }
+        Source::Git { url, .. } | Source::Url { url, .. } if url.transport() == Transport::File => {
+            let message = "a desired file in a repository may not name a file URL of this machine";
+            Err(Refusal::new("path-refused", message).hint("use [source.file] with a path inside the repository"))
+        }
+        Source::Git { .. } | Source::Url { .. } => Ok(Arc::clone(spec)),
     }
 }
 

@@ -88,6 +88,7 @@ impl World {
         let told = self.told.clone();
         let tell = Arc::new(move |notice: &Notice| told.lock().unwrap().push(notice.to_string()));
         let parts = |store| Parts {
+            from_git: None,
             desired: self.desired(),
             trust: TrustLocation::Named(self.dir.path().join("trust.toml")),
             store,

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use crate::actor::{self, ActorPhase};
 use crate::engine::Engine;
-use crate::escape::escape;
 use crate::name::InstallationName;
 use crate::paused::Paused;
 use crate::plan::action::{Action, Kind};
@@ -66,7 +65,7 @@ impl Shared {
             logs: config.home.logs_dir(),
             remote: reconciler.remote().clone(),
             engine: reconciler.engine().clone(),
-            desired: escape(&config.desired.to_string_lossy()),
+            desired: config.desired_shown(),
             workers: config.workers.text(),
             started: Instant::now(),
             board: Mutex::new(board),

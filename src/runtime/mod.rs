@@ -27,6 +27,7 @@ use crate::home::{Home, HomeError};
 use crate::name::InstallationName;
 use crate::reconcile::notice::Notice;
 use crate::reconcile::order::{ApplyOrder, Refused};
+use crate::reconcile::repository::FromGit;
 use crate::reconcile::{Pass, Reconciler, Tell};
 use crate::resolution::Refusal;
 use crate::secret::SecretRules;
@@ -59,6 +60,8 @@ pub struct HostConfig {
     pub home: Home,
     /// The desired directory.
     pub desired: PathBuf,
+    /// Where the desired files are instead, if they are in a repository.
+    pub from_git: Option<FromGit>,
     /// The trust policy.
     pub trust: TrustLocation,
     /// When the file of accepted sequences is missing or damaged: make it anew from what is committed.
@@ -75,6 +78,16 @@ pub struct HostConfig {
     pub offline: bool,
     /// How much of the past is kept.
     pub state: StateSettings,
+}
+
+impl HostConfig {
+    /// Where the desired files are, for people; escaped.
+    fn desired_shown(&self) -> String {
+        match &self.from_git {
+            Some(from) => from.repository.to_string(),
+            None => crate::escape::escape(&self.desired.to_string_lossy()),
+        }
+    }
 }
 
 /// Why a host did not start.
@@ -239,6 +252,10 @@ impl Host {
         tokio::spawn(give_up_on_stop(stop.clone(), rounds.reconciler.stopping().clone()));
         let fetched = Arc::new(Notify::new());
         let news = fetched.clone();
+        if let Some(snapshots) = rounds.reconciler.snapshots() {
+            let news = fetched.clone();
+            snapshots.on_change(Arc::new(move || news.notify_one()));
+        }
         rounds.reconciler.remote().on_change(Arc::new(move || news.notify_one()));
         let mut convergence = Convergence::default();
         let mut turn = Turn::new("start");

@@ -47,6 +47,7 @@ pub(super) fn open(config: &HostConfig, tell: Tell, mode: Mode) -> Result<Opened
     let actors = Arc::new(actor::System::start(system).map_err(anyhow::Error::from)?);
     let reconciler = Reconciler::new(opened, |store| Parts {
         desired: config.desired.clone(),
+        from_git: config.from_git.clone(),
         trust: config.trust.clone(),
         store,
         engine,
@@ -56,7 +57,12 @@ pub(super) fn open(config: &HostConfig, tell: Tell, mode: Mode) -> Result<Opened
         remote: RemoteOptions { home: config.home.clone(), settings: config.sources.clone(), offline: config.offline },
         compile_limits: CompileLimits::default(),
         keep: config.state,
-        secrets: offline::secret_places(&config.home, Some(&config.desired), &config.secrets, Environment::Own),
+        secrets: offline::secret_places(
+            &config.home,
+            config.from_git.is_none().then_some(&*config.desired),
+            &config.secrets,
+            Environment::Own,
+        ),
         tell,
         stopping: Arc::new(AtomicBool::new(false)),
     })?;

@@ -44,7 +44,7 @@ impl Convergence {
 /// The first line of a host.
 pub(super) fn opening_line(config: &HostConfig, reconciler: &Reconciler) -> String {
     let version = env!("CARGO_PKG_VERSION");
-    let desired = config.desired.to_string_lossy();
+    let desired = config.desired_shown();
     let home = config.home.root().to_string_lossy();
     let committed = reconciler.committed();
     let installed = match committed.records.len() {
@@ -53,7 +53,7 @@ pub(super) fn opening_line(config: &HostConfig, reconciler: &Reconciler) -> Stri
     };
     format!(
         "airssys-wasm {version}: desired {}, trust {}, home {}, {installed}",
-        Escaped(&desired),
+        desired,
         reconciler.trust_shown(),
         Escaped(&home)
     )

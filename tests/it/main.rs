@@ -9,6 +9,7 @@ mod control;
 mod crash;
 mod dependencies;
 mod file_rules;
+mod from_git;
 mod git;
 mod golden_cli;
 mod harness;

@@ -101,6 +101,7 @@ impl World {
         let bad =
             || BadFile { file: "?.toml".to_owned(), problems: vec![Diagnostic::whole_file("?.toml", "it is bad")] };
         DesiredState {
+            commit: None,
             entries: self.files.iter().map(entry).collect(),
             unknown: self.unknown.then(bad).into_iter().collect(),
             complete: self.complete,

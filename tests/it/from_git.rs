@@ -1,0 +1,144 @@
+//! Desired state from a repository, with the real binary and real repositories on this machine.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use git2::{Oid, Repository, Signature, Time};
+
+use crate::components::idle;
+use crate::harness::{Release, RunningHost, World, stderr, stdout};
+
+/// A world whose desired files are in a repository: `fleet/*.toml`, and `components/idle` beside it.
+struct Fleet {
+    world: World,
+    repository: Repository,
+}
+
+impl Fleet {
+    fn new() -> Self {
+        let world = World::new();
+        let repository = Repository::init_bare(world.path().join("fleet.git")).expect("made");
+        let wasm = idle("1");
+        let release = Release { package: "test:idle", version: "1.0.0", sequence: 1, more: "", wasm: &wasm };
+        world.publish("idle", &release);
+        Self { world, repository }
+    }
+
+    /// Commits these desired files, and the published component, on top of `parent`; moves the branch there.
+    fn commit(&self, files: &[(&str, &str)], parent: Option<Oid>) -> Oid {
+        let repository = &self.repository;
+        let blob = |bytes: &[u8]| repository.blob(bytes).expect("a blob");
+        let mut fleet = repository.treebuilder(None).expect("a tree");
+        for (name, text) in files {
+            fleet.insert(*name, blob(text.as_bytes()), 0o100_644).expect("inserted");
+        }
+        let mut component = repository.treebuilder(None).expect("a tree");
+        for name in ["Component.toml", "Component.toml.sig", "component.wasm"] {
+            let bytes = std::fs::read(self.world.component("idle").join(name)).expect("published");
+            component.insert(name, blob(&bytes), 0o100_644).expect("inserted");
+        }
+        let mut components = repository.treebuilder(None).expect("a tree");
+        components.insert("idle", component.write().expect("written"), 0o040_000).expect("inserted");
+        let mut root = repository.treebuilder(None).expect("a tree");
+        // The key of whoever writes the repository counts for nothing here.
+        root.insert("trust.toml", blob(b"schema = 1\n"), 0o100_644).expect("inserted");
+        root.insert("fleet", fleet.write().expect("written"), 0o040_000).expect("inserted");
+        root.insert("components", components.write().expect("written"), 0o040_000).expect("inserted");
+        let tree = repository.find_tree(root.write().expect("written")).expect("a tree");
+        let author = Signature::new("A", "a@example.com", &Time::new(1_767_225_600, 0)).expect("a name");
+        let parent = parent.map(|id| repository.find_commit(id).expect("a commit"));
+        let parents: Vec<_> = parent.iter().collect();
+        let id = repository.commit(None, &author, &author, "change", &tree, &parents).expect("committed");
+        self.point_to(id);
+        id
+    }
+
+    /// Moves the branch, forwards or back.
+    fn point_to(&self, id: Oid) {
+        self.repository.reference("refs/heads/main", id, true, "test").expect("moved");
+    }
+
+    fn command(&self, command: &str, more: &[&str]) -> Command {
+        let path: PathBuf = self.world.path().join("fleet.git");
+        let url = format!("file://{}", path.display());
+        let trust = self.world.trust().to_string_lossy().into_owned();
+        let mut arguments = vec![command, "--from-git", &url, "--path", "fleet", "--trust", &trust];
+        arguments.extend(more);
+        self.world.command(&arguments)
+    }
+
+    fn output(&self, command: &str, more: &[&str]) -> Output {
+        self.command(command, more).output().expect("the binary runs")
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.world.committed().into_keys().collect()
+    }
+}
+
+/// A desired file whose artifact is in the same repository.
+const IDLE: &str = "package = \"test:idle\"\n\n[source.file]\npath = \"../components/idle\"\n";
+
+#[test]
+fn a_commit_is_applied_and_the_plan_names_it() {
+    let fleet = Fleet::new();
+    let first = fleet.commit(&[("one.toml", IDLE)], None);
+    let short = first.to_string()[..7].to_owned();
+    let plan = fleet.output("plan", &[]);
+    assert_eq!(plan.status.code(), Some(10), "{}{}", stdout(&plan), stderr(&plan));
+    assert!(stdout(&plan).contains(&format!("branch main@{short}, path fleet (the first)")), "{}", stdout(&plan));
+    let applied = fleet.output("apply", &[]);
+    assert!(applied.status.success(), "{}{}", stdout(&applied), stderr(&applied));
+    assert_eq!(fleet.names(), ["one"]);
+    let plan = fleet.output("plan", &[]);
+    assert_eq!(plan.status.code(), Some(0), "{}{}", stdout(&plan), stderr(&plan));
+    assert!(stdout(&plan).contains("(as applied)"), "{}", stdout(&plan));
+    // Without the repository, what was applied last is still known.
+    std::fs::rename(fleet.world.path().join("fleet.git"), fleet.world.path().join("gone.git")).expect("moved");
+    let plan = fleet.output("plan", &["--offline"]);
+    assert!(stdout(&plan).contains("(as applied)"), "{}{}", stdout(&plan), stderr(&plan));
+}
+
+#[test]
+fn g4_t2_an_older_commit_is_refused_also_after_a_restart_and_a_kill() {
+    let fleet = Fleet::new();
+    let first = fleet.commit(&[("one.toml", IDLE)], None);
+    let second = fleet.commit(&[("one.toml", IDLE), ("two.toml", IDLE)], Some(first));
+    let mut host = RunningHost::spawn(fleet.command("run", &[]));
+    host.wait_for(&["converged"]);
+    assert_eq!(fleet.names(), ["one", "two"]);
+    fleet.point_to(first);
+    let sync = fleet.world.output(&["sync"]);
+    drop(sync);
+    host.wait_for(&["doesn't descend from", &second.to_string()[..7]]);
+    assert_eq!(fleet.names(), ["one", "two"]);
+    host.kill();
+    let mut host = RunningHost::spawn(fleet.command("run", &[]));
+    host.wait_for(&["doesn't descend from"]);
+    assert_eq!(fleet.names(), ["one", "two"]);
+    assert!(host.stop().success());
+    let applied = fleet.output("apply", &[]);
+    assert_eq!(applied.status.code(), Some(12), "{}{}", stdout(&applied), stderr(&applied));
+    assert!(stderr(&applied).contains("--allow-non-fast-forward"), "{}", stderr(&applied));
+    let allowed = fleet.output("apply", &["--allow-non-fast-forward"]);
+    assert!(allowed.status.success(), "{}{}", stdout(&allowed), stderr(&allowed));
+    assert_eq!(fleet.names(), ["one"]);
+}
+
+#[test]
+fn an_empty_commit_and_a_path_that_leads_out_change_nothing() {
+    let fleet = Fleet::new();
+    let first = fleet.commit(&[("one.toml", IDLE)], None);
+    assert!(fleet.output("apply", &[]).status.success());
+    let empty = fleet.commit(&[("readme", "nothing")], Some(first));
+    let applied = fleet.output("apply", &[]);
+    assert_eq!(applied.status.code(), Some(12), "{}{}", stdout(&applied), stderr(&applied));
+    assert_eq!(fleet.names(), ["one"]);
+    let out = IDLE.replace("../components", "../../components");
+    fleet.commit(&[("one.toml", IDLE), ("bad.toml", &out), ("broken.toml", "name = \"broken\"\npackage")], Some(empty));
+    let applied = fleet.output("apply", &[]);
+    assert_eq!(applied.status.code(), Some(12), "{}{}", stdout(&applied), stderr(&applied));
+    assert!(stdout(&applied).contains("leads out of the repository"), "{}{}", stdout(&applied), stderr(&applied));
+    assert!(stdout(&applied).contains("fleet/broken.toml"), "{}{}", stdout(&applied), stderr(&applied));
+    assert_eq!(fleet.names(), ["one"]);
+}
