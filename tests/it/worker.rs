@@ -168,6 +168,7 @@ fn reconciler(world: &World, workers: Workers, compile_limits: CompileLimits) ->
     let actors = Arc::new(System::start(SystemConfig::new(engine.clone(), logs)).expect("started"));
     let parts = |store| Parts {
         desired: world.desired(),
+        from_git: None,
         trust: TrustLocation::Named(world.trust()),
         store,
         engine,
