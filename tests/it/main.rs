@@ -12,6 +12,7 @@ mod file_rules;
 mod from_git;
 mod git;
 mod golden_cli;
+mod guides;
 mod harness;
 mod keys;
 mod past;

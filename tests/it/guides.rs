@@ -1,0 +1,91 @@
+//! The guides in `docs/`: every command in them works, in the order in which it is read.
+//!
+//! `backup.md` has a test of its own in `upkeep`.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::harness::{World, stderr, stdout};
+use crate::scale::needs_tool;
+
+/// Longest time that all commands of one guide may take, in seconds.
+const GUIDE_TIMEOUT_S: &str = "120";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All commands of a guide as one script.
+fn commands(guide: &str) -> String {
+    let text = std::fs::read_to_string(root().join("docs").join(guide)).expect("a guide");
+    let blocks: Vec<&str> =
+        text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect();
+    assert!(blocks.len() > 1, "{guide} has no commands");
+    blocks.concat()
+}
+
+/// Runs a guide in a clone-like directory with an empty home; gives what it printed.
+#[track_caller]
+fn follow(guide: &str) -> String {
+    let world = World::new();
+    let work = world.path().join("work");
+    std::fs::create_dir(&work).expect("made");
+    symlink(root().join("examples"), world.path().join("examples")).expect("linked");
+    // Job control, so that `%1` is the host; whatever is left of it ends with the shell.
+    let script = format!("set -em\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{}", commands(guide));
+    let program = Path::new(env!("CARGO_BIN_EXE_airssys-wasm")).parent().expect("a directory");
+    let mut command = Command::new("timeout");
+    command.args(["--foreground", GUIDE_TIMEOUT_S, "/bin/bash", "-c", &script]).stdin(Stdio::null());
+    command.env_clear().env("HOME", world.path()).env("AIRSSYS_HOME", world.home()).current_dir(world.path());
+    command.env("PATH", format!("{}:/usr/bin:/bin", program.display())).env("WORK", &work).env("ROOT", &work);
+    for who in ["AUTHOR", "COMMITTER"] {
+        command.env(format!("GIT_{who}_NAME"), "guide").env(format!("GIT_{who}_EMAIL"), "guide@example.com");
+    }
+    let output = command.output().expect("a shell");
+    let told = format!("{}{}", stdout(&output), stderr(&output));
+    assert!(output.status.success(), "{guide}: {:?}\n{told}", output.status);
+    told
+}
+
+#[test]
+fn dropping_files_as_the_guide_says_runs_edits_holds_and_removes() {
+    let told = follow("file-drop.md");
+    for words in ["converged: 3 of 3 running", "validate found it", "held; what runs goes on", "did you mean"] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    assert!(told.contains("alerter  uninstalled"), "{told}");
+}
+
+#[test]
+fn approving_as_the_guide_says_carries_out_what_was_held() {
+    let told = follow("approvals.md");
+    for words in ["--approve delete", "needs an approval", "sensor  uninstalled", "approved"] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+}
+
+#[test]
+fn a_repository_as_the_guide_makes_it_is_followed() {
+    if !needs_tool("git") {
+        return;
+    }
+    let told = follow("gitops.md");
+    assert!(told.contains("alerter  installed") && told.contains("alerter  uninstalled"), "{told}");
+    assert!(told.contains("commit"), "history names the commit: {told}");
+}
+
+#[test]
+fn a_service_is_laid_out_as_the_guide_says() {
+    follow("service.md");
+}
+
+#[test]
+fn every_guide_has_a_test() {
+    let guides = std::fs::read_dir(root().join("docs")).expect("readable");
+    let guides: BTreeSet<String> =
+        guides.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    let tested = ["approvals.md", "backup.md", "file-drop.md", "gitops.md", "service.md"].map(str::to_owned);
+    assert_eq!(guides, BTreeSet::from(tested));
+}
