@@ -436,12 +436,27 @@ pub struct ConfigFile {
     pub keypair: Option<String>,
     /// What desired files may name as secrets.
     pub secrets: Option<SecretRules>,
+    /// What holds for desired files in a repository.
+    pub from_git: Option<FromGitSettings>,
     /// What holds for all remote sources.
     pub sources: Option<SourceSettings>,
     /// How much of the past is kept.
     pub state: Option<StateSettings>,
     /// What opens the door of single hosts, by `host` or `host:port`.
     pub credentials: Option<BTreeMap<String, HostSettings>>,
+}
+
+/// What holds for desired files in a repository.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct FromGitSettings {
+    /// How often the repository is looked at; 1m, from 1s to 24h.
+    pub interval: Option<Time>,
+    /// Whether a commit is taken that does not descend from the one applied last.
+    pub allow_non_fast_forward: Option<bool>,
+    /// The SSH keys of which one must have signed every commit since the one applied last: `ssh-ed25519 AAAA… name`.
+    #[schemars(length(min = 1, max = 256))]
+    pub signers: Option<Vec<String>>,
 }
 
 /// What desired files may name as secrets.

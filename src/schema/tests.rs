@@ -304,6 +304,8 @@ const CONFIG: &str = r#"
 desired = "x"
 [secrets]
 env = ["DB_*"]
+[from-git]
+interval = "1m"
 [sources]
 interval = "1m"
 [state]
@@ -400,6 +402,7 @@ fn schema_and_reader_know_the_same_keys_in_every_table() {
         ("trust", "[[revoked]]".into(), vec!["revoked", "[]"]),
         ("config", String::new(), vec![]),
         ("config", "[secrets]".into(), vec!["secrets"]),
+        ("config", "[from-git]".into(), vec!["from-git"]),
         ("config", "[sources]".into(), vec!["sources"]),
         ("config", "[state]".into(), vec!["state"]),
         ("config", "[credentials.\"example.com\"]".into(), vec!["credentials", "*"]),
