@@ -72,7 +72,7 @@ fn a_repository_as_the_guide_makes_it_is_followed() {
         return;
     }
     let told = follow("gitops.md");
-    assert!(told.contains("alerter  installed") && told.contains("alerter  uninstalled"), "{told}");
+    assert!(told.contains("sensor  installed") && told.contains("sensor  uninstalled"), "{told}");
     assert!(told.contains("commit"), "history names the commit: {told}");
 }
 

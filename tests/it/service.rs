@@ -4,28 +4,36 @@ use std::collections::BTreeMap;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
 use crate::components::idle;
 use crate::harness::{PATIENCE, Release, RunningHost, World};
 use crate::test_guest::TestGuest;
 
-/// The receiving end that a service manager would have.
+/// The receiving end that a service manager would have. It reads all the time: a full queue loses messages.
 struct Manager {
-    socket: UnixDatagram,
+    messages: Receiver<String>,
 }
 
 impl Manager {
     fn new(path: &Path) -> Self {
         let socket = UnixDatagram::bind(path).expect("bound");
-        socket.set_read_timeout(Some(PATIENCE)).expect("set");
-        Self { socket }
+        let (sender, messages) = channel();
+        std::thread::spawn(move || {
+            let mut message = vec![0; 4096];
+            while let Ok(length) = socket.recv(&mut message) {
+                let text = String::from_utf8(message[..length].to_vec()).expect("UTF-8");
+                if sender.send(text).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { messages }
     }
 
     fn next(&self) -> String {
-        let mut message = vec![0; 4096];
-        let length = self.socket.recv(&mut message).expect("a message came");
-        String::from_utf8(message[..length].to_vec()).expect("UTF-8")
+        self.messages.recv_timeout(PATIENCE).expect("a message came")
     }
 
     /// The next message with `needle` in it.
