@@ -29,8 +29,6 @@ pub enum ApprovalName {
     Permission(InstallationName),
     /// Another signer or publisher.
     Signer(InstallationName),
-    /// Another interface, which does not offer all that the old one offered.
-    Breaking(InstallationName),
     /// A delete that the guard against mass deletes stopped.
     Delete,
 }
@@ -40,7 +38,6 @@ impl fmt::Display for ApprovalName {
         match self {
             Self::Permission(name) => write!(f, "permission:{name}"),
             Self::Signer(name) => write!(f, "signer:{name}"),
-            Self::Breaking(name) => write!(f, "breaking:{name}"),
             Self::Delete => f.write_str("delete"),
         }
     }
@@ -54,7 +51,7 @@ impl Serialize for ApprovalName {
 
 /// A text that names no approval.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} is no approval: permission:NAME, signer:NAME, breaking:NAME or delete", escape(.0))]
+#[error("{} is no approval: permission:NAME, signer:NAME or delete", escape(.0))]
 pub struct ParseApprovalError(String);
 
 impl FromStr for ApprovalName {
@@ -65,7 +62,6 @@ impl FromStr for ApprovalName {
             let make = match kind {
                 "permission" => Self::Permission,
                 "signer" => Self::Signer,
-                "breaking" => Self::Breaking,
                 _ => return None,
             };
             Some(make(name.parse().ok()?))

@@ -75,7 +75,7 @@ fn an_approval_that_matches_nothing_is_refused_with_what_is_asked_for() {
     let world = world_of_two_keys(&first);
     world.publish_signed_by("idle", &release("1.1.0", 2, &second), &other_key());
     world.publish("steady", &Release { package: "test:steady", ..release("1.1.0", 2, &second) });
-    for wrong in ["permission:one", "signer:two", "delete", "breaking:one"] {
+    for wrong in ["permission:one", "signer:two", "delete", "signer:three"] {
         let refused = world.on_desired("apply", &["--approve", "signer:one", wrong]);
         assert_eq!(refused.status.code(), Some(7), "{wrong}: {}", stderr(&refused));
         let told = stderr(&refused);
