@@ -55,6 +55,7 @@ const STALLED: &[&str] = &[
     "offline",
     "path-refused",
     "pin-mismatch",
+    "pin-required",
     "proxy-refused",
     "redirect-refused",
     "repository-too-large",

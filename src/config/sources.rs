@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::desired::spec::Source;
 use crate::document::{Report, Table, Value, shown};
 use crate::quantity::Millis;
 use crate::remote_url::{RemoteUrl, Transport};
@@ -26,13 +27,15 @@ pub struct SourceSettings {
     pub interval: Millis,
     /// The hosts that sources may be on; none when all may.
     pub allow: Option<Vec<String>>,
+    /// Whether what is behind a URL is taken only where its desired file pins the wasm's digest.
+    pub require_pin: bool,
     /// Settings by `host` or `host:port`, as written.
     pub hosts: BTreeMap<String, HostSettings>,
 }
 
 impl Default for SourceSettings {
     fn default() -> Self {
-        Self { interval: Millis(DEFAULT_INTERVAL_MS), allow: None, hosts: BTreeMap::new() }
+        Self { interval: Millis(DEFAULT_INTERVAL_MS), allow: None, require_pin: false, hosts: BTreeMap::new() }
     }
 }
 
@@ -78,6 +81,12 @@ impl SourceSettings {
         })
     }
 
+    /// Whether a source lacks the pin that these settings ask for. A repository has none: its commits are named by
+    /// what they hold.
+    pub fn misses_pin(&self, source: &Source) -> bool {
+        self.require_pin && matches!(source, Source::Url { sha256: None, .. })
+    }
+
     /// The settings for the host of `url`: those with its port come before those without.
     pub fn of(&self, url: &RemoteUrl) -> Option<&HostSettings> {
         let host = url.host()?;
@@ -111,6 +120,7 @@ pub(super) fn read<'t>(root: &mut Table<'_, 't>, report: &mut Report<'t>) -> Sou
         if let Some(value) = table.take("allow") {
             settings.allow = read_allowed(&value, report);
         }
+        settings.require_pin = flag(&mut table, "require-pin", report);
         table.finish(report);
     }
     if let Some(mut table) = root.table("credentials", report) {

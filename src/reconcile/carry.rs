@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::actor::{Standby, Switch};
 use crate::digest::Digest;
@@ -13,6 +13,8 @@ use crate::name::InstallationName;
 use crate::plan::action::{Action, Effect, Kind};
 use crate::plan::notes;
 use crate::record::Record;
+use crate::resolution::Refusal;
+use crate::state::Keep;
 use crate::trust::Revoked;
 
 use super::apply::{self, Applied, FailedAction, Holds};
@@ -21,6 +23,10 @@ use super::observe::Targeted;
 use super::pass::{Reconciler, unix_now_s};
 use super::prepare::{Start, parallelism};
 use super::secrets::Expect;
+use super::turns::{self, Chosen};
+
+/// Time between two collections of what is not kept.
+const COLLECT_EVERY: Duration = Duration::from_secs(3_600);
 
 impl Reconciler {
     /// Prepares, commits and switches. `Err` means that nothing was committed and everything runs as before.
@@ -33,7 +39,9 @@ impl Reconciler {
         }
         let before: BTreeMap<InstallationName, Arc<Record>> =
             self.committed.records.iter().map(|(name, targeted)| (name.clone(), targeted.record.clone())).collect();
-        let (mut standbys, failed) = self.prepare(actions);
+        let is_one_piece = !self.parts.runs || holds.order.is_some();
+        let Chosen { actions, is_shared, mut leaves_some } = self.turns.choose(actions, is_one_piece);
+        let (mut standbys, mut failed) = self.prepare(&actions, is_shared);
         if self.parts.stopping.load(Ordering::Relaxed) {
             // Given up half-way: what failed because of that must not be held against it.
             let tried = standbys.keys().cloned().collect();
@@ -41,7 +49,9 @@ impl Reconciler {
             self.no_longer_starting(tried);
             return Ok(Applied::default());
         }
-        let ready: Vec<&Action> = actions.iter().filter(|a| !failed.iter().any(|f| f.action.name == a.name)).collect();
+        let is_ready = |a: &&Action| !failed.iter().any(|f| f.action.name == a.name);
+        let ready: Vec<&Action> = actions.iter().filter(is_ready).collect();
+        leaves_some |= is_shared && self.turns.put_off(&mut failed);
         for FailedAction { action, .. } in failed.iter().filter(|failed| failed.why.code == "object-missing") {
             self.resolver.forget(&action.name);
         }
@@ -55,7 +65,7 @@ impl Reconciler {
             drop(standbys);
             self.no_longer_starting(tried);
             committed?;
-            return Ok(self.report(&ready, failed, begun));
+            return Ok(Applied { leaves_some, ..self.report(&ready, failed, begun) });
         }
         standbys.retain(|name, _| ready.iter().any(|action| &action.name == name));
         self.parts.actors.switch(apply::switches(&ready, standbys));
@@ -64,10 +74,10 @@ impl Reconciler {
         self.watch_new_versions(&ready, &before);
         let in_use = apply::wasm_in_use(self.committed.records.values().map(|targeted| &targeted.record));
         self.code.keep_only(&in_use);
-        Ok(self.report(&ready, failed, begun))
+        Ok(Applied { leaves_some, ..self.report(&ready, failed, begun) })
     }
 
-    fn prepare(&self, actions: &[Action]) -> (BTreeMap<InstallationName, Standby>, Vec<FailedAction>) {
+    fn prepare(&self, actions: &[Action], is_shared: bool) -> (BTreeMap<InstallationName, Standby>, Vec<FailedAction>) {
         let mut starts = BTreeMap::new();
         let mut failed = Vec::new();
         for action in actions {
@@ -78,7 +88,9 @@ impl Reconciler {
             }
         }
         let mut standbys = BTreeMap::new();
-        for (name, result) in self.preparer(Expect::AsRecorded).all(&starts, parallelism()) {
+        let limits = &self.parts.compile_limits;
+        let limits = if is_shared { &turns::first_turn(limits) } else { limits };
+        for (name, result) in self.preparer(Expect::AsRecorded, limits).all(&starts, parallelism()) {
             match (result, actions.iter().find(|action| action.name == name)) {
                 (Ok(standby), _) => drop(standbys.insert(name, standby)),
                 (Err(why), Some(action)) => failed.push(FailedAction { action: action.clone(), why }),
@@ -137,6 +149,19 @@ impl Reconciler {
         Ok(())
     }
 
+    /// Removes generations, objects and cached code that are not kept, once an hour. Not during a pass.
+    pub fn collect_garbage(&mut self) {
+        if self.now().saturating_sub(self.collected_at) < COLLECT_EVERY {
+            return;
+        }
+        self.collected_at = self.now();
+        if let Err(error) = self.parts.store.collect(Keep::with(SystemTime::now(), &self.parts.keep)).wait() {
+            let why =
+                Refusal::new("not-collected", format!("old generations and objects could not be removed: {error}"));
+            (self.parts.tell)(&Notice::Problem { why });
+        }
+    }
+
     /// No actor goes on under a name that is not in the generation, whatever left it behind.
     fn stop_what_is_not_committed(&self) {
         let records = &self.committed.records;
@@ -165,7 +190,7 @@ impl Reconciler {
         }
         let now = self.now();
         self.aftermath.note(ready, &failed, now);
-        Applied { done: ready.iter().map(|action| ((*action).clone(), took)).collect(), failed }
+        Applied { done: ready.iter().map(|action| ((*action).clone(), took)).collect(), failed, leaves_some: false }
     }
 }
 

@@ -7,7 +7,6 @@ mod aftermath;
 pub mod apply;
 mod asked;
 mod carry;
-mod collect;
 pub mod fsck;
 pub mod notice;
 pub mod observe;
@@ -29,6 +28,7 @@ mod start;
 #[cfg(test)]
 mod tests;
 mod told;
+mod turns;
 
 use std::sync::Arc;
 

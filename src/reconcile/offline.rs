@@ -76,8 +76,8 @@ pub fn plan(look: Look<'_>) -> anyhow::Result<Made> {
             offline: remote.offline,
         })
     });
-    let (state, commit, problem) = read(desired, snapshots, &committed);
-    problems.extend(problem);
+    let (state, commit, found) = read(desired, snapshots, &committed);
+    problems.extend(found);
     let remote = Arc::new(Remote::new(remote.parts(Arc::new(workers), store.objects().clone())));
     let mut resolver = Resolver::new(desired, remote.clone());
     resolver.set_commit(commit);
@@ -109,18 +109,18 @@ fn read(
     desired: &Path,
     snapshots: Option<Snapshots>,
     committed: &Committed,
-) -> (DesiredState, Option<AppliedCommit>, Option<Refusal>) {
+) -> (DesiredState, Option<AppliedCommit>, Vec<Refusal>) {
     let (number, last_good) = (committed.generation.number, committed.last_good());
     let Some(mut snapshots) = snapshots else {
         let mut reader = Reader::new(desired);
         let (state, problem) = reader.read_settled(number, &last_good);
-        return (state.clone(), None, problem);
+        return (state.clone(), None, Vec::from_iter(problem));
     };
     let applied = committed.generation.applied_commit.as_ref();
     snapshots.read_once(number, applied, || last_good.clone());
-    let (state, problem) = snapshots.read(number, applied, || last_good.clone());
-    let state = DesiredState { complete: state.complete && problem.is_none(), ..state.clone() };
-    (state, snapshots.applies(), problem)
+    let (state, problems) = snapshots.read(number, applied, || last_good.clone());
+    let state = DesiredState { complete: state.complete && problems.is_empty(), ..state.clone() };
+    (state, snapshots.applies(), problems)
 }
 
 /// Where secrets are read on behalf of a host; without a directory, desired files come from a repository.

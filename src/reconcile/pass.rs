@@ -43,6 +43,7 @@ use super::repository::{FromGit, SnapshotParts, Snapshots};
 use super::resolve::{FETCHING, Resolver};
 use super::secrets::{Expect, Secrets};
 use super::told::Told;
+use super::turns::Turns;
 
 /// A look that is due sooner than this is for files that settle, and not for one that can't be read.
 const SETTLES_SOON: Duration = Duration::from_secs(1);
@@ -101,6 +102,7 @@ pub struct Reconciler {
     pub(super) snapshots: Option<Snapshots>,
     trust_shown: String,
     pub(super) sources: Retries,
+    pub(super) turns: Turns,
     told: Told,
     passes: u64,
 }
@@ -185,6 +187,7 @@ impl Reconciler {
             snapshots,
             trust_shown: loaded.shown,
             sources: Retries::new(Backoff::SOURCE),
+            turns: Turns::default(),
             told: Told::default(),
             passes: 0,
             parts,
@@ -219,6 +222,11 @@ impl Reconciler {
     /// Set to true, it makes a pass that is under way end soon and without a commit.
     pub fn stopping(&self) -> &Arc<AtomicBool> {
         &self.parts.stopping
+    }
+
+    /// How many syncs of files, directories and file systems were asked for since the state was opened.
+    pub fn syncs(&self) -> u64 {
+        self.parts.store.syncs()
     }
 
     /// What compiles and counts memory.
@@ -310,7 +318,7 @@ impl Reconciler {
         };
         let now = self.now();
         // What failed is held by now: the next look tells so, and why.
-        let failed = (!applied.failed.is_empty()).then_some(LOOK_AFTER_FAILURE);
+        let failed = (!applied.failed.is_empty() || applied.leaves_some).then_some(LOOK_AFTER_FAILURE);
         let waits = [self.aftermath.next_look(now), waits_for_sources, self.reader.look_again_after(), failed];
         Ok(Pass {
             summary,
@@ -340,13 +348,16 @@ impl Reconciler {
         let hints = Hints { completed, times, now };
         let current = self.committed.generation.number;
         let last_good = || self.committed.last_good();
-        let (desired, problem) = match &mut self.snapshots {
-            None => self.reader.read(hints, current, last_good),
+        let (desired, problems) = match &mut self.snapshots {
+            None => {
+                let (desired, problem) = self.reader.read(hints, current, last_good);
+                (desired, Vec::from_iter(problem))
+            }
             Some(snapshots) => {
                 let applied = self.committed.generation.applied_commit.as_ref();
-                let problem = snapshots.read(current, applied, last_good).1;
+                let problems = snapshots.read(current, applied, last_good).1;
                 self.resolver.set_commit(snapshots.applies());
-                (snapshots.state(), problem)
+                (snapshots.state(), problems)
             }
         };
         let objects = self.parts.store.objects();
@@ -370,7 +381,7 @@ impl Reconciler {
             plan = crate::plan::plan(&PlanInput { approvals: &approvals, ..input });
         }
         let stale = self.resolver.remote().stale();
-        Ok(Looked { plan, problems: problem.into_iter().chain(stale).collect(), waits_for_sources, now })
+        Ok(Looked { plan, problems: problems.into_iter().chain(stale).collect(), waits_for_sources, now })
     }
 
     /// One pass over a directory that nobody watched: looks until its files have settled.
@@ -398,7 +409,7 @@ impl Reconciler {
         self.committed.observe(|name| if runs { phase(actors, name) } else { Phase::NotRunning })
     }
 
-    pub(super) fn preparer(&self, expect: Expect) -> Preparer<'_> {
+    pub(super) fn preparer<'a>(&'a self, expect: Expect, limits: &'a CompileLimits) -> Preparer<'a> {
         Preparer {
             secrets: &self.secrets,
             expect,
@@ -406,7 +417,7 @@ impl Reconciler {
             store: &self.parts.store,
             actors: &self.parts.actors,
             workers: &self.parts.workers,
-            limits: &self.parts.compile_limits,
+            limits,
             code: &self.code,
             tell: &self.parts.tell,
             stopping: &self.parts.stopping,

@@ -4,6 +4,7 @@
 //! [`snapshot::judge`] lets it follow the commit that was applied last.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,10 +15,10 @@ use crate::config::sources::SourceSettings;
 use crate::desired::spec::GitReference;
 use crate::desired::{self, DesiredFile, DesiredState, file};
 use crate::diagnostic::Diagnostic;
+use crate::digest::Digest;
 use crate::home::Home;
 use crate::name::InstallationName;
 use crate::quantity::Millis;
-use crate::remote::names;
 use crate::resolution::{Class, Refusal};
 use crate::snapshot::{self, AppliedCommit, CommitId, DesiredCommit, Offer, Repository, Rules};
 use crate::source::credentials;
@@ -124,14 +125,14 @@ impl Snapshots {
         generation: u64,
         applied: Option<&AppliedCommit>,
         last_good: impl FnOnce() -> BTreeMap<String, InstallationName>,
-    ) -> (&DesiredState, Option<Refusal>) {
-        let mut problem = None;
+    ) -> (&DesiredState, Vec<Refusal>) {
+        let mut problems = Vec::new();
         let latest = {
             let mut slot = self.shared.slot();
             slot.since = applied.map(|applied| applied.commit);
             Shared::start(&self.shared, &mut slot);
             if let Some((failed, wait)) = &slot.failed {
-                problem = Some(self.shared.failure(failed, *wait));
+                problems.push(self.shared.failure(failed, *wait));
             }
             slot.latest.clone()
         };
@@ -139,7 +140,8 @@ impl Snapshots {
         if let Some(tree) = latest {
             match self.shared.judge(&tree, applied) {
                 Ok(commit) => accepted = Some((tree, commit)),
-                Err(refusal) => problem = Some(refusal),
+                // Beside a failure of a later look, which is about another commit than this one.
+                Err(refusal) => problems.push(refusal),
             }
         }
         if let Some((tree, commit)) = accepted {
@@ -152,11 +154,11 @@ impl Snapshots {
             }
             self.in_force = Some(InForce { tree, commit: commit.commit, last_good_of: generation });
             self.state.commit = Some(commit.to_string());
-        } else if self.in_force.is_none() && problem.is_none() {
+        } else if self.in_force.is_none() && problems.is_empty() {
             let message = format!("{} is being fetched for the first time", self.shared.parts.from.repository);
-            problem = Some(Refusal::new("fetching", message).hint("what runs goes on meanwhile"));
+            problems.push(Refusal::new("fetching", message).hint("what runs goes on meanwhile"));
         }
-        (&self.state, problem)
+        (&self.state, problems)
     }
 
     /// Looks at the repository and waits for that; gives the commit in force. For commands that look once.
@@ -346,7 +348,7 @@ impl Shared {
             url: url.clone(),
             at,
             path: from.repository.path.clone(),
-            mirror: home.state_dir().join("mirrors").join(names::of_desired(url.as_str())),
+            mirror: mirror(home, url.as_str()),
             offline,
             since: since.map(|since| since.to_string()),
             access,
@@ -383,6 +385,11 @@ impl Shared {
             changed();
         }
     }
+}
+
+/// Where the mirror of a repository is. Not the one of its artifacts: another depth, and another lock.
+fn mirror(home: &Home, url: &str) -> PathBuf {
+    home.state_dir().join("mirrors").join(format!("desired-{}", Digest::of(url.as_bytes()).hex()))
 }
 
 fn millis(time: Duration) -> u64 {

@@ -196,6 +196,9 @@ impl Resolver {
         objects: &Objects,
         now_unix_s: i64,
     ) -> Resolution {
+        if self.remote.misses_pin(&spec.source) {
+            return Resolution::Refused(not_pinned(&spec.source));
+        }
         let key = SourceKey::of(spec);
         let Some(SourceView { known: memo, failed }) = self.remote.view(&key) else {
             return Resolution::Refused(not_allowed(&spec.source));
@@ -380,6 +383,16 @@ fn in_repository(spec: &Arc<Spec>, commit: &AppliedCommit) -> Result<Arc<Spec>, 
 fn not_allowed(source: &Source) -> Refusal {
     let message = format!("{} is on a host that the settings do not allow", source_text(source));
     Refusal::new("host-not-allowed", message).hint("add the host to `allow` in [sources] of config.toml, and restart")
+}
+
+/// A source without the pin that the settings ask for.
+fn not_pinned(source: &Source) -> Refusal {
+    let message = format!(
+        "{} is not pinned, and `require-pin` of this host's config.toml takes nothing unpinned from behind a URL",
+        source_text(source)
+    );
+    Refusal::new("pin-required", message)
+        .hint("add `sha256 = \"…\"` below [source.url]: the digest of the wasm that its publisher names")
 }
 
 /// The next date at which a manifest that is acceptable now says something else.

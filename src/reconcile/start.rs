@@ -45,7 +45,7 @@ impl Reconciler {
     fn start(&self, starts: &BTreeMap<InstallationName, Start>, parallel: usize) -> usize {
         let mut switches = Vec::new();
         let mut names = Vec::new();
-        for (name, result) in self.preparer(Expect::AsItIs).all(starts, parallel) {
+        for (name, result) in self.preparer(Expect::AsItIs, &self.parts.compile_limits).all(starts, parallel) {
             match result {
                 Ok(standby) => {
                     switches.push(Switch::Activate { standby, moved_from: None });

@@ -477,10 +477,6 @@ pub struct SecretRules {
 pub struct StateSettings {
     /// Up to which size objects of older generations are kept; 10GiB, from 1MiB.
     pub objects_max: Option<Size>,
-    /// Up to which size mirrors of repositories are kept; the ones that were used longest ago go first.
-    pub mirrors_max: Option<Size>,
-    /// How much may be on its way into the content store at a time.
-    pub scratch_max: Option<Size>,
     /// Generations that are kept however old they are; 10.
     #[schemars(range(min = 1, max = 4096))]
     pub keep_generations: Option<u64>,
@@ -491,13 +487,15 @@ pub struct StateSettings {
 
 /// What holds for all remote sources.
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SourceSettings {
     /// How often branches, tags and URLs are looked at again; 5m, from 1s to 24h.
     pub interval: Option<Time>,
     /// The hosts that sources may be on, as `example.com` or `*.example.com`; all when it is absent.
     #[schemars(length(max = 256))]
     pub allow: Option<Vec<String>>,
+    /// Whether what is behind a URL is taken only where `sha256` pins it.
+    pub require_pin: Option<bool>,
 }
 
 /// What opens the door of one host. Paths are absolute, or relative to the home.

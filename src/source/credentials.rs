@@ -11,7 +11,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use zeroize::Zeroizing;
 
-use super::remote::{Access, FetchFailure};
+use super::remote::{Access, FetchFailure, Password};
 use crate::config::sources::{HostSettings, SecretPlace};
 use crate::escape::escape;
 
@@ -60,7 +60,7 @@ pub fn access(settings: Option<&HostSettings>, home: &Path) -> Result<Access, Fe
     Ok(Access {
         user: user.clone(),
         password,
-        ssh_key: file(ssh_key_file, Kind::Secret)?.map(|text| text.to_string()),
+        ssh_key: file(ssh_key_file, Kind::Secret)?.map(|text| text.as_str().into()),
         ssh_key_passphrase: file(ssh_key_passphrase_file, Kind::Secret)?.map(|text| first_line(&text)),
         known_hosts: file(known_hosts_file, Kind::Public)?.map(|text| text.to_string()),
         ca: file(ca_file, Kind::Public)?.map(|text| text.to_string()),
@@ -71,8 +71,8 @@ pub fn access(settings: Option<&HostSettings>, home: &Path) -> Result<Access, Fe
 }
 
 /// A password without the line end that editors leave.
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
+fn first_line(text: &str) -> Password {
+    text.lines().next().unwrap_or_default().into()
 }
 
 fn failure(message: String) -> FetchFailure {

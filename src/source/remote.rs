@@ -5,6 +5,7 @@
 //! verified the manifest by then. What a failure leads to is decided by its code, in [`crate::resolution`].
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::desired::spec::GitReference;
 use crate::remote_url::RemoteUrl;
@@ -82,11 +83,11 @@ pub struct Access {
     /// User name for HTTP and SSH.
     pub user: Option<String>,
     /// Password or token for HTTP.
-    pub password: Option<String>,
+    pub password: Option<Password>,
     /// An SSH private key in OpenSSH's format.
-    pub ssh_key: Option<String>,
+    pub ssh_key: Option<Password>,
     /// The passphrase of that key.
-    pub ssh_key_passphrase: Option<String>,
+    pub ssh_key_passphrase: Option<Password>,
     /// Lines of a `known_hosts` file. Without a line for the host nothing is connected to over SSH.
     pub known_hosts: Option<String>,
     /// Certificates, PEM, of authorities that count for this host besides those of the system.
@@ -97,6 +98,37 @@ pub struct Access {
     pub follow_redirects: bool,
     /// An HTTP proxy to go through. The environment's are never used.
     pub proxy: Option<String>,
+}
+
+/// A text that opens a door. Wiped from memory when dropped; it has neither `Debug` nor `Display`.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub struct Password(Zeroizing<String>);
+
+impl From<String> for Password {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
+
+impl From<&str> for Password {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+impl std::ops::Deref for Password {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Serialize for Password {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
+    }
 }
 
 impl std::fmt::Debug for Access {
@@ -209,4 +241,41 @@ pub trait Port {
     fn found(&mut self, found: Found) -> Result<Option<WasmWanted>, FetchFailure>;
     /// Hands over the next piece of the wasm.
     fn wasm(&mut self, piece: &[u8]) -> Result<(), FetchFailure>;
+}
+
+#[cfg(test)]
+mod tests {
+    use zeroize::ZeroizeOnDrop;
+
+    use super::*;
+
+    /// Compiles only where each text that opens a door is of the kind that is wiped.
+    #[test]
+    fn what_opens_a_door_is_wiped_and_comes_back_from_a_worker_s_pipe_as_it_was() {
+        fn is_wiped<T: ZeroizeOnDrop>(_: &T) {}
+        let access = Access {
+            password: Some("p\"\n".into()),
+            ssh_key: Some("key".into()),
+            ssh_key_passphrase: Some("phrase".into()),
+            ..Access::default()
+        };
+        // Whoever adds a field decides here what it is.
+        let Access {
+            user: _,
+            password,
+            ssh_key,
+            ssh_key_passphrase,
+            known_hosts: _,
+            ca: _,
+            allow_private: _,
+            follow_redirects: _,
+            proxy: _,
+        } = &access;
+        for secret in [password, ssh_key, ssh_key_passphrase].into_iter().flatten() {
+            let Password(text) = secret;
+            is_wiped(text);
+        }
+        let sent = serde_json::to_vec(&access).expect("JSON");
+        assert_eq!(serde_json::from_slice::<Access>(&sent).expect("read"), access);
+    }
 }

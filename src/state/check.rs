@@ -15,7 +15,6 @@ use super::layout::{DAMAGED, Layout, TEMPORARY, generation_number};
 use super::load::{GOOD_FIRST_LINE, generation_numbers, is_initialised, load, named_objects, read_generation};
 use super::lock::Lock;
 use super::marker::{DEATHS_FIRST_LINE, MARKERS_FIRST_LINE, MAX_LINES_BYTES};
-use super::mirrors;
 use super::read::{ObjectBytes, list, read_file, read_object};
 use super::reader::{Reader, Snapshot};
 use super::secret_key::read_secret_key;
@@ -53,8 +52,6 @@ pub struct Checked {
     pub objects: u64,
     /// Entries of the code cache of this engine.
     pub cache_entries: u64,
-    /// Repositories that fetches go into.
-    pub mirrors: u64,
     /// What was found.
     pub findings: Vec<Finding>,
     /// What is committed, where it can be read.
@@ -69,11 +66,11 @@ impl Finding {
         Self { code: code.to_owned(), place, why, advice, note: false, remove: None }
     }
 
-    pub(super) fn note(self) -> Self {
+    fn note(self) -> Self {
         Self { note: true, ..self }
     }
 
-    pub(super) fn removing(self, path: PathBuf) -> Self {
+    fn removing(self, path: PathBuf) -> Self {
         Self { remove: Some(path), ..self }
     }
 
@@ -83,7 +80,7 @@ impl Finding {
     }
 }
 
-/// Checks everything but the scratch and components' data. `engine` is the one whose code is in use.
+/// Checks everything but the scratch, the mirrors and components' data. `engine` is the one whose code is in use.
 ///
 /// An error means that nothing could be checked: the format is another version's, or the disk does not answer.
 pub fn check(reader: &Reader, engine: &Digest) -> Result<Checked, StateError> {
@@ -98,7 +95,6 @@ pub fn check(reader: &Reader, engine: &Digest) -> Result<Checked, StateError> {
     check_objects(layout, &mut checked)?;
     check_cache(layout, engine, &mut checked)?;
     check_leftovers(layout, &mut checked)?;
-    mirrors::check(layout, &mut checked)?;
     Ok(checked)
 }
 
@@ -110,16 +106,8 @@ pub fn repair(reader: &Reader, findings: &[Finding], now_unix_s: u64) -> Result<
     }
     let _lock = Lock::take(&reader.layout, now_unix_s)?;
     let disk = Disk::new(None);
-    let mut removed = 0;
-    for path in paths {
-        removed += usize::from(if path.is_dir() {
-            mirrors::drop_repository(&disk, path)?
-        } else {
-            disk.remove_file(path)?;
-            true
-        });
-    }
-    Ok(removed)
+    paths.iter().try_for_each(|path| disk.remove_file(path))?;
+    Ok(paths.len())
 }
 
 fn place(layout: &Layout, path: &Path) -> String {

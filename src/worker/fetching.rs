@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use zeroize::Zeroizing;
+
 use super::frame::{Frame, FrameError, Kind};
 use super::in_process::InThread;
 use super::process::{Process, own_account};
@@ -76,12 +78,9 @@ impl Fetching {
         stop: &Arc<AtomicBool>,
         mut on_progress: OnProgress,
     ) -> Result<Self, FetchFailure> {
-        let message =
-            serde_json::to_vec(job).ok().filter(|message| message.len() <= MAX_JOB_BYTES).ok_or_else(|| {
-                let why = "the settings for this source are larger than 1 MiB, or a path in them is not UTF-8";
-                FetchFailure::new("worker-failed", why)
-            })?;
+        let message = message(job)?;
         let mut process = Process::start(program, setup(job, limits), limits.time, stop)?;
+        process.must_say_something_every(limits.quiet);
         let found = process.send_bytes(Kind::Job, &message).and_then(|()| found(&mut process, &mut on_progress));
         let found = found.map_err(|error| process.failed(error))??;
         Ok(Self { found, limits: limits.clone(), side: Side::Child(Box::new(process)), on_progress })
@@ -93,7 +92,7 @@ impl Fetching {
         stop: &Arc<AtomicBool>,
         mut on_progress: OnProgress,
     ) -> Result<Self, FetchFailure> {
-        let (thread, found) = InThread::start(job, limits.time, stop, &mut on_progress)?;
+        let (thread, found) = InThread::start(job, limits, stop, &mut on_progress)?;
         Ok(Self { found, limits: limits.clone(), side: Side::Thread(thread), on_progress })
     }
 }
@@ -103,6 +102,19 @@ impl From<Refusal> for FetchFailure {
         let Refusal { code, message, hint } = refusal;
         Self { code, message, hint, retry_after_ms: None }
     }
+}
+
+/// A job as it is sent. It holds secrets: all of it is in one place, which is wiped.
+fn message(job: &FetchJob) -> Result<Zeroizing<Vec<u8>>, FetchFailure> {
+    let mut message = Zeroizing::new(vec![0; MAX_JOB_BYTES]);
+    let mut rest = message.as_mut_slice();
+    serde_json::to_writer(&mut rest, job).map_err(|_| {
+        let why = "the settings for this source are larger than 1 MiB, or a path in them is not UTF-8";
+        FetchFailure::new("worker-failed", why)
+    })?;
+    let left = rest.len();
+    message.truncate(MAX_JOB_BYTES - left);
+    Ok(message)
 }
 
 /// Makes the directory of a job's mirror: the one place that its worker can write to.

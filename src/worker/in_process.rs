@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use super::OnProgress;
 use super::fetching::{Count, step_text};
 use super::wire;
+use super::{FetchLimits, OnProgress};
 use crate::source;
 use crate::source::remote::{FetchFailure, FetchJob, Found, Port, WasmWanted};
 
@@ -48,7 +48,7 @@ impl InThread {
     /// Starts the fetch and waits for what it finds.
     pub(super) fn start(
         job: FetchJob,
-        time: Duration,
+        limits: &FetchLimits,
         stop: &Arc<AtomicBool>,
         on_progress: &mut OnProgress,
     ) -> Result<(Self, Found), FetchFailure> {
@@ -63,9 +63,19 @@ impl InThread {
         let started = std::thread::Builder::new().name("fetch".to_owned()).spawn(fetch);
         started.map_err(|error| FetchFailure::new("worker-failed", format!("no thread for the fetch: {error}")))?;
         let this = Self { words, wanted, stop: stop.clone() };
+        let FetchLimits { time, quiet, .. } = *limits;
         let deadline = Instant::now() + time;
         loop {
-            match this.word(deadline, time)? {
+            let quiet_until = Instant::now() + quiet;
+            let word = if quiet_until < deadline {
+                this.word(quiet_until, quiet).map_err(|failure| match failure.code.as_str() {
+                    "timeout" => quiet_too_long(quiet),
+                    _ => failure,
+                })?
+            } else {
+                this.word(deadline, time)?
+            };
+            match word {
                 Word::Progress(step, bytes) => on_progress(&step_text(&step), bytes),
                 Word::Found(found) => return Ok((this, found)),
                 Word::Ended(Err(failure)) => return Err(checked(failure)),
@@ -109,6 +119,12 @@ impl InThread {
             }
         }
     }
+}
+
+/// As for a process: see [`super::FetchLimits::quiet`].
+pub(super) fn quiet_too_long(quiet: Duration) -> FetchFailure {
+    let ms = quiet.as_millis();
+    FetchFailure::new("fetch-timeout", format!("the fetch went on for {ms} ms without any progress and was ended"))
 }
 
 fn checked(failure: FetchFailure) -> FetchFailure {

@@ -18,6 +18,8 @@ const FETCH_CPU_S: u64 = 120;
 const GIT_TIME: Duration = Duration::from_secs(300);
 /// Time until a fetch from behind a URL has its manifest and signature.
 const URL_TIME: Duration = Duration::from_secs(60);
+/// Time of a fetch without a word of progress: longer than the wait for another one that uses the same mirror.
+const FETCH_QUIET: Duration = Duration::from_secs(90);
 /// Address space of a compilation, in bytes.
 const COMPILE_MEMORY_BYTES: u64 = 2 << 30;
 /// Processor time of a compilation on all cores together, in seconds.
@@ -39,6 +41,9 @@ pub struct FetchLimits {
     /// Time from the start until it says what it found. For the wasm it has the same time once more, and what
     /// [`WASM_BYTES_A_SECOND`] makes of its size.
     pub time: Duration,
+    /// Time without a word of progress until it says what it found. A server that sends a byte now and then keeps a
+    /// connection busy and brings nothing.
+    pub quiet: Duration,
 }
 
 impl FetchLimits {
@@ -49,6 +54,7 @@ impl FetchLimits {
             cpu_s: FETCH_CPU_S,
             file_bytes: FETCH_FILE_BYTES,
             open_files: FETCH_OPEN_FILES,
+            quiet: FETCH_QUIET,
             time: match job {
                 FetchJob::Git(_) | FetchJob::Tree(_) => GIT_TIME,
                 FetchJob::Url(_) => URL_TIME,

@@ -16,6 +16,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::WORKER_COMMAND;
 use super::frame::{self, Frame, FrameError, Kind};
+use super::in_process::quiet_too_long;
 use super::starter;
 use super::wire::{self, Failure, Ready, Setup, Task};
 use crate::escape::Escaped;
@@ -41,6 +42,8 @@ pub(super) struct Process {
     ready: Ready,
     time: Duration,
     deadline: Instant,
+    /// How long it may say nothing, and when it last said something.
+    quiet: Option<(Duration, Instant)>,
     stop: Arc<AtomicBool>,
     /// Reaped: its process id means nothing any more.
     ended: Option<ExitStatus>,
@@ -50,6 +53,7 @@ pub(super) struct Process {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum GaveUp {
     Late,
+    Quiet,
     Stopping,
 }
 
@@ -112,6 +116,7 @@ impl Process {
             ready,
             time,
             deadline,
+            quiet: None,
             stop: stop.clone(),
             ended: None,
         };
@@ -130,12 +135,22 @@ impl Process {
     /// Sets a new deadline from now on.
     pub(super) fn extend(&mut self, time: Duration) {
         self.time = time;
+        self.quiet = None;
         self.deadline = Instant::now() + time;
+    }
+
+    /// From now on, until the deadline is extended, a frame must come this often.
+    pub(super) fn must_say_something_every(&mut self, quiet: Duration) {
+        self.quiet = Some((quiet, Instant::now()));
     }
 
     /// The next frame.
     pub(super) fn frame(&mut self) -> Result<Frame, FrameError> {
-        frame::read(self)
+        let frame = frame::read(self)?;
+        if let Some((_, heard)) = &mut self.quiet {
+            *heard = Instant::now();
+        }
+        Ok(frame)
     }
 
     /// Sends a frame of JSON.
@@ -183,6 +198,7 @@ impl Process {
                 let message = format!("{does} took longer than {} ms and was ended", self.time.as_millis());
                 Refusal::new(if self.setup.task == Task::Fetch { "timeout" } else { "worker-timeout" }, message)
             }
+            (Some(GaveUp::Quiet), _) => quiet_too_long(self.quiet.map_or(Duration::ZERO, |(quiet, _)| quiet)).refusal(),
             (None, Some(status)) => self.ended_badly(status),
             (None, None) => {
                 let message =
@@ -301,6 +317,9 @@ impl Process {
             let Some(left) = self.deadline.checked_duration_since(Instant::now()) else {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, GaveUp::Late));
             };
+            if self.quiet.is_some_and(|(quiet, heard)| heard.elapsed() > quiet) {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, GaveUp::Quiet));
+            }
             let (stream, flags): (BorrowedFd<'_>, _) = match (&self.stdin, writes) {
                 (Some(stdin), true) => (stdin.as_fd(), PollFlags::OUT),
                 (None, true) => return Err(io::ErrorKind::BrokenPipe.into()),
@@ -364,6 +383,7 @@ impl std::fmt::Display for GaveUp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Late => "its time is over",
+            Self::Quiet => "it says nothing",
             Self::Stopping => "the host is stopping",
         })
     }

@@ -1,5 +1,7 @@
 //! Desired state from a repository, with the real binary and real repositories on this machine.
 
+mod remote;
+
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -26,6 +28,11 @@ impl Fleet {
 
     /// Commits these desired files, and the published component, on top of `parent`; moves the branch there.
     fn commit(&self, files: &[(&str, &str)], parent: Option<Oid>) -> Oid {
+        self.commit_in("fleet", files, parent)
+    }
+
+    /// The same with the files in another directory.
+    fn commit_in(&self, directory: &str, files: &[(&str, &str)], parent: Option<Oid>) -> Oid {
         let repository = &self.repository;
         let blob = |bytes: &[u8]| repository.blob(bytes).expect("a blob");
         let mut fleet = repository.treebuilder(None).expect("a tree");
@@ -42,7 +49,7 @@ impl Fleet {
         let mut root = repository.treebuilder(None).expect("a tree");
         // The key of whoever writes the repository counts for nothing here.
         root.insert("trust.toml", blob(b"schema = 1\n"), 0o100_644).expect("inserted");
-        root.insert("fleet", fleet.write().expect("written"), 0o040_000).expect("inserted");
+        root.insert(directory, fleet.write().expect("written"), 0o040_000).expect("inserted");
         root.insert("components", components.write().expect("written"), 0o040_000).expect("inserted");
         let tree = repository.find_tree(root.write().expect("written")).expect("a tree");
         let author = Signature::new("A", "a@example.com", &Time::new(1_767_225_600, 0)).expect("a name");
@@ -53,6 +60,13 @@ impl Fleet {
         id
     }
 
+    /// Writes the host's settings.
+    fn settings(&self, text: &str) {
+        use std::os::unix::fs::DirBuilderExt as _;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(self.world.home()).expect("made");
+        std::fs::write(self.world.home().join("config.toml"), text).expect("written");
+    }
+
     /// Moves the branch, forwards or back.
     fn point_to(&self, id: Oid) {
         self.repository.reference("refs/heads/main", id, true, "test").expect("moved");
@@ -60,9 +74,13 @@ impl Fleet {
 
     fn command(&self, command: &str, more: &[&str]) -> Command {
         let path: PathBuf = self.world.path().join("fleet.git");
-        let url = format!("file://{}", path.display());
+        self.command_at(&format!("file://{}", path.display()), command, more)
+    }
+
+    /// The same with another URL of the repository.
+    fn command_at(&self, url: &str, command: &str, more: &[&str]) -> Command {
         let trust = self.world.trust().to_string_lossy().into_owned();
-        let mut arguments = vec![command, "--from-git", &url, "--path", "fleet", "--trust", &trust];
+        let mut arguments = vec![command, "--from-git", url, "--path", "fleet", "--trust", &trust];
         arguments.extend(more);
         self.world.command(&arguments)
     }

@@ -34,7 +34,7 @@ use crate::bombs;
 use crate::components::idle;
 use crate::harness::{PATIENCE, Release, TRUSTED_SEED, World, stdout};
 
-fn processes() -> Workers {
+pub fn processes() -> Workers {
     Workers::Exe(PathBuf::from(env!("CARGO_BIN_EXE_airssys-wasm")))
 }
 
@@ -42,7 +42,7 @@ fn engine() -> Engine {
     Engine::new(&EngineConfig::default()).expect("an engine")
 }
 
-fn goes_on() -> Arc<AtomicBool> {
+pub fn goes_on() -> Arc<AtomicBool> {
     Arc::default()
 }
 

@@ -20,12 +20,12 @@ use std::time::{Duration, Instant};
 
 use crate::config::sources::{SourceSettings, host_and_port};
 use crate::desired::spec::{GitReference, Require, Source, Spec};
+use crate::digest::Digest;
 use crate::home::Home;
 use crate::key::PublicKey;
 use crate::name::{InstallationName, PackageName};
 use crate::record::Record;
 use crate::remote::memo::Memo;
-use crate::remote::names;
 use crate::remote::table::{Command, Place, Table, Ticket, Want};
 use crate::remote_url::RemoteUrl;
 use crate::state::Objects;
@@ -179,6 +179,9 @@ impl Remote {
             let key = SourceKey::of(spec);
             state.names.insert(spec.name.clone(), key.clone());
             let Some(url) = url(&spec.source).filter(|url| shared.parts.settings.allow(url)) else { continue };
+            if shared.parts.settings.misses_pin(&spec.source) {
+                continue;
+            }
             state.recall(&shared.parts.objects, &key, *committed);
             let is_known = !state.table.has(&key, &input) && state.has_objects(&shared.parts.objects, &key.source);
             let place = Place {
@@ -208,11 +211,6 @@ impl Remote {
         }
         drop(state);
         self.shared.moved.notify_all();
-    }
-
-    /// The directories below `mirrors/` of what is wanted.
-    pub fn directories(&self) -> BTreeSet<String> {
-        names::of_sources(self.shared.state().names.values().map(|key| &key.source))
     }
 
     /// Waits until every source that is wanted was tried, at most [`LONGEST_LOOK`]. For commands that look once.
@@ -276,7 +274,7 @@ impl State {
         let committed = committed.filter(|record| record.spec.source == key.source).map(of_record);
         let memo = match self.unknown.contains(&key.source) {
             true => committed,
-            false => objects.recall(&names::of_source(&key.source)).or(committed),
+            false => objects.recall(&digest_of(&key.source)).or(committed),
         };
         match memo {
             Some(memo) => drop(self.known.insert(key.source.clone(), Arc::new(memo))),
@@ -333,4 +331,9 @@ fn is_fixed(source: &Source) -> bool {
         Source::Git { at, .. } => matches!(at, GitReference::Commit(_)),
         Source::Url { sha256, .. } => sha256.is_some(),
     }
+}
+
+/// The name under which a source is remembered.
+fn digest_of(source: &Source) -> Digest {
+    Digest::of(&serde_json::to_vec(source).expect("a source holds only strings"))
 }

@@ -29,6 +29,11 @@ impl Remote {
             .then(|| SourceView { known: state.known.get(&key.source).cloned(), failed: state.failure(key).cloned() })
     }
 
+    /// Whether a source lacks the pin that the settings ask for: nothing is fetched from it.
+    pub fn misses_pin(&self, source: &Source) -> bool {
+        self.shared.parts.settings.misses_pin(source)
+    }
+
     /// Whether nothing is fetched at all.
     pub fn is_offline(&self) -> bool {
         self.shared.parts.offline

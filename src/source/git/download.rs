@@ -149,7 +149,17 @@ impl Connection<'_, '_, '_> {
             });
             told.map_err(|failure| judge.fail(failure)).is_ok()
         });
-        callbacks.sideband_progress(move |_| meter.remaining().map_err(|failure| meter.fail(failure)).is_ok());
+        let mut told: Option<Instant> = None;
+        callbacks.sideband_progress(move |_| {
+            let judged = meter.remaining().and_then(|_| match told {
+                Some(at) if at.elapsed() < REPORT_EVERY => Ok(()),
+                _ => {
+                    told = Some(Instant::now());
+                    port.borrow_mut().progress("wait", 0)
+                }
+            });
+            judged.map_err(|failure| meter.fail(failure)).is_ok()
+        });
         callbacks
     }
 }

@@ -1,6 +1,7 @@
 //! Turns what libgit2 says into failures with a code.
 
 use git2::{Error, ErrorClass, ErrorCode};
+use zeroize::Zeroizing;
 
 use crate::escape::escape;
 use crate::source::remote::{Access, FetchFailure};
@@ -78,8 +79,9 @@ pub(super) fn foreign(text: &str, access: &Access) -> String {
     let mut text = text.to_owned();
     for secret in [&access.password, &access.ssh_key, &access.ssh_key_passphrase].into_iter().flatten() {
         if !secret.is_empty() {
-            let encoded = format!("{}:{secret}", access.user.as_deref().unwrap_or_default());
-            text = text.replace(&openssl::base64::encode_block(encoded.as_bytes()), "…").replace(secret.as_str(), "…");
+            let encoded = Zeroizing::new(format!("{}:{}", access.user.as_deref().unwrap_or_default(), &**secret));
+            let encoded = Zeroizing::new(openssl::base64::encode_block(encoded.as_bytes()));
+            text = text.replace(encoded.as_str(), "…").replace(&**secret, "…");
         }
     }
     bounded(&text)

@@ -9,6 +9,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue
 use reqwest::{Certificate, Client, Proxy, RequestBuilder, Response, StatusCode, redirect};
 use tokio::runtime::Runtime;
 use url::Url;
+use zeroize::Zeroizing;
 
 use crate::remote_url::{RemoteUrl, Transport};
 use crate::source::remote::{Access, FetchFailure};
@@ -249,8 +250,9 @@ fn default_port(url: &RemoteUrl) -> u16 {
 fn authorization(access: &Access, host: &str) -> Result<Option<HeaderValue>, FetchFailure> {
     let Some(password) = &access.password else { return Ok(None) };
     let user = access.user.as_deref().unwrap_or("git");
-    let encoded = openssl::base64::encode_block(format!("{user}:{password}").as_bytes());
-    let mut value = HeaderValue::from_str(&format!("Basic {}", encoded.replace('\n', "")))
+    let both = Zeroizing::new(format!("{user}:{}", &**password));
+    let encoded = Zeroizing::new(openssl::base64::encode_block(both.as_bytes()));
+    let mut value = HeaderValue::from_str(&Zeroizing::new(format!("Basic {}", encoded.replace('\n', ""))))
         .map_err(|_| bad_settings(host, "user and password can't be sent"))?;
     value.set_sensitive(true);
     Ok(Some(value))

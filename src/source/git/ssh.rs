@@ -2,8 +2,8 @@
 //!
 //! No agent, no program, no file of the user's: host keys come from the host's settings and are judged here, the
 //! private key is used from memory. The client would look names up by itself, so it is given a checked address in place
-//! of the name. A server that goes on sending one byte at a time is ended by the worker's deadline only: between two
-//! bytes this client can't be interrupted.
+//! of the name. Between two bytes this client can't be interrupted: a server that goes on sending one at a time is
+//! ended from outside, by whoever waits for the worker's progress.
 
 use std::ffi::CString;
 use std::net::{SocketAddr, TcpStream};

@@ -4,6 +4,5 @@ mod collect;
 mod crashes;
 mod fixture;
 mod measure;
-mod mirrors;
 mod power;
 mod store;

@@ -1,7 +1,7 @@
 //! The Git source against real repositories and real servers, good and hostile, all in this process.
 
 mod bombs;
-mod certificates;
+pub mod certificates;
 mod child;
 mod file;
 mod http;
@@ -9,4 +9,4 @@ mod pkt;
 pub mod port;
 pub mod repository;
 pub mod server;
-mod ssh;
+pub mod ssh;

@@ -15,12 +15,12 @@ use super::repository::{Origin, WASM, branch, commit};
 const SSHD: &str = "/usr/sbin/sshd";
 
 /// An sshd that lets one key in, ended with the test.
-struct Sshd {
+pub struct Sshd {
     child: Child,
-    port: u16,
-    host_key: String,
+    pub port: u16,
+    pub host_key: String,
     user_key: String,
-    user: String,
+    pub user: String,
 }
 
 impl Drop for Sshd {
@@ -31,7 +31,7 @@ impl Drop for Sshd {
 }
 
 /// Without the tools the test is not run, except where everything must be.
-fn is_missing() -> bool {
+pub fn is_missing() -> bool {
     let missing = [SSHD, "/usr/bin/ssh-keygen"].into_iter().find(|tool| !Path::new(tool).exists());
     if let Some(tool) = missing {
         assert!(std::env::var_os("CI").is_none(), "{tool} is missing: install openssh-server and git");
@@ -40,7 +40,7 @@ fn is_missing() -> bool {
     missing.is_some()
 }
 
-fn make_key(path: &Path, kind: &str) -> String {
+pub fn make_key(path: &Path, kind: &str) -> String {
     let made = Command::new("/usr/bin/ssh-keygen")
         .args(["-q", "-t", kind, "-N", "", "-C", "test", "-f"])
         .arg(path)
@@ -50,7 +50,7 @@ fn make_key(path: &Path, kind: &str) -> String {
     fs::read_to_string(path.with_extension("pub")).expect("the public half")
 }
 
-fn start(directory: &Path, host_kind: &str) -> Sshd {
+pub fn start(directory: &Path, host_kind: &str) -> Sshd {
     fs::create_dir_all(directory).expect("made");
     fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).expect("private");
     let host_key = make_key(&directory.join("host"), host_kind);
@@ -86,7 +86,8 @@ fn start(directory: &Path, host_kind: &str) -> Sshd {
 }
 
 impl Sshd {
-    fn known(&self, key: &str) -> String {
+    /// The line of a `known_hosts` file that names this server with a key.
+    pub fn known(&self, key: &str) -> String {
         format!("[127.0.0.1]:{} {key}", self.port)
     }
 
@@ -94,7 +95,7 @@ impl Sshd {
         let url = format!("ssh://{}@127.0.0.1:{}{}", self.user, self.port, origin.path().display());
         GitJob {
             url: url.parse().expect("a URL"),
-            access: Access { ssh_key: Some(self.user_key.clone()), known_hosts, ..Access::default() },
+            access: Access { ssh_key: Some(self.user_key.as_str().into()), known_hosts, ..Access::default() },
             ..origin.job(branch("main"))
         }
     }
@@ -142,7 +143,7 @@ fn g2_a_key_that_is_not_let_in_is_tried_once_and_shown_nowhere() {
         change(&mut job.access);
         fetch(&job, 1).expect_err("refused")
     };
-    let error = refused(&|access| access.ssh_key = Some(stranger.clone()));
+    let error = refused(&|access| access.ssh_key = Some(stranger.as_str().into()));
     assert_eq!(error.code, "bad-credentials", "{error}");
     assert!(!format!("{error:?}").contains("OPENSSH"), "{error:?}");
     assert_eq!(refused(&|access| access.ssh_key = None).code, "bad-credentials");

@@ -10,19 +10,19 @@ use crate::components::idle;
 use crate::harness::{TRUSTED_SEED, World, stderr, stdout};
 
 /// A repository in the world.
-struct Repository {
+pub(super) struct Repository {
     path: PathBuf,
 }
 
 impl Repository {
-    fn new(world: &World) -> Self {
+    pub(super) fn new(world: &World) -> Self {
         let path = world.path().join("releases.git");
         git2::Repository::init_bare(&path).expect("a repository");
         Self { path }
     }
 
     /// Commits files to `main` and gives the commit's id.
-    fn commit(&self, files: &BTreeMap<String, Vec<u8>>) -> String {
+    pub(super) fn commit(&self, files: &BTreeMap<String, Vec<u8>>) -> String {
         let repository = git2::Repository::open(&self.path).expect("opened");
         let mut tree = repository.treebuilder(None).expect("a tree");
         for (name, bytes) in files {

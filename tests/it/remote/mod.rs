@@ -1,6 +1,8 @@
 //! Sources on other machines with the real binary: from repositories and servers on this one.
 
+mod confined;
 mod git;
+mod slow;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -108,7 +110,7 @@ fn component(world: &World, name: &str) -> serde_json::Value {
 }
 
 #[track_caller]
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < deadline, "{what} did not happen");

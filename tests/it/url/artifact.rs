@@ -104,7 +104,7 @@ fn credentials_are_sent_as_the_settings_say_and_shown_nowhere() {
     let server = Server::start(|_, to| answer(to, "401 Unauthorized", &["WWW-Authenticate: Basic"], b""));
     let mut asked = job(&server.manifest());
     asked.access.user = Some("deploy".to_owned());
-    asked.access.password = Some("canary-secret".to_owned());
+    asked.access.password = Some("canary-secret".into());
     let failure = fetch(&asked, &mut Recorder::default()).expect_err("refused");
     assert_eq!(failure.code, "bad-credentials");
     assert!(!format!("{failure:?}{asked:?}").contains("canary"), "{failure:?}");

@@ -60,7 +60,7 @@ fn u1_u2_redirects_elsewhere_are_refused_even_where_some_are_followed_and_reach_
         let mut asked = job(&server.manifest());
         asked.access.follow_redirects = true;
         asked.access.user = Some("deploy".to_owned());
-        asked.access.password = Some("secret".to_owned());
+        asked.access.password = Some("secret".into());
         let failure = fetch(&asked, &mut Recorder::default()).expect_err("refused");
         assert_eq!(failure.code, "redirect-refused", "{location}: {failure:?}");
         assert!(!format!("{failure:?}").contains("canary"), "{failure:?}");

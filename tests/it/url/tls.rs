@@ -15,7 +15,7 @@ fn outcome(identity: &Identity, host: &str, ca: Option<String>) -> Result<(), Fe
     let mut asked = job(&format!("https://{host}:{}/a/Component.toml", server.port()));
     asked.access.allow_private = true;
     asked.access.user = Some("deploy".to_owned());
-    asked.access.password = Some("secret".to_owned());
+    asked.access.password = Some("secret".into());
     asked.access.ca = ca;
     let mut port = Recorder::wanting("app.wasm", 4);
     let outcome = fetch_with(&asked, &mut port, PATIENT, here());
