@@ -195,7 +195,7 @@ impl FloorBench {
     }
 }
 
-fn write_durably(new: &Path, path: &Path, directory: &Path) -> anyhow::Result<()> {
+pub(super) fn write_durably(new: &Path, path: &Path, directory: &Path) -> anyhow::Result<()> {
     let mut file = File::create(new)?;
     file.write_all(&[b'x'; 4096])?;
     file.sync_all()?;

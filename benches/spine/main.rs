@@ -5,10 +5,13 @@
 //!
 //! `cargo bench` runs all rows, `cargo bench -- pass plan` only those.
 
+mod change;
+mod cold;
 mod install;
 mod pass;
 mod plan;
 mod start;
+mod syncs;
 mod table;
 mod world;
 
@@ -17,8 +20,15 @@ use table::Table;
 /// A group of rows and what it is called on the command line.
 type Rows = (&'static str, fn(&mut Table) -> anyhow::Result<()>);
 
-const ROWS: [Rows; 4] =
-    [("pass", pass::measure), ("plan", plan::measure), ("start", start::measure), ("install", install::measure)];
+const ROWS: [Rows; 7] = [
+    ("pass", pass::measure),
+    ("change", change::measure),
+    ("plan", plan::measure),
+    ("start", start::measure),
+    ("cold", cold::measure),
+    ("install", install::measure),
+    ("syncs", syncs::measure),
+];
 
 fn main() -> anyhow::Result<()> {
     // Cargo adds options of its own; what is no option chooses rows.

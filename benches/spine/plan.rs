@@ -64,7 +64,7 @@ fn rows(table: &mut Table, what: &str, large: &Scene, small: &Scene, actions: us
 }
 
 /// All inputs of a plan.
-struct Scene {
+pub(super) struct Scene {
     desired: DesiredState,
     resolutions: BTreeMap<InstallationName, Resolution>,
     observed: Observed,
@@ -73,7 +73,7 @@ struct Scene {
 
 impl Scene {
     /// Everything is wanted and nothing is there.
-    fn new(count: usize) -> Self {
+    pub(super) fn new(count: usize) -> Self {
         let parsed = (0..count).map(|number| {
             let file = format!("{}.toml", name(number));
             let parsed = file::parse(&file, desired_text(&name(number)).as_bytes());
@@ -85,7 +85,7 @@ impl Scene {
     }
 
     /// All of it is installed as planned and runs; then one gets a new release.
-    fn settled(mut self) -> Self {
+    pub(super) fn settled(mut self) -> Self {
         let planned = self.plan().actions.into_iter().enumerate();
         let installed = planned.filter_map(|(place, action)| {
             let Some(Effect::Commit(commit)) = action.effect else { return None };
@@ -94,12 +94,12 @@ impl Scene {
             Some((action.name, Installed { record, target, storage_id, phase: Phase::Running }))
         });
         self.observed = Observed { generation: 1, installed: installed.collect(), ..Observed::default() };
-        let (name, resolution) = self.resolutions.iter_mut().nth(COUNTS.1 / 2).expect("it is not empty");
+        let (name, resolution) = self.resolutions.iter_mut().next_back().expect("it is not empty");
         *resolution = release(name, 2);
         self
     }
 
-    fn plan(&self) -> Plan {
+    pub(super) fn plan(&self) -> Plan {
         plan(&PlanInput {
             secrets: &std::collections::BTreeMap::new(),
             desired: &self.desired,

@@ -48,7 +48,7 @@ impl Table {
             measured: shown(median(pairs.0.iter().map(|(measured, _)| *measured))),
             floor: format!("{} {floor}", shown(median(pairs.0.iter().map(|(_, floor)| *floor)))),
             result: format!("{ratio:.2}x"),
-            target: format!("<= {most:.1}x"),
+            target: format!("<= {most}x"),
             met: ratio <= most,
             notes,
         });
@@ -77,6 +77,11 @@ impl Pairs {
         let (least, most) = (ratios[0], ratios[ratios.len() - 1]);
         format!("median of {} pairs; the smallest ratio was {least:.2}, the largest {most:.2}", ratios.len())
     }
+}
+
+/// How many of something are measured: all of them, or a few under `AIRSSYS_BENCH_SCALE=tiny`, to see that it works.
+pub fn count(full: usize) -> usize {
+    if std::env::var("AIRSSYS_BENCH_SCALE").as_deref() == Ok("tiny") { (full / 100).max(10) } else { full }
 }
 
 /// Runs `work` and says how long it took.
