@@ -9,6 +9,7 @@ use self::sources::SourceSettings;
 use crate::config::from_git::FromGitSettings;
 use crate::diagnostic::Diagnostic;
 use crate::document::{self, Report, Table};
+use crate::manifest::MAX_WASM_BYTES;
 use crate::quantity::ByteSize;
 use crate::secret::{SecretRules, is_env_name};
 
@@ -41,6 +42,11 @@ pub const KEPT_GENERATIONS: usize = 10;
 pub const KEPT_DAYS: u64 = 7;
 /// Most bytes of objects that are kept for older generations unless `objects-max` says otherwise.
 pub const MAX_KEPT_OBJECT_BYTES: u64 = 10 << 30;
+/// Most bytes of mirrors of repositories that are kept unless `mirrors-max` says otherwise.
+pub const MAX_MIRRORS_BYTES: u64 = 10 << 30;
+/// Most bytes of artifacts that may be on their way into the content store at a time unless `scratch-max` says
+/// otherwise.
+pub const MAX_SCRATCH_BYTES: u64 = 4 << 30;
 /// Ceilings of the settings: generations, days, bytes.
 const MAX_STATE_SETTINGS: (u64, u64, u64) = (4096, 3650, 1 << 50);
 
@@ -53,12 +59,21 @@ pub struct StateSettings {
     pub keep_days: u64,
     /// Up to which size objects of older generations are kept.
     pub objects_max: ByteSize,
+    /// Up to which size mirrors of repositories are kept.
+    pub mirrors_max: ByteSize,
+    /// How much may be on its way into the content store at a time.
+    pub scratch_max: ByteSize,
 }
 
 impl Default for StateSettings {
     fn default() -> Self {
-        let objects_max = ByteSize(MAX_KEPT_OBJECT_BYTES);
-        Self { keep_generations: KEPT_GENERATIONS, keep_days: KEPT_DAYS, objects_max }
+        Self {
+            keep_generations: KEPT_GENERATIONS,
+            keep_days: KEPT_DAYS,
+            objects_max: ByteSize(MAX_KEPT_OBJECT_BYTES),
+            mirrors_max: ByteSize(MAX_MIRRORS_BYTES),
+            scratch_max: ByteSize(MAX_SCRATCH_BYTES),
+        }
     }
 }
 
@@ -96,10 +111,15 @@ fn state<'t>(table: &mut Table<'_, 't>, report: &mut Report<'t>) -> StateSetting
     if let Some(days) = count("keep-days", most_days, report) {
         settings.keep_days = days;
     }
-    let objects_max = table.take("objects-max");
-    if let Some(size) = objects_max.and_then(|value| value.bytes(ByteSize(1 << 20)..=ByteSize(most_bytes), report)) {
-        settings.objects_max = size;
-    }
+    let mut size = |key: &str, least: u64, setting: &mut ByteSize| {
+        let value = table.take(key);
+        let size = value.and_then(|value| value.bytes(ByteSize(least)..=ByteSize(most_bytes), report));
+        *setting = size.unwrap_or(*setting);
+    };
+    size("objects-max", 1 << 20, &mut settings.objects_max);
+    size("mirrors-max", 1 << 20, &mut settings.mirrors_max);
+    // One artifact of the largest size fits.
+    size("scratch-max", MAX_WASM_BYTES, &mut settings.scratch_max);
     table.finish(report);
     settings
 }
@@ -173,6 +193,10 @@ mod tests {
         let state = "[state]\nobjects-max = \"2GiB\"\nkeep-generations = 3\nkeep-days = 1\n";
         let state = Config::parse("config.toml", state).expect("valid").state;
         assert_eq!((state.objects_max, state.keep_generations, state.keep_days), (ByteSize(2 << 30), 3, 1));
+        let quotas = Config::parse("config.toml", "[state]\nmirrors-max = \"1MiB\"\nscratch-max = \"64MiB\"\n");
+        let quotas = quotas.expect("valid").state;
+        assert_eq!((quotas.mirrors_max, quotas.scratch_max), (ByteSize(1 << 20), ByteSize(64 << 20)));
+        Config::parse("config.toml", "[state]\nscratch-max = \"63MiB\"\n").expect_err("no artifact would fit");
         for bad in ["objects-max = 5", "objects-max = \"1B\"", "keep-days = 0", "keep-generations = 0", "keep = 1"] {
             Config::parse("config.toml", &format!("[state]\n{bad}\n")).expect_err(bad);
         }

@@ -17,7 +17,7 @@ pub fn operator(uid: u32) -> Operator {
     let mut list = Vec::new();
     let read = std::fs::File::open("/etc/passwd").and_then(|file| file.take(MAX_LIST_BYTES).read_to_end(&mut list));
     let user = read.ok().and_then(|_| name_in(&String::from_utf8_lossy(&list), uid));
-    Operator { uid, user: user.unwrap_or_else(|| "unknown".to_owned()) }
+    Operator { uid, user: user.unwrap_or_else(|| format!("uid-{uid}")) }
 }
 
 /// The user that this process runs as.

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::Global;
 use super::paint::{Paint, Stream};
+use crate::state::StateError;
 
 /// Exit codes 1 to 9; 0 is success, and `plan` and `apply` use 10 to 12.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +48,15 @@ impl Failure {
     /// A failure that is one sentence.
     pub fn message(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, error: anyhow::Error::msg(message.into()), hint: None }
+    }
+
+    /// The state can't be used as it is.
+    pub(crate) fn state(error: &StateError) -> Self {
+        let failure = Self::message(Exit::Configuration, error.to_string());
+        match error.hint() {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
     }
 
     /// Adds what to do next.

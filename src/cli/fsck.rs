@@ -10,8 +10,7 @@ use super::Global;
 use super::exit::{Exit, Failure};
 use super::output;
 use crate::reconcile::{fsck as check, unix_now_s};
-use crate::source::trust_file;
-use crate::state::{Checked, Reader, StateError, repair};
+use crate::state::{Checked, Reader, repair};
 
 /// Options of `fsck`.
 #[derive(Args)]
@@ -36,14 +35,14 @@ struct Report {
 
 /// Ends with 0 when nothing is wrong, with 1 when something is, and with 3 when nothing could be checked.
 pub(crate) fn fsck(global: &Global, args: FsckArgs) -> Result<ExitCode, Failure> {
-    let location = global.trust_location(args.trust)?;
-    let trust = trust_file::load(&location)
-        .map_err(|error| Failure::message(Exit::Configuration, error.to_string()).hint(error.hint()))?;
+    let policy = global.trust_policy(args.trust)?;
     let engine = check::engine_in_use()?;
     let reader = Reader::new(&global.home()?);
-    let checked = check::fsck(&reader, &engine, &trust.policy, unix_now_s()).map_err(|error| failure(&error))?;
+    let checked = check::fsck(&reader, &engine, &policy, unix_now_s()).map_err(|error| Failure::state(&error))?;
     let repaired = match args.repair {
-        true => repair(&reader, &checked.findings, unix_now_s().unsigned_abs()).map_err(|error| failure(&error))?,
+        true => {
+            repair(&reader, &checked.findings, unix_now_s().unsigned_abs()).map_err(|error| Failure::state(&error))?
+        }
         false => 0,
     };
     let is_left = |finding: &crate::state::Finding| !(finding.note || args.repair && finding.is_repairable());
@@ -53,24 +52,17 @@ pub(crate) fn fsck(global: &Global, args: FsckArgs) -> Result<ExitCode, Failure>
     Ok(if sound { ExitCode::SUCCESS } else { Exit::General.into() })
 }
 
-fn failure(error: &StateError) -> Failure {
-    let failure = Failure::message(Exit::Configuration, error.to_string());
-    match error.hint() {
-        Some(hint) => failure.hint(hint),
-        None => failure,
-    }
-}
-
 fn text(report: &Report) -> String {
-    let Checked { generations, objects, cache_entries, findings, snapshot: _ } = &report.checked;
+    let Checked { generations, objects, cache_entries, mirrors, findings, snapshot: _ } = &report.checked;
     let mut text = String::new();
     for finding in findings {
         let mark = if finding.note { "= " } else { "! " };
         text += &format!("{mark} {}  {} [{}]\n", finding.place, finding.why, finding.code);
         finding.advice.lines().for_each(|line| text += &format!("     {line}\n"));
     }
-    text +=
-        &format!("checked  {generations} generations, {objects} objects, {cache_entries} entries of the code cache\n");
+    text += &format!(
+        "checked  {generations} generations, {objects} objects, {cache_entries} entries of the code cache, {mirrors} mirrors\n"
+    );
     if report.repaired > 0 {
         text += &format!("removed  {} damaged files\n", report.repaired);
     }

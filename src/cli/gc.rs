@@ -1,17 +1,21 @@
-//! `gc`: removes what no kept generation needs, while no host is running.
+//! `gc`: removes what no kept generation needs. A running host does it itself when it is asked.
 
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::Args;
-use serde::Serialize;
 
 use super::Global;
-use super::exit::{Exit, Failure};
+use super::control::{ask_raw, failure as refused};
+use super::exit::Failure;
 use super::output;
+use crate::control::client::AskError;
+use crate::control::documents::GcDocument;
 use crate::quantity::ByteSize;
 use crate::reconcile::unix_now_s;
-use crate::state::{Collected, Keep, Options, Reader, StateError, Store};
+use crate::remote::names;
+use crate::state::{Keep, Options, Reader, SourcesInUse, Store};
+use crate::status::collected::Collected;
 
 /// Options of `gc`.
 #[derive(Args)]
@@ -21,58 +25,50 @@ pub struct GcArgs {
     dry_run: bool,
 }
 
-#[derive(Serialize)]
-struct Report {
-    #[serde(rename = "$type")]
-    document: &'static str,
-    dry_run: bool,
-    #[serde(flatten)]
-    collected: Collected,
-    freed_bytes: u64,
-}
-
-/// Removes old generations, and objects and compiled code that only they need.
+/// Removes old generations, objects and compiled code that only they need, and what is left of unused sources.
 pub(crate) fn gc(global: &Global, args: GcArgs) -> Result<ExitCode, Failure> {
-    let home = global.home()?;
-    let settings = global.config()?.state;
-    // A home that no host ever used stays as it is.
-    let is_used = Reader::new(&home).snapshot().map_err(|error| failure(&error))?.digest.is_some();
-    let collected = if is_used {
-        let opened = Store::open(&home, Options::at(unix_now_s().unsigned_abs())).map_err(|error| failure(&error))?;
-        let keep = Keep { removes: !args.dry_run, ..Keep::with(SystemTime::now(), &settings) };
-        opened.store.collect(keep).wait().map_err(|error| failure(&error))?
-    } else {
-        Collected::default()
+    let report = match ask_raw(global, async |client| client.gc(args.dry_run).await)? {
+        Err(AskError::NoHost) => GcDocument::new(args.dry_run, collect(global, args.dry_run)?),
+        answered => answered.map_err(refused)?,
     };
-    let freed_bytes = collected.object_bytes + collected.cache_bytes + collected.generation_bytes;
-    let report = Report { document: "airssys-wasm/gc/v1", dry_run: args.dry_run, collected, freed_bytes };
     output::print(global.output, &report, || text(&report))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn failure(error: &StateError) -> Failure {
-    let failure = Failure::message(Exit::Configuration, error.to_string());
-    match error {
-        StateError::Locked { .. } => {
-            failure.hint("a running host does this by itself, once an hour; to do it now, stop the host first")
-        }
-        _ => match error.hint() {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        },
+/// Without a host nobody knows what the desired files name: sources that nothing committed uses go by their age.
+fn collect(global: &Global, dry_run: bool) -> Result<Collected, Failure> {
+    let home = global.home()?;
+    let settings = global.config()?.state;
+    let snapshot = Reader::new(&home).snapshot().map_err(|error| Failure::state(&error))?;
+    // A home that no host ever used stays as it is.
+    if snapshot.digest.is_none() {
+        return Ok(Collected::default());
     }
+    let options = Options::with(unix_now_s().unsigned_abs(), &settings);
+    let opened = Store::open(&home, options).map_err(|error| Failure::state(&error))?;
+    let keep = Keep::with(SystemTime::now(), &settings);
+    let names = names::of_sources(opened.snapshot.records.values().map(|record| &record.spec.source));
+    let keep = Keep { removes: !dry_run, sources: SourcesInUse { names, ..keep.sources }, ..keep };
+    opened.store.collect(keep).wait().map_err(|error| Failure::state(&error))
 }
 
-fn text(report: &Report) -> String {
-    let Collected { generations, objects, object_bytes, cache_entries, cache_bytes, generation_bytes } =
+fn text(report: &GcDocument) -> String {
+    let Collected { generations, generation_bytes, objects, object_bytes, cache_entries, cache_bytes, .. } =
         report.collected;
+    let Collected { sources, mirrors, mirror_bytes, scratch_bytes, .. } = report.collected;
     let (done, freed) = if report.dry_run { ("would remove", "would free") } else { ("removed", "freed") };
-    format!(
-        "{done}  {generations} generations ({}), {objects} objects ({}), {cache_entries} entries of the code cache ({})\n\
-         {freed}  {}\n",
+    let mut text = format!(
+        "{done}  {generations} generations ({}), {objects} objects ({}), {cache_entries} entries of the code cache ({})\n",
         ByteSize(generation_bytes),
         ByteSize(object_bytes),
         ByteSize(cache_bytes),
-        ByteSize(report.freed_bytes),
-    )
+    );
+    if sources + mirrors + scratch_bytes > 0 {
+        text += &format!(
+            "{done}  {sources} unused sources and {mirrors} mirrors ({}), unfinished writes ({})\n",
+            ByteSize(mirror_bytes),
+            ByteSize(scratch_bytes)
+        );
+    }
+    text + &format!("{freed}  {}\n", ByteSize(report.freed_bytes))
 }

@@ -15,8 +15,9 @@ use crate::name::InstallationName;
 use crate::reconcile::repository::FromGit;
 use crate::runtime::HostConfig;
 use crate::snapshot::{Repository, Rules};
-use crate::source::trust_file::TrustLocation;
+use crate::source::trust_file::{self, TrustLocation};
 use crate::status::HostStatus;
+use crate::trust::TrustPolicy;
 use crate::worker::Workers;
 
 /// A name from the command line.
@@ -214,6 +215,13 @@ impl Global {
             (None, Some(setting)) => home.root().join(setting),
             (None, None) => home.key_file(),
         })
+    }
+
+    /// The trust policy: of the argument, else of `trust.toml` in the home.
+    pub(crate) fn trust_policy(&self, argument: Option<PathBuf>) -> Result<TrustPolicy, Failure> {
+        let loaded = trust_file::load(&self.trust_location(argument)?)
+            .map_err(|error| Failure::message(Exit::Configuration, error.to_string()).hint(error.hint()))?;
+        Ok(loaded.policy)
     }
 
     /// Where the trust policy is: the argument, else `trust.toml` in the home.

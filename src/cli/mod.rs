@@ -98,7 +98,7 @@ enum Command {
     Resume(control::PauseArgs),
     /// Check everything that is stored against its digests and signatures; changes nothing
     Fsck(fsck::FsckArgs),
-    /// Remove old generations and what only they need, while no host is running
+    /// Remove old generations and what only they need; a host does so once an hour
     Gc(gc::GcArgs),
     /// What a host starts to fetch and compile; of no use to people
     #[command(hide = true)]

@@ -16,7 +16,7 @@ use crate::reconcile::unix_now_s;
 use crate::record::ArtifactIdentity;
 use crate::resolution::Refusal;
 use crate::safe_open::own_uid;
-use crate::source::{file, trust_file};
+use crate::source::file;
 use crate::trust::{Expectation, StoredWasm, verify_manifest};
 
 /// Options of `verify`.
@@ -42,10 +42,7 @@ struct Report {
 
 /// Checks signature, trust, dates, digest and size, in that order.
 pub(crate) fn verify(global: &Global, args: VerifyArgs) -> Result<ExitCode, Failure> {
-    let location = global.trust_location(args.trust)?;
-    let trust = trust_file::load(&location)
-        .map_err(|error| Failure::message(Exit::Configuration, error.to_string()).hint(error.hint()))?;
-    let outcome = check(&args.dir, &trust.policy);
+    let outcome = check(&args.dir, &global.trust_policy(args.trust)?);
     let report = Report {
         document: "airssys-wasm/verified/v1",
         accepted: outcome.is_ok(),

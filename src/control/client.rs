@@ -17,7 +17,9 @@ use crate::resolution::Refusal;
 use crate::status::HostStatus;
 use crate::status::info::InfoDocument;
 
-use super::documents::{ApplyBody, EmptyBody, ErrorDocument, NameBody, PassDocument, PausedDocument};
+use super::documents::{
+    ApplyBody, EmptyBody, ErrorDocument, GcBody, GcDocument, NameBody, PassDocument, PausedDocument,
+};
 use super::{ANSWER_TIMEOUT_MS, MAX_DOCUMENT_BYTES, REQUEST_TIMEOUT_MS};
 
 /// Why a host could not be asked.
@@ -75,6 +77,11 @@ impl Client {
     /// Lifts what holds an installation back, or the pause of everything.
     pub async fn resume(&self, name: Option<String>) -> Result<PausedDocument, AskError> {
         self.post("/v1/resume", &NameBody { name }).await
+    }
+
+    /// Removes what is not kept, or only says what that would be.
+    pub async fn gc(&self, dry_run: bool) -> Result<GcDocument, AskError> {
+        self.post("/v1/gc", &GcBody { dry_run }).await
     }
 
     /// The plan document that the host would carry out now.

@@ -7,10 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::paused::{Paused, PausedBy};
 use crate::resolution::Refusal;
+use crate::status::collected::Collected;
 use crate::status::{Note, PassSummary};
 
 /// `$type` of [`ErrorDocument`].
 pub const ERROR_TYPE: &str = "airssys-wasm/error/v1";
+/// `$type` of [`GcDocument`].
+pub const GC_TYPE: &str = "airssys-wasm/gc/v1";
 /// `$type` of [`PassDocument`].
 pub const PASS_TYPE: &str = "airssys-wasm/pass/v1";
 /// `$type` of [`PausedDocument`].
@@ -61,6 +64,37 @@ pub struct ApplyBody {
     /// The digest of the plan that it is for, or the first digits of it; absent means any plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
+}
+
+/// Body of `/v1/gc`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GcBody {
+    /// Whether it is only said what would be removed.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What was removed, or would be: the answer to `gc`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GcDocument {
+    /// [`GC_TYPE`].
+    #[serde(rename = "$type")]
+    pub document: String,
+    /// Whether nothing was removed, and it is only said what would be.
+    pub dry_run: bool,
+    /// What.
+    #[serde(flatten)]
+    pub collected: Collected,
+    /// All bytes of it.
+    pub freed_bytes: u64,
+}
+
+impl GcDocument {
+    /// Of what was collected.
+    pub fn new(dry_run: bool, collected: Collected) -> Self {
+        Self { document: GC_TYPE.to_owned(), dry_run, collected, freed_bytes: collected.freed_bytes() }
+    }
 }
 
 /// What a pass did and what it left: the answer to `sync` and `apply`.

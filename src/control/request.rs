@@ -22,6 +22,11 @@ pub enum Request {
     Pause(Option<InstallationName>),
     /// Lift what holds an installation back, or the pause of everything.
     Resume(Option<InstallationName>),
+    /// Remove what is not kept, or only say what that is.
+    Gc {
+        /// Only say it.
+        dry_run: bool,
+    },
     /// The plan that would be carried out now.
     Plan,
     /// A pass now. Answered after it.
@@ -35,6 +40,7 @@ impl Request {
             Self::Sync => "sync",
             Self::Pause(_) => "pause",
             Self::Resume(_) => "resume",
+            Self::Gc { .. } => "gc",
             Self::Plan => "plan",
             Self::Apply(_) => "apply",
         }

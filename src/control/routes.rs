@@ -18,7 +18,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::documents::{EmptyBody, ErrorDocument, NameBody};
+use super::documents::{EmptyBody, ErrorDocument, GcBody, NameBody};
 use super::peer::Asker;
 use super::request::{Because, Inlet, Refused, Request};
 use super::{
@@ -63,6 +63,7 @@ pub(super) fn router(shown: Shown) -> Router {
         .route("/v1/sync", post(sync))
         .route("/v1/pause", post(pause))
         .route("/v1/resume", post(resume))
+        .route("/v1/gc", post(gc))
         .route("/v1/plan", post(plan))
         .route("/v1/apply", post(apply))
         .fallback(unknown)
@@ -199,6 +200,11 @@ async fn plan(State(shown): State<Shown>, Extension(asker): Extension<Asker>, bo
     ask(&shown, asker, request).await
 }
 
+async fn gc(State(shown): State<Shown>, Extension(asker): Extension<Asker>, body: Body) -> Response {
+    let request = document(body).await.map(|GcBody { dry_run }| Request::Gc { dry_run });
+    ask(&shown, asker, request).await
+}
+
 async fn apply(State(shown): State<Shown>, Extension(asker): Extension<Asker>, body: Body) -> Response {
     let request = document(body).await.map(Request::Apply);
     ask(&shown, asker, request).await
@@ -290,7 +296,7 @@ impl hyper::body::Body for Chunks {
 }
 
 async fn unknown() -> Response {
-    let known = "/v1/status, /v1/info/NAME, /v1/logs/NAME, /v1/call/NAME, /v1/sync, /v1/pause, /v1/resume, /v1/plan and /v1/apply";
+    let known = "/v1/status, /v1/info/NAME, /v1/logs/NAME, /v1/call/NAME, /v1/sync, /v1/pause, /v1/resume, /v1/gc, /v1/plan and /v1/apply";
     let why = Refusal::new("unknown-path", format!("there is no such path; known are {known}"));
     error(Refused::new(Because::NotFound, why))
 }

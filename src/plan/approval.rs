@@ -82,7 +82,7 @@ impl<'de> Deserialize<'de> for ApprovalName {
 pub struct Operator {
     /// The user's number.
     pub uid: u32,
-    /// The user's name, escaped; `unknown` where the system has none for the number.
+    /// The user's name, escaped; `uid-N` where the system has none for the number.
     pub user: String,
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::actor::{Standby, Switch};
 use crate::digest::Digest;
@@ -13,8 +13,6 @@ use crate::name::InstallationName;
 use crate::plan::action::{Action, Effect, Kind};
 use crate::plan::notes;
 use crate::record::Record;
-use crate::resolution::Refusal;
-use crate::state::Keep;
 use crate::trust::Revoked;
 
 use super::apply::{self, Applied, FailedAction, Holds};
@@ -24,9 +22,6 @@ use super::pass::{Reconciler, unix_now_s};
 use super::prepare::{Start, parallelism};
 use super::secrets::Expect;
 use super::turns::{self, Chosen};
-
-/// Time between two collections of what is not kept.
-const COLLECT_EVERY: Duration = Duration::from_secs(3_600);
 
 impl Reconciler {
     /// Prepares, commits and switches. `Err` means that nothing was committed and everything runs as before.
@@ -147,19 +142,6 @@ impl Reconciler {
         let entries = &self.committed.generation.entries;
         self.committed.records.retain(|name, _| entries.contains_key(name));
         Ok(())
-    }
-
-    /// Removes generations, objects and cached code that are not kept, once an hour. Not during a pass.
-    pub fn collect_garbage(&mut self) {
-        if self.now().saturating_sub(self.collected_at) < COLLECT_EVERY {
-            return;
-        }
-        self.collected_at = self.now();
-        if let Err(error) = self.parts.store.collect(Keep::with(SystemTime::now(), &self.parts.keep)).wait() {
-            let why =
-                Refusal::new("not-collected", format!("old generations and objects could not be removed: {error}"));
-            (self.parts.tell)(&Notice::Problem { why });
-        }
     }
 
     /// No actor goes on under a name that is not in the generation, whatever left it behind.

@@ -7,6 +7,7 @@ mod aftermath;
 pub mod apply;
 mod asked;
 mod carry;
+mod collect;
 pub mod fsck;
 pub mod notice;
 pub mod observe;

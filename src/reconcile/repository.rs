@@ -4,7 +4,6 @@
 //! [`snapshot::judge`] lets it follow the commit that was applied last.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,10 +14,10 @@ use crate::config::sources::SourceSettings;
 use crate::desired::spec::GitReference;
 use crate::desired::{self, DesiredFile, DesiredState, file};
 use crate::diagnostic::Diagnostic;
-use crate::digest::Digest;
 use crate::home::Home;
 use crate::name::InstallationName;
 use crate::quantity::Millis;
+use crate::remote::names;
 use crate::resolution::{Class, Refusal};
 use crate::snapshot::{self, AppliedCommit, CommitId, DesiredCommit, Offer, Repository, Rules};
 use crate::source::credentials;
@@ -348,7 +347,7 @@ impl Shared {
             url: url.clone(),
             at,
             path: from.repository.path.clone(),
-            mirror: mirror(home, url.as_str()),
+            mirror: home.state_dir().join("mirrors").join(names::of_desired(url.as_str())),
             offline,
             since: since.map(|since| since.to_string()),
             access,
@@ -385,11 +384,6 @@ impl Shared {
             changed();
         }
     }
-}
-
-/// Where the mirror of a repository is. Not the one of its artifacts: another depth, and another lock.
-fn mirror(home: &Home, url: &str) -> PathBuf {
-    home.state_dir().join("mirrors").join(format!("desired-{}", Digest::of(url.as_bytes()).hex()))
 }
 
 fn millis(time: Duration) -> u64 {

@@ -3,4 +3,5 @@
 //! Pure. Threads, sockets and files are `reconcile`'s; the time and the randomness are arguments.
 
 pub mod memo;
+pub mod names;
 pub mod table;

@@ -34,7 +34,8 @@ pub(super) struct Opened {
 /// Takes the lock and sets everything up. Nothing runs yet.
 pub(super) fn open(config: &HostConfig, tell: Tell, mode: Mode) -> Result<Opened, StartError> {
     config.home.create_for_host()?;
-    let options = Options { rebuild_floors: config.rebuild_floors, ..Options::at(unix_now_s().unsigned_abs()) };
+    let options =
+        Options { rebuild_floors: config.rebuild_floors, ..Options::with(unix_now_s().unsigned_abs(), &config.state) };
     let opened = Store::open(&config.home, options)?;
     let engine = Engine::new(&EngineConfig::default()).map_err(anyhow::Error::from)?;
     let logs = Logs::open(&config.home.logs_dir()).map_err(anyhow::Error::from)?;

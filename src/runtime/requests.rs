@@ -5,7 +5,7 @@
 use tokio::sync::mpsc;
 
 use crate::control::MAX_WAITING_REQUESTS;
-use crate::control::documents::{ActionWord, ApplyBody, Left, PASS_TYPE, PassDocument, PausedDocument};
+use crate::control::documents::{ActionWord, ApplyBody, GcDocument, Left, PASS_TYPE, PassDocument, PausedDocument};
 use crate::control::request::{Asked, Because, Refused, Request};
 use crate::name::InstallationName;
 use crate::paused::PausedBy;
@@ -14,6 +14,7 @@ use crate::reconcile::notice::Notice;
 use crate::reconcile::order::{self, ApplyOrder};
 use crate::reconcile::{Lifted, Pass, PauseError, Tell, unix_now_s};
 use crate::resolution::Refusal;
+use crate::state::StateError;
 
 use super::Rounds;
 use super::board::{Shared, note};
@@ -58,6 +59,12 @@ impl Rounds {
                     let plan = self.reconciler.plan_now(self.watcher.file_times());
                     let plan = plan.map_err(|error| failed(&error));
                     asked.answer(plan.as_ref().map(|plan| plan.document()).map_err(Clone::clone));
+                    continue;
+                }
+                Request::Gc { dry_run } => {
+                    let dry_run = *dry_run;
+                    let collected = self.reconciler.collect_now(!dry_run).map_err(|error| not_collected(&error));
+                    asked.answer(collected.map(|collected| GcDocument::new(dry_run, collected)));
                     continue;
                 }
                 Request::Pause(name) => {
@@ -193,6 +200,17 @@ fn report(pass: &Pass, generation: u64) -> PassDocument {
 fn failed(error: &anyhow::Error) -> Refused {
     let why = Refusal::new("pass-failed", format!("{error:#}"));
     Refused::new(Because::Failed, why.hint("what runs goes on; the next pass tries again"))
+}
+
+fn not_collected(error: &StateError) -> Refused {
+    let why = Refusal::new("not-collected", format!("what is not kept could not be removed: {error}"));
+    Refused::new(
+        Because::Failed,
+        match error.hint() {
+            Some(hint) => why.hint(hint),
+            None => why,
+        },
+    )
 }
 
 fn refused(error: PauseError) -> Refused {

@@ -477,6 +477,10 @@ pub struct SecretRules {
 pub struct StateSettings {
     /// Up to which size objects of older generations are kept; 10GiB, from 1MiB.
     pub objects_max: Option<Size>,
+    /// Up to which size mirrors of repositories are kept; the ones that were used longest ago go first.
+    pub mirrors_max: Option<Size>,
+    /// How much may be on its way into the content store at a time.
+    pub scratch_max: Option<Size>,
     /// Generations that are kept however old they are; 10.
     #[schemars(range(min = 1, max = 4096))]
     pub keep_generations: Option<u64>,

@@ -12,7 +12,7 @@ mod words;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 
-use crate::control::documents::{ApplyBody, ErrorDocument, NameBody, PassDocument, PausedDocument};
+use crate::control::documents::{ApplyBody, ErrorDocument, GcDocument, NameBody, PassDocument, PausedDocument};
 use crate::status::HostStatus;
 use crate::status::info::InfoDocument;
 
@@ -27,11 +27,12 @@ pub struct Kind {
 }
 
 /// All of them, in the order of their names.
-pub const KINDS: [Kind; 14] = [
+pub const KINDS: [Kind; 15] = [
     kind::<ApplyBody>("apply", "body of POST /v1/apply"),
     kind::<forms::ConfigFile>("config", "config.toml, the host's own settings"),
     kind::<forms::DesiredFile>("desired", "a desired file, one installation"),
     kind::<ErrorDocument>("error", "every refusal of the API"),
+    kind::<GcDocument>("gc", "answer to `gc`"),
     kind::<crate::history::History>("history", "`history`, the generations that are kept"),
     kind::<InfoDocument>("info", "`info`, all about one installation"),
     kind::<forms::ManifestFile>("manifest", "Component.toml, what a publisher signs"),

@@ -15,6 +15,7 @@ use super::layout::{DAMAGED, Layout, TEMPORARY, generation_number};
 use super::load::{GOOD_FIRST_LINE, generation_numbers, is_initialised, load, named_objects, read_generation};
 use super::lock::Lock;
 use super::marker::{DEATHS_FIRST_LINE, MARKERS_FIRST_LINE, MAX_LINES_BYTES};
+use super::mirrors;
 use super::read::{ObjectBytes, list, read_file, read_object};
 use super::reader::{Reader, Snapshot};
 use super::secret_key::read_secret_key;
@@ -52,6 +53,8 @@ pub struct Checked {
     pub objects: u64,
     /// Entries of the code cache of this engine.
     pub cache_entries: u64,
+    /// Repositories that fetches go into.
+    pub mirrors: u64,
     /// What was found.
     pub findings: Vec<Finding>,
     /// What is committed, where it can be read.
@@ -66,11 +69,11 @@ impl Finding {
         Self { code: code.to_owned(), place, why, advice, note: false, remove: None }
     }
 
-    fn note(self) -> Self {
+    pub(super) fn note(self) -> Self {
         Self { note: true, ..self }
     }
 
-    fn removing(self, path: PathBuf) -> Self {
+    pub(super) fn removing(self, path: PathBuf) -> Self {
         Self { remove: Some(path), ..self }
     }
 
@@ -80,7 +83,7 @@ impl Finding {
     }
 }
 
-/// Checks everything but the scratch, the mirrors and components' data. `engine` is the one whose code is in use.
+/// Checks everything but the scratch and components' data. `engine` is the one whose code is in use.
 ///
 /// An error means that nothing could be checked: the format is another version's, or the disk does not answer.
 pub fn check(reader: &Reader, engine: &Digest) -> Result<Checked, StateError> {
@@ -95,6 +98,7 @@ pub fn check(reader: &Reader, engine: &Digest) -> Result<Checked, StateError> {
     check_objects(layout, &mut checked)?;
     check_cache(layout, engine, &mut checked)?;
     check_leftovers(layout, &mut checked)?;
+    mirrors::check(layout, &mut checked)?;
     Ok(checked)
 }
 
@@ -106,8 +110,16 @@ pub fn repair(reader: &Reader, findings: &[Finding], now_unix_s: u64) -> Result<
     }
     let _lock = Lock::take(&reader.layout, now_unix_s)?;
     let disk = Disk::new(None);
-    paths.iter().try_for_each(|path| disk.remove_file(path))?;
-    Ok(paths.len())
+    let mut removed = 0;
+    for path in paths {
+        removed += usize::from(if path.is_dir() {
+            mirrors::drop_repository(&disk, path)?
+        } else {
+            disk.remove_file(path)?;
+            true
+        });
+    }
+    Ok(removed)
 }
 
 fn place(layout: &Layout, path: &Path) -> String {

@@ -9,12 +9,15 @@ use std::time::{Duration, SystemTime};
 use super::error::StateError;
 use super::layout::{DAMAGED, generation_number};
 use super::load::{self, MAX_RECORD_BYTES, generation_numbers, read_chain};
+use super::mirrors::{self, SourcesInUse};
+use super::open::sweep_scratch;
 use super::read::{ObjectBytes, list, read_object};
 use super::writer::HostWriter;
 use crate::config::StateSettings;
 use crate::digest::Digest;
 use crate::generation::{Decoded, REBASE_EVERY};
 use crate::record::Record;
+use crate::status::collected::Collected;
 
 const DAY_S: u64 = 24 * 3600;
 /// Most generations that are kept, however young they are.
@@ -23,7 +26,7 @@ pub const MAX_KEPT_GENERATIONS: usize = 4096;
 pub const MIN_OBJECT_AGE_S: u64 = 3600;
 
 /// How collecting measures age. The limits are arguments, so that tests need not wait.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Keep {
     /// The time from which ages are counted.
     pub now: SystemTime,
@@ -35,6 +38,10 @@ pub struct Keep {
     pub generations: usize,
     /// Objects of older generations stay up to this size.
     pub max_object_bytes: u64,
+    /// Which remote sources are in use.
+    pub sources: SourcesInUse,
+    /// Mirrors of repositories are kept up to this size.
+    pub max_mirror_bytes: u64,
     /// Whether anything is removed; if not, it is only counted what would be.
     pub removes: bool,
 }
@@ -53,30 +60,19 @@ impl Keep {
             generation_age: Duration::from_secs(settings.keep_days.saturating_mul(DAY_S)),
             generations: settings.keep_generations,
             max_object_bytes: settings.objects_max.0,
+            sources: SourcesInUse {
+                unused_for: Duration::from_secs(settings.keep_days.saturating_mul(DAY_S)),
+                are_fetched: true,
+                ..SourcesInUse::default()
+            },
+            max_mirror_bytes: settings.mirrors_max.0,
             removes: true,
         }
     }
 
-    fn age(&self, modified: SystemTime) -> Duration {
+    pub(super) fn age(&self, modified: SystemTime) -> Duration {
         self.now.duration_since(modified).unwrap_or_default()
     }
-}
-
-/// What was removed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Collected {
-    /// Generation files.
-    pub generations: u64,
-    /// Objects.
-    pub objects: u64,
-    /// Bytes of those objects.
-    pub object_bytes: u64,
-    /// Entries of the code cache.
-    pub cache_entries: u64,
-    /// Bytes of those entries.
-    pub cache_bytes: u64,
-    /// Bytes of those generation files.
-    pub generation_bytes: u64,
 }
 
 struct Object {
@@ -98,10 +94,16 @@ impl HostWriter {
     pub(super) fn collect(&mut self, keep: &Keep) -> Result<Collected, StateError> {
         self.disk.check_going()?;
         let objects = self.list_objects()?;
-        let kept = self.choose(keep, &objects)?;
+        let mut kept = self.choose(keep, &objects)?;
         // Generations first: one that is left must have its objects.
         let (generations, generation_bytes) = self.remove_generations(keep, &kept)?;
         let mut collected = Collected { generations, generation_bytes, ..Collected::default() };
+        collected.scratch_bytes = sweep_scratch(&self.layout, &self.disk, keep.removes)?;
+        // What a source was last is about to be installed, or waits for an approval.
+        for memo in mirrors::collect(&self.layout, &self.disk, keep, &mut collected)? {
+            kept.wasm.insert(memo.wasm);
+            kept.objects.extend([memo.manifest, memo.signature, memo.wasm]);
+        }
         for (digest, object) in &objects {
             if !kept.objects.contains(digest) && keep.age(object.modified) >= keep.min_object_age {
                 if keep.removes {

@@ -106,6 +106,11 @@ pub enum StateError {
         /// The space that is not given to new objects.
         kept: ByteSize,
     },
+    /// As much is on its way into the content store as may be.
+    #[error(
+        "more than {0} would be on its way into the content store; `scratch-max` in [state] of config.toml allows no more"
+    )]
+    ScratchFull(ByteSize),
     /// Too many objects are being written at once.
     #[error("{0} objects are being written already")]
     TooManyUploads(usize),
@@ -137,6 +142,7 @@ impl StateError {
             Self::ChangedOutside { .. } => Some("restart the host: it then starts from what is on disk"),
             Self::Object { .. } => Some("it is fetched again with the next pass"),
             Self::NoRoom { .. } => Some("free some space; what runs goes on running"),
+            Self::ScratchFull(_) => Some("try again when other fetches are done, or raise `scratch-max`"),
             Self::TooManyUploads(_) => Some("try again"),
             Self::Stopped(_) => Some("check the disk, then restart the host: it starts from what is on disk"),
             Self::WriterGone => Some("restart the host"),

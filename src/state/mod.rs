@@ -12,11 +12,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 
+use crate::config::StateSettings;
 use crate::floors::Floors;
 use crate::generation::Generation;
 use crate::home::Home;
 use crate::name::InstallationName;
 use crate::paused::Paused;
+use crate::status::collected::Collected;
 
 mod cache;
 mod check;
@@ -28,6 +30,7 @@ mod layout;
 mod load;
 mod lock;
 mod marker;
+mod mirrors;
 mod object;
 mod open;
 mod pause;
@@ -40,12 +43,13 @@ mod writer;
 
 pub use cache::{CacheKey, CacheLookup, CachedCode, CodeCache};
 pub use check::{Checked, Finding, check, repair};
-pub use collect::{Collected, Keep, MAX_KEPT_GENERATIONS, MIN_OBJECT_AGE_S};
+pub use collect::{Keep, MAX_KEPT_GENERATIONS, MIN_OBJECT_AGE_S};
 pub use commit::Committed;
 pub use disk::{Fault, FaultHook, FaultPoint};
 pub use error::StateError;
 pub use load::Recovered;
 pub use marker::{Deaths, Start, Suspects};
+pub use mirrors::SourcesInUse;
 pub use object::{Objects, StoredObject};
 pub use reader::{ObjectProblem, Past, Reader, Snapshot};
 pub use reply::Reply;
@@ -56,6 +60,7 @@ pub use writer::WRITER_THREAD;
 use disk::Disk;
 use layout::Layout;
 use marker::MarkerCommand;
+use object::Room;
 use writer::{Command, WriterThread};
 
 /// Free space that new objects leave to the state itself, in bytes. A share of the disk would be no use here: on small
@@ -69,6 +74,8 @@ pub struct Options {
     pub now_unix_s: u64,
     /// Free space below which no object is stored, in bytes; usually [`KEPT_BYTES`].
     pub kept_bytes: u64,
+    /// Most bytes that may be on their way into the content store at a time, of all processes together.
+    pub scratch_bytes: u64,
     /// When the floors are missing or damaged: make them anew from the records of the kept generations. Only on an
     /// operator's explicit word, because older floors may have been higher.
     pub rebuild_floors: bool,
@@ -79,7 +86,13 @@ pub struct Options {
 impl Options {
     /// The usual options.
     pub fn at(now_unix_s: u64) -> Self {
-        Self { now_unix_s, kept_bytes: KEPT_BYTES, rebuild_floors: false, faults: None }
+        let scratch_bytes = crate::config::MAX_SCRATCH_BYTES;
+        Self { now_unix_s, kept_bytes: KEPT_BYTES, scratch_bytes, rebuild_floors: false, faults: None }
+    }
+
+    /// With what the host's settings say.
+    pub fn with(now_unix_s: u64, settings: &StateSettings) -> Self {
+        Self { scratch_bytes: settings.scratch_max.0, ..Self::at(now_unix_s) }
     }
 }
 
@@ -217,7 +230,7 @@ impl ObjectStore {
     pub fn open(home: &Home, options: Options) -> Result<Self, StateError> {
         home.create_for_plan()?;
         let layout = Arc::new(Layout::new(home.state_dir()));
-        let thread = WriterThread::objects(Arc::clone(&layout), options.kept_bytes, options.faults)?;
+        let thread = WriterThread::objects(Arc::clone(&layout), Room::of(&options), options.faults)?;
         Ok(Self { objects: Objects::new(layout, thread.commands().clone()), _thread: thread })
     }
 

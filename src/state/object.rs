@@ -11,10 +11,11 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::Options;
 use super::disk::Disk;
 use super::error::StateError;
 use super::layout::Layout;
-use super::read::{ObjectBytes, open_file, read_file, read_object};
+use super::read::{ObjectBytes, list, open_file, read_file, read_object};
 use super::reply::{Answer, Reply, channel};
 use super::writer::Command;
 use crate::digest::{Digest, Digester};
@@ -235,19 +236,35 @@ fn read_chunk(source: &mut dyn Read) -> Result<Vec<u8>, StateError> {
     Ok(chunk)
 }
 
+/// How much room objects may take, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    /// What stays free on the file system.
+    kept: u64,
+    /// Most that may be in scratch.
+    scratch: u64,
+}
+
+impl Room {
+    pub(crate) fn of(options: &Options) -> Self {
+        Self { kept: options.kept_bytes, scratch: options.scratch_bytes }
+    }
+}
+
 /// The writing half of the content store.
 pub(crate) struct ObjectWriter {
     layout: Arc<Layout>,
-    /// Space on the file system that is not given to objects, in bytes.
-    kept_bytes: u64,
+    room: Room,
     uploads: BTreeMap<u64, (File, PathBuf)>,
+    /// What is in scratch, in bytes: what others had there when the last stream began, and all of ours.
+    scratch_bytes: u64,
     /// Objects that a commit made durable and that were not written again since.
     durable: BTreeSet<Digest>,
 }
 
 impl ObjectWriter {
-    pub(crate) fn new(layout: Arc<Layout>, kept_bytes: u64) -> Self {
-        Self { layout, kept_bytes, uploads: BTreeMap::new(), durable: BTreeSet::new() }
+    pub(crate) fn new(layout: Arc<Layout>, room: Room) -> Self {
+        Self { layout, room, uploads: BTreeMap::new(), scratch_bytes: 0, durable: BTreeSet::new() }
     }
 
     pub(crate) fn carry_out(&mut self, disk: &Disk, command: ObjectCommand) {
@@ -292,7 +309,8 @@ impl ObjectWriter {
         if self.uploads.len() >= MAX_UPLOADS {
             return Err(StateError::TooManyUploads(MAX_UPLOADS));
         }
-        check_room(self.layout.root(), self.kept_bytes)?;
+        check_room(self.layout.root(), self.room.kept)?;
+        self.scratch_bytes = bytes_in(&self.layout.scratch())?;
         let id = UPLOADS_STARTED.fetch_add(1, Ordering::Relaxed);
         let path = self.layout.scratch().join(format!("{}{id}", scratch_prefix()));
         let file = disk.create(&path)?;
@@ -302,6 +320,14 @@ impl ObjectWriter {
 
     fn append(&mut self, disk: &Disk, upload: u64, bytes: &[u8]) -> Result<(), StateError> {
         let (file, path) = self.uploads.get(&upload).ok_or(StateError::WriterGone)?;
+        self.scratch_bytes = self.scratch_bytes.saturating_add(bytes.len() as u64);
+        if self.scratch_bytes > self.room.scratch {
+            // Others may have finished since the last count.
+            self.scratch_bytes = bytes_in(&self.layout.scratch())?.saturating_add(bytes.len() as u64);
+            if self.scratch_bytes > self.room.scratch {
+                return Err(StateError::ScratchFull(ByteSize(self.room.scratch)));
+            }
+        }
         disk.write(file, path, bytes)
     }
 
@@ -328,6 +354,12 @@ impl ObjectWriter {
             disk.give_up(&path);
         }
     }
+}
+
+/// The files of one directory together. There are few: each process may have [`MAX_UPLOADS`] at a time.
+fn bytes_in(path: &Path) -> Result<u64, StateError> {
+    let sizes = list(path)?.into_iter().map(|name| fs::symlink_metadata(path.join(name)).map_or(0, |m| m.len()));
+    Ok(sizes.sum())
 }
 
 /// Objects and compiled code are what fills a disk; what the state itself writes is small and must still fit.

@@ -18,7 +18,8 @@ use super::layout::{DAMAGED, Layout, TEMPORARY, current_target, with_ending};
 use super::load::{FORMAT, Loaded, load, read_generation};
 use super::lock::Lock;
 use super::marker::{Deaths, Start, Suspects, open_markers};
-use super::object::{ObjectWriter, ensure_dir, scratch_prefix};
+use super::mirrors::remove;
+use super::object::{ObjectWriter, Room, ensure_dir, scratch_prefix};
 use super::read::{ObjectBytes, list, read_file, read_object};
 use super::reader::Snapshot;
 use super::secret_key::{SecretKey, open_secret_key};
@@ -31,8 +32,6 @@ use crate::record::Record;
 
 /// How long the scratch file of a living process is left alone, in seconds.
 const MAX_SCRATCH_AGE_S: u64 = 3600;
-/// Deepest directory below scratch that is removed; deeper ones are nobody's.
-const MAX_SCRATCH_DEPTH: usize = 64;
 
 /// More storage ids than are given out in a second, on average over the life of a host.
 const STORAGE_IDS_A_SECOND: u64 = 1 << 20;
@@ -69,7 +68,7 @@ pub(crate) fn open(layout: Arc<Layout>, disk: Disk, options: &Options) -> Result
     let secret_key = open_secret_key(&layout, &disk)?;
     let (deaths, suspects) = open_markers(&layout, &disk, &loaded.current.generation)?;
     let mut snapshot = Snapshot::of(&layout, loaded.clone())?;
-    let mut objects = ObjectWriter::new(Arc::clone(&layout), options.kept_bytes);
+    let mut objects = ObjectWriter::new(Arc::clone(&layout), Room::of(options));
     objects.set_durable(snapshot.generation.entries.values().map(|slot| slot.record));
     objects.set_durable(snapshot.records.values().flat_map(|record| load::named_objects(record)));
     let mut writer = HostWriter {
@@ -168,13 +167,23 @@ fn sweep(layout: &Layout, disk: &Disk) -> Result<(), StateError> {
             remove(disk, &directory.join(name), 0)?;
         }
     }
+    sweep_scratch(layout, disk, true).map(drop)
+}
+
+/// Removes what unfinished writes left in scratch; gives how many bytes.
+pub(super) fn sweep_scratch(layout: &Layout, disk: &Disk, removes: bool) -> Result<u64, StateError> {
+    let mut bytes = 0;
     for name in list(&layout.scratch())? {
         let path = layout.scratch().join(&name);
-        if !belongs_to_a_living_plan(&name, &path) {
+        if belongs_to_a_living_plan(&name, &path) {
+            continue;
+        }
+        bytes += fs::symlink_metadata(&path).map_or(0, |metadata| metadata.len());
+        if removes {
             remove(disk, &path, 0)?;
         }
     }
-    Ok(())
+    Ok(bytes)
 }
 
 /// `plan` needs no lock, so it may be storing objects right now.
@@ -188,19 +197,4 @@ fn belongs_to_a_living_plan(name: &str, path: &Path) -> bool {
     let age = modified.ok().and_then(|modified| modified.elapsed().ok());
     let is_alive = !matches!(test_kill_process(process), Err(rustix::io::Errno::SRCH));
     is_alive && age.is_some_and(|age| age < Duration::from_secs(MAX_SCRATCH_AGE_S))
-}
-
-fn remove(disk: &Disk, path: &Path, depth: usize) -> Result<(), StateError> {
-    let metadata = fs::symlink_metadata(path).map_err(|error| StateError::io("look at", path, error))?;
-    if !metadata.is_dir() {
-        return disk.remove_file(path);
-    }
-    if depth == MAX_SCRATCH_DEPTH {
-        return Err(StateError::io("remove", path, io::Error::other("it lies too deep")));
-    }
-    for entry in fs::read_dir(path).map_err(|error| StateError::io("list", path, error))? {
-        let entry = entry.map_err(|error| StateError::io("list", path, error))?;
-        remove(disk, &entry.path(), depth + 1)?;
-    }
-    disk.remove_dir(path)
 }

@@ -9,19 +9,20 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use super::cache::{CacheCommand, CacheWriter};
-use super::collect::{Collected, Keep};
+use super::collect::Keep;
 use super::commit::Committed;
 use super::disk::{Disk, FaultHook};
 use super::error::StateError;
 use super::layout::Layout;
 use super::lock::Lock;
 use super::marker::{Deaths, MarkerCommand, Suspects};
-use super::object::{ObjectCommand, ObjectWriter, ensure_dir};
+use super::object::{ObjectCommand, ObjectWriter, Room, ensure_dir};
 use super::reply::Answer;
 use crate::digest::Digest;
 use crate::floors::{Floors, FloorsFile};
 use crate::generation::{Decoded, Generation};
 use crate::paused::Paused;
+use crate::status::collected::Collected;
 
 /// The name of the thread, by which fault tests find it.
 pub const WRITER_THREAD: &str = "state-writer";
@@ -108,10 +109,10 @@ impl WriterThread {
     }
 
     /// Starts the thread of `plan`, which writes objects and nothing else.
-    pub(crate) fn objects(layout: Arc<Layout>, kept_bytes: u64, faults: Option<FaultHook>) -> Result<Self, StateError> {
+    pub(crate) fn objects(layout: Arc<Layout>, room: Room, faults: Option<FaultHook>) -> Result<Self, StateError> {
         let disk = Disk::new(faults);
         Self::start(move |commands| {
-            let mut objects = ObjectWriter::new(Arc::clone(&layout), kept_bytes);
+            let mut objects = ObjectWriter::new(Arc::clone(&layout), room);
             // Made when the first object comes: a `plan` that stores nothing leaves nothing.
             let prepare = || layout.plan_directories().iter().try_for_each(|dir| ensure_dir(&disk, dir));
             while let Ok(command) = commands.recv() {

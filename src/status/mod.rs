@@ -2,6 +2,7 @@
 //!
 //! Plain data and its text. Gathering it is `reconcile`'s work, carrying it `control`'s.
 
+pub mod collected;
 pub mod info;
 pub mod text;
 

@@ -159,11 +159,38 @@ fn gc_removes_what_the_settings_do_not_keep_and_a_dry_run_only_says_so() {
     assert_eq!(fsck(&world, &[]).status.code(), Some(0), "{}", stdout(&fsck(&world, &[])));
     let again = world.output(&["gc"]);
     assert!(stdout(&again).starts_with("removed  0 generations (0B), 0 objects"), "{}", stdout(&again));
+}
+
+#[test]
+fn a_running_host_removes_what_is_not_kept_when_it_is_asked_and_goes_on() {
+    let world = world();
+    for a in 2..8 {
+        world.desire("two", "test:idle", "idle", &format!("[config]\na = {a}"));
+        applied(&world);
+    }
+    std::fs::write(world.home().join("config.toml"), "[state]\nkeep-generations = 2\nkeep-days = 1\n")
+        .expect("written");
     let mut host = world.run();
-    host.wait_for(&["converged"]);
-    let busy = world.output(&["gc"]);
-    assert_eq!(busy.status.code(), Some(3));
-    assert!(stderr(&busy).contains("a running host does this by itself"), "{}", stderr(&busy));
+    host.wait_for(&["converged: 2 of 2 running"]);
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(3 * 24 * 3600);
+    for path in state_files(&world) {
+        std::fs::File::open(&path).expect("opened").set_modified(old).expect("set");
+    }
+    let before = state_files(&world);
+    let planned = json(&world.output(&["gc", "--dry-run", "--output", "json"]));
+    assert_eq!(state_files(&world), before);
+    assert_eq!((&planned["$type"], &planned["dry_run"]), (&"airssys-wasm/gc/v1".into(), &true.into()));
+    let done = json(&world.output(&["gc", "--output", "json"]));
+    for key in ["generations", "objects", "freed_bytes"] {
+        assert!(done[key].as_u64() > Some(0) && done[key] == planned[key], "{key}: {planned} {done}");
+    }
+    assert!(state_files(&world).len() < before.len());
+    // What runs goes on, what is kept is sound, and the next change is carried out.
+    assert_eq!(fsck(&world, &[]).status.code(), Some(0), "{}", stdout(&fsck(&world, &[])));
+    let status = world.status();
+    assert!(status["components"].as_array().expect("a list").iter().all(|c| c["actor"]["restarts"] == 0), "{status}");
+    world.desire("two", "test:idle", "idle", "[config]\na = 9");
+    host.wait_for(&["two", "reconfigured"]);
     assert!(host.stop().success());
 }
 

@@ -1,15 +1,15 @@
 //! One conversation about one source: found, verified, and only then the wasm.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::known::{is_complete, verify};
-use super::{RemoteParts, digest_of, url};
+use super::{RemoteParts, url};
 use crate::desired::spec::{GitReference, Source, Spec};
 use crate::digest::Digest;
 use crate::escape::escape;
 use crate::remote::memo::{MAX_REVISION_BYTES, Memo};
+use crate::remote::names;
 use crate::resolution::{Class, Refusal, class, is_unreachable};
 use crate::source::credentials;
 use crate::source::remote::{FetchFailure, FetchJob, Found, GitJob, UrlJob, WasmWanted};
@@ -117,7 +117,7 @@ pub(super) fn converse(
         }
         sink.keep().map_err(stored)?;
     }
-    parts.objects.remember(&digest_of(&spec.source), &memo).map_err(stored)?;
+    parts.objects.remember(&names::of_source(&spec.source), &memo).map_err(stored)?;
     Ok(memo)
 }
 
@@ -141,7 +141,7 @@ fn job(parts: &RemoteParts, source: &Source, complete: Option<&Memo>) -> Result<
             url: url.clone(),
             at: at.clone(),
             path: path.clone(),
-            mirror: mirror(&parts.mirrors, url.as_str()),
+            mirror: parts.mirrors.join(names::of_repository(url.as_str())).join("git"),
             offline: false,
             access: access(url)?,
         })),
@@ -154,9 +154,4 @@ fn job(parts: &RemoteParts, source: &Source, complete: Option<&Memo>) -> Result<
             Err(FetchFailure::new("worker-protocol", "a source on this machine is read, not fetched"))
         }
     }
-}
-
-/// The mirror of a repository: one for all sources in it.
-fn mirror(mirrors: &Path, url: &str) -> std::path::PathBuf {
-    mirrors.join(Digest::of(url.as_bytes()).hex()).join("git")
 }

@@ -20,12 +20,12 @@ use std::time::{Duration, Instant};
 
 use crate::config::sources::{SourceSettings, host_and_port};
 use crate::desired::spec::{GitReference, Require, Source, Spec};
-use crate::digest::Digest;
 use crate::home::Home;
 use crate::key::PublicKey;
 use crate::name::{InstallationName, PackageName};
 use crate::record::Record;
 use crate::remote::memo::Memo;
+use crate::remote::names;
 use crate::remote::table::{Command, Place, Table, Ticket, Want};
 use crate::remote_url::RemoteUrl;
 use crate::state::Objects;
@@ -213,6 +213,11 @@ impl Remote {
         self.shared.moved.notify_all();
     }
 
+    /// The directories below `mirrors/` of what is wanted.
+    pub fn directories(&self) -> BTreeSet<String> {
+        names::of_sources(self.shared.state().names.values().map(|key| &key.source))
+    }
+
     /// Waits until every source that is wanted was tried, at most [`LONGEST_LOOK`]. For commands that look once.
     pub fn wait(&self, mut tell: impl FnMut(usize, usize)) {
         let until = Instant::now() + LONGEST_LOOK;
@@ -274,7 +279,7 @@ impl State {
         let committed = committed.filter(|record| record.spec.source == key.source).map(of_record);
         let memo = match self.unknown.contains(&key.source) {
             true => committed,
-            false => objects.recall(&digest_of(&key.source)).or(committed),
+            false => objects.recall(&names::of_source(&key.source)).or(committed),
         };
         match memo {
             Some(memo) => drop(self.known.insert(key.source.clone(), Arc::new(memo))),
@@ -331,9 +336,4 @@ fn is_fixed(source: &Source) -> bool {
         Source::Git { at, .. } => matches!(at, GitReference::Commit(_)),
         Source::Url { sha256, .. } => sha256.is_some(),
     }
-}
-
-/// The name under which a source is remembered.
-fn digest_of(source: &Source) -> Digest {
-    Digest::of(&serde_json::to_vec(source).expect("a source holds only strings"))
 }

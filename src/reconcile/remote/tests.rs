@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::desired::{DesiredFile, DesiredState, assemble, file};
+use crate::digest::Digest;
 use crate::reconcile::resolve::Resolver;
 use crate::resolution::{Refusal, Resolution};
 use crate::source::remote::{FetchFailure, FetchJob, Found, WasmWanted};

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -35,12 +35,7 @@ impl Mirror {
     /// Opens or makes the repository `name` below `place`. Offline nothing is thrown away: what is there must do, and
     /// its objects are hashed when they are read.
     pub(super) fn open(place: &Path, name: &str, offline: bool, limits: &Limits) -> Result<Self, FetchFailure> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(place)
-            .map_err(|error| of_disk("make the mirror's directory", &error))?;
-        let lock = lock(&place.join("lock"), limits.lock_wait)?;
+        let lock = lock(place, limits.lock_wait)?;
         let directory = place.join(format!("{name}.git"));
         let note = place.join(format!("{name}.fetching"));
         if !offline && (note.exists() || is_full(&directory)) {
@@ -95,15 +90,38 @@ impl Mirror {
     }
 }
 
-/// Waits for the lock, which ends with the process that has it.
-fn lock(path: &Path, wait: Duration) -> Result<File, FetchFailure> {
-    let mut options = OpenOptions::new();
-    options.create(true).truncate(false).write(true).mode(0o600).custom_flags(NO_FOLLOW);
-    let file = options.open(path).map_err(|error| of_disk("open the mirror's lock", &error))?;
+/// Waits for the lock, which ends with the process that has it. Whoever had it may have removed the mirror, and the
+/// lock with it: then another one counts.
+fn lock(place: &Path, wait: Duration) -> Result<File, FetchFailure> {
+    let path = place.join("lock");
     let until = Instant::now() + wait;
     loop {
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(file),
+        let mut directory = fs::DirBuilder::new();
+        let made = directory.recursive(true).mode(0o700).create(place);
+        made.map_err(|error| of_disk("make the mirror's directory", &error))?;
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).write(true).mode(0o600).custom_flags(NO_FOLLOW);
+        let file = match options.open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && Instant::now() < until => continue,
+            file => file.map_err(|error| of_disk("open the mirror's lock", &error))?,
+        };
+        wait_for(&file, until, wait)?;
+        if is_at(&file, &path) {
+            return Ok(file);
+        }
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    let (held, there) = (file.metadata().map(identity), fs::symlink_metadata(path).map(identity));
+    matches!((held, there), (Ok(held), Ok(there)) if held == there)
+}
+
+fn wait_for(file: &File, until: Instant, wait: Duration) -> Result<(), FetchFailure> {
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(()),
             Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) if Instant::now() < until => {
                 std::thread::sleep(LOCK_POLL);
             }

@@ -275,7 +275,7 @@ fn a_host_killed_at_any_call_of_collecting_keeps_what_is_committed() {
     let later = Keep::at(std::time::SystemTime::now() + std::time::Duration::from_secs(30 * 24 * 3600));
     let before = Reader::new(&base).snapshot().unwrap();
     let calls = count_calls(&base, |opened| {
-        let collected = opened.store.collect(later).wait().unwrap();
+        let collected = opened.store.collect(later.clone()).wait().unwrap();
         assert!(collected.generations > 0 && collected.objects > 20, "{collected:?}");
     });
     for at in 0..calls {
@@ -283,7 +283,7 @@ fn a_host_killed_at_any_call_of_collecting_keeps_what_is_committed() {
         let home = copy_home(&base, &temp);
         let (hook, _) = faults(Plan::Die(false), at);
         if let Ok(opened) = Store::open(&home, with_faults(hook)) {
-            assert!(opened.store.collect(later).wait().is_err());
+            assert!(opened.store.collect(later.clone()).wait().is_err());
         }
         check_sound(&home, &[&before], &format!("collecting killed at call {at}"));
     }

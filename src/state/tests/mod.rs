@@ -4,5 +4,6 @@ mod collect;
 mod crashes;
 mod fixture;
 mod measure;
+mod mirrors;
 mod power;
 mod store;
