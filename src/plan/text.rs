@@ -4,6 +4,7 @@
 //! here, once more, so that nothing in it can pass for a line of the plan.
 
 mod detail;
+pub mod markdown;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

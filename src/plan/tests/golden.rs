@@ -42,7 +42,7 @@ macro_rules! golden {
 }
 
 /// One of everything.
-fn mixed() -> Scene {
+pub(super) fn mixed() -> Scene {
     let config = |max: u64| {
         json!({ "retry": { "max": max, "wait": "1s" }, "zone": "eu" }).as_object().cloned().expect("an object")
     };

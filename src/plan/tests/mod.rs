@@ -2,5 +2,6 @@
 
 pub(super) mod fixture;
 mod golden;
+mod markdown;
 mod scale;
 mod situations;
