@@ -29,7 +29,7 @@
 //! | floor | modules | may touch |
 //! |---|---|---|
 //! | 0 vocabulary | [`name`], [`digest`], [`key`], [`quantity`], [`permission`], [`limits`], [`hex`], [`timestamp`], [`sealed`], [`escape`], [`diagnostic`], [`document`], [`remote_url`], [`secret`] | nothing |
-//! | 1 decisions | [`desired`], [`manifest`], [`trust`], [`record`], [`resolution`], [`observed`], [`paused`], [`plan`], [`snapshot`], [`generation`], [`floors`], [`backoff`], [`remote`], [`status`], [`history`], [`config`] | nothing: no files, clock, randomness, environment |
+//! | 1 decisions | [`desired`], [`manifest`], [`trust`], [`record`], [`resolution`], [`observed`], [`paused`], [`plan`], [`snapshot`], [`generation`], [`floors`], [`backoff`], [`remote`], [`status`], [`history`], [`config`], [`saved`], [`export`] | nothing: no files, clock, randomness, environment |
 //! | 2 adapters | `home`, `safe_open`, `source`, `state`, `watch`, `logs`, `engine`, `host`, `user` | one outside thing each |
 //! | 2½ workers | `worker` | processes of this program, in which sources fetch and the engine compiles |
 //! | 3 actors | `actor` | threads, the engine |
@@ -63,6 +63,7 @@ pub mod diagnostic;
 pub mod digest;
 pub mod document;
 pub mod escape;
+pub mod export;
 pub mod floors;
 pub mod generation;
 pub mod hex;
@@ -80,6 +81,7 @@ pub mod record;
 pub mod remote;
 pub mod remote_url;
 pub mod resolution;
+pub mod saved;
 pub mod sealed;
 pub mod secret;
 pub mod snapshot;

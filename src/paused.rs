@@ -21,11 +21,14 @@ const FIRST_LINE: &str = "airssys-paused 1";
 const EVERYTHING: &str = "*";
 
 /// What is paused, by whom, since when.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
 pub struct Paused {
     /// The whole reconciler.
     pub all: Option<PausedBy>,
     /// Single installations.
+    #[cfg_attr(feature = "runtime", schemars(with = "BTreeMap<String, PausedBy>"))]
     pub names: BTreeMap<InstallationName, PausedBy>,
 }
 

@@ -4,6 +4,8 @@
 //! It finds damage: flipped bits, cut and half-written files. It keeps nobody out who can write the
 //! file; that is what owner and mode of the state directory are for.
 
+pub mod json;
+
 use crate::digest::Digest;
 
 /// Starts the last line.

@@ -146,7 +146,7 @@ pub type AllSecrets = BTreeMap<InstallationName, SecretStates>;
 
 /// What the host's own settings let desired files name. Files need no rule: only private ones of the host's own user
 /// are read. Without rules nobody who writes desired files runs programs or reads the host's environment.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct SecretRules {
     /// Names of variables; `*` at the end stands for any rest.
     pub env: Vec<String>,

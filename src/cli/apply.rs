@@ -13,17 +13,22 @@ use super::output;
 use super::paint::{Paint, Stream};
 use super::plan::colored;
 use super::run::Printer;
+use super::saved;
 use crate::control::client::AskError;
 use crate::control::documents::ApplyBody;
 use crate::plan::approval::ApprovalName;
 use crate::reconcile::notice::Notice;
 use crate::reconcile::order::ApplyOrder;
 use crate::runtime::apply_once;
+use crate::saved::SavedPlan;
 use crate::status::HostStatus;
 use crate::user;
 
 /// Options of `apply`.
 #[derive(Args)]
+#[command(mut_arg("dir", |dir| dir.value_name("DIR|PLAN").help(
+    "The desired directory, or a plan that `plan --out` saved; default is the setting `desired`, else `desired` in the home"
+)))]
 pub struct ApplyArgs {
     #[command(flatten)]
     host: HostArgs,
@@ -39,9 +44,15 @@ pub struct ApplyArgs {
 }
 
 /// Lets the running host carry out a pass in the name of this user, and prints what came of it.
-fn apply_by_host(global: &Global, args: &ApplyArgs, host: &HostStatus) -> Result<ExitCode, Failure> {
-    args.host.check_same(global, host)?;
-    let body = ApplyBody { approve: args.approve.iter().map(ToString::to_string).collect(), plan: args.plan.clone() };
+fn apply_by_host(
+    global: &Global,
+    args: &ApplyArgs,
+    host: &HostStatus,
+    saved: Option<SavedPlan>,
+) -> Result<ExitCode, Failure> {
+    args.host.check_same(global, host, saved.as_ref())?;
+    let approve = args.approve.iter().map(ToString::to_string).collect();
+    let body = ApplyBody { approve, plan: args.plan.clone(), saved: saved.map(Box::new) };
     let pass = ask_raw(global, async |client| client.apply(&body).await)?.map_err(|error| match error {
         AskError::Refused(why) => {
             let refused = Failure::message(Exit::Validation, format!("{} [{}]", why.message, why.code));
@@ -54,17 +65,22 @@ fn apply_by_host(global: &Global, args: &ApplyArgs, host: &HostStatus) -> Result
 }
 
 /// Prints the plan, tries what is new, commits. The next `run` starts what was committed.
-pub(crate) fn apply(global: &Global, args: ApplyArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn apply(global: &Global, mut args: ApplyArgs) -> Result<ExitCode, Failure> {
+    let saved = args.host.dir().map(saved::at).transpose()?.flatten();
     let running = ask_raw(global, async |client| client.status().await)?;
     match running {
-        Ok(host) => return apply_by_host(global, &args, &host),
+        Ok(host) => return apply_by_host(global, &args, &host, saved),
         Err(AskError::NoHost) => {}
         Err(error) => return Err(failure(error)),
     }
     let command = args.host.apply_command(global);
+    if let Some(saved) = &saved {
+        args.host.take_from(&saved.inputs.desired);
+    }
     let config = global.host_config(args.host)?;
     let is_from_git = config.from_git.is_some();
-    let order = ApplyOrder { approve: args.approve.into_iter().collect(), plan: args.plan, by: user::own() };
+    let approve = args.approve.into_iter().collect();
+    let order = ApplyOrder { approve, plan: args.plan, saved, by: user::own() };
     let printer = Arc::new(Printer::new(global));
     let told = printer.clone();
     let pass = apply_once(config, Arc::new(move |notice: &Notice| told.tell(notice)), &order).map_err(|error| {

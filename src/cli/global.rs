@@ -14,6 +14,7 @@ use crate::home::Home;
 use crate::name::InstallationName;
 use crate::reconcile::repository::FromGit;
 use crate::runtime::HostConfig;
+use crate::saved::{DesiredInput, SavedPlan};
 use crate::snapshot::{Repository, Rules};
 use crate::source::trust_file::{self, TrustLocation};
 use crate::status::HostStatus;
@@ -39,7 +40,7 @@ pub(crate) struct FromGitArgs {
     #[arg(long, value_name = "DIR", requires = "from_git", default_value = ".")]
     path: String,
     /// Take a commit that does not descend from the one applied last
-    #[arg(long, requires = "from_git")]
+    #[arg(long)]
     allow_non_fast_forward: bool,
 }
 
@@ -54,7 +55,13 @@ impl FromGitArgs {
 
     /// The repository, with the rules of the settings; none when the files are in a directory.
     pub(crate) fn source(&self, config: &Config) -> Result<Option<FromGit>, Failure> {
-        let Some(url) = &self.from_git else { return Ok(None) };
+        let Some(url) = &self.from_git else {
+            if self.allow_non_fast_forward {
+                let message = "--allow-non-fast-forward is for desired files of a repository";
+                return Err(Failure::message(Exit::CommandLine, message).hint("it goes with --from-git"));
+            }
+            return Ok(None);
+        };
         let wrong = |option: &str, error: String| Failure::message(Exit::CommandLine, format!("{option}: {error}"));
         let url = url.parse().map_err(|error: crate::remote_url::UrlError| wrong("--from-git", error.to_string()))?;
         let at = parse_reference(&self.reference).map_err(|error| wrong("--ref", error))?;
@@ -92,6 +99,24 @@ pub(crate) struct HostArgs {
 }
 
 impl HostArgs {
+    /// What stands in the place of the desired directory.
+    pub(crate) fn dir(&self) -> Option<&Path> {
+        self.dir.as_deref()
+    }
+
+    /// Takes the desired files from where a saved plan took them, under the rules that hold for every other place.
+    pub(crate) fn take_from(&mut self, desired: &DesiredInput) {
+        match desired {
+            DesiredInput::Directory { path, .. } => self.dir = Some(PathBuf::from(path)),
+            DesiredInput::Repository { url, at, path, .. } => {
+                self.dir = None;
+                self.from_git.from_git = Some(url.clone());
+                self.from_git.reference.clone_from(at);
+                self.from_git.path.clone_from(path);
+            }
+        }
+    }
+
     /// The command that does what these options say, for a person to copy.
     pub(crate) fn apply_command(&self, global: &Global) -> String {
         apply_command(global, self.dir.as_deref(), self.trust.as_deref()) + &self.from_git.words()
@@ -99,11 +124,20 @@ impl HostArgs {
 }
 
 impl HostArgs {
-    /// Refuses options that name another directory or policy than a running host has: it would not look there.
-    pub(crate) fn check_same(&self, global: &Global, host: &HostStatus) -> Result<(), Failure> {
+    /// Refuses options that name another directory or policy than a running host has: it would not look there. So it
+    /// does with the place of a saved plan, which stands where a directory may.
+    pub(crate) fn check_same(
+        &self,
+        global: &Global,
+        host: &HostStatus,
+        saved: Option<&SavedPlan>,
+    ) -> Result<(), Failure> {
         let shown = |path: &Path| crate::escape::escape(&path.to_string_lossy());
         let mut differs = None;
-        if let Some(dir) = &self.dir {
+        if let Some(saved) = saved {
+            let wanted = saved.inputs.desired.place();
+            differs = host.desired.as_ref().filter(|has| **has != wanted).map(|has| (wanted, has));
+        } else if let Some(dir) = &self.dir {
             let wanted = shown(&global.desired_directory(Some(dir.clone()))?);
             differs = host.desired.as_ref().filter(|has| **has != wanted).map(|has| (wanted, has));
         }

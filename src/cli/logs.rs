@@ -85,7 +85,7 @@ fn level(text: &str) -> Result<Level, Failure> {
 
 fn render(format: Format, line: &LogLine, paint: Paint) -> Result<String, Failure> {
     Ok(match format {
-        Format::Text => {
+        Format::Text | Format::Markdown => {
             let text = line.to_string();
             let painted = match line.level {
                 Level::Trace | Level::Debug => paint.dim(&text),

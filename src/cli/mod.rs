@@ -6,7 +6,9 @@
 mod apply;
 mod call;
 mod control;
+mod document_file;
 mod exit;
+mod export;
 mod fsck;
 mod gc;
 mod global;
@@ -19,6 +21,7 @@ mod output;
 mod paint;
 mod plan;
 mod run;
+mod saved;
 mod schema;
 mod service;
 mod sign;
@@ -90,6 +93,8 @@ enum Command {
     Call(call::CallArgs),
     /// Let the host look at everything now, and wait for the pass
     Sync(control::SyncArgs),
+    /// Print or write what is committed and running, for `plan --against` elsewhere; holds no secret
+    Export(export::ExportArgs),
     /// Print the JSON Schema of a file or document
     Schema(schema::SchemaArgs),
     /// Carry out nothing from now on, for one installation or at all; what runs goes on
@@ -119,6 +124,10 @@ pub fn main() -> ExitCode {
         }
     };
     let result = match cli.command {
+        _ if cli.global.output == Format::Markdown && !matches!(cli.command, Command::Plan(_)) => {
+            Err(Failure::message(Exit::CommandLine, "only `plan` has a Markdown form")
+                .hint("--output text, json or yaml"))
+        }
         Command::Run(args) => run::run(&cli.global, args),
         Command::Plan(args) => plan::plan(&cli.global, args),
         Command::Apply(args) => apply::apply(&cli.global, args),
@@ -132,6 +141,7 @@ pub fn main() -> ExitCode {
         Command::Call(args) => call::call(&cli.global, args),
         Command::Logs(args) => logs::logs(&cli.global, args),
         Command::Sync(args) => control::sync(&cli.global, args),
+        Command::Export(args) => export::export(&cli.global, args),
         Command::Schema(args) => schema::schema(&cli.global, args),
         Command::Pause(args) => control::pause(&cli.global, args),
         Command::Resume(args) => control::resume(&cli.global, args),

@@ -13,12 +13,15 @@ pub enum Format {
     Json,
     /// For programs and people.
     Yaml,
+    /// For a comment on a pull request; only plans
+    Markdown,
 }
 
 /// Prints `document` to standard output; `text` makes the form for people.
 pub fn print<D: Serialize>(format: Format, document: &D, text: impl FnOnce() -> String) -> Result<(), Failure> {
     let rendered = match format {
-        Format::Text => text(),
+        // Whoever has a Markdown form hands it in as the text.
+        Format::Text | Format::Markdown => text(),
         Format::Json => json(document)? + "\n",
         Format::Yaml => yaml(document)?,
     };

@@ -22,7 +22,7 @@ pub struct SchemaArgs {
 pub(crate) fn schema(_global: &Global, args: SchemaArgs) -> Result<ExitCode, Failure> {
     let mut list = String::new();
     for Kind { name, about, .. } in KINDS {
-        let _ = writeln!(list, "{name:<10}{about}");
+        let _ = writeln!(list, "{name:<12}{about}");
     }
     let text = match &args.kind {
         None => list,

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use crate::desired::spec::Source;
 use crate::document::{Report, Table, Value, shown};
 use crate::quantity::Millis;
@@ -40,7 +42,7 @@ impl Default for SourceSettings {
 }
 
 /// Where a secret stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum SecretPlace {
     /// In a file, absolute or relative to the home.
     File(String),
@@ -49,7 +51,7 @@ pub enum SecretPlace {
 }
 
 /// What opens the door of one host. Paths are absolute or relative to the home.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct HostSettings {
     /// User name.
     pub user: Option<String>,

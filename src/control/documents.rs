@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::paused::{Paused, PausedBy};
 use crate::resolution::Refusal;
+use crate::saved::SavedPlan;
 use crate::status::collected::Collected;
 use crate::status::{Note, PassSummary};
 
@@ -64,6 +65,9 @@ pub struct ApplyBody {
     /// The digest of the plan that it is for, or the first digits of it; absent means any plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
+    /// The saved plan that it is for: refused when one of its inputs is another one by now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saved: Option<Box<SavedPlan>>,
 }
 
 /// Body of `/v1/gc`.

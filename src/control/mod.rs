@@ -20,6 +20,8 @@ pub const HEAD_TIMEOUT_MS: u64 = 10_000;
 pub const BODY_TIMEOUT_MS: u64 = 10_000;
 /// Largest body of a request that is no message, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 64 << 10;
+/// Largest body of `/v1/apply`, in bytes: a saved plan, and approvals.
+pub const MAX_APPLY_BYTES: usize = crate::saved::MAX_SAVED_BYTES + MAX_REQUEST_BYTES;
 /// Largest message of a call, in bytes; a component may take less.
 pub const MAX_CALL_BYTES: usize = crate::limits::DEFAULT_MESSAGE_BYTES as usize;
 /// How long a call waits for its reply when nothing else is said, in milliseconds.

@@ -22,8 +22,8 @@ use super::documents::{EmptyBody, ErrorDocument, GcBody, NameBody};
 use super::peer::Asker;
 use super::request::{Because, Inlet, Refused, Request};
 use super::{
-    BODY_TIMEOUT_MS, DEFAULT_CALL_WAIT_MS, FOLLOW_POLL_MS, MAX_CALL_BYTES, MAX_CALL_WAIT_MS, MAX_FOLLOW_CHUNKS,
-    MAX_REQUEST_BYTES,
+    BODY_TIMEOUT_MS, DEFAULT_CALL_WAIT_MS, FOLLOW_POLL_MS, MAX_APPLY_BYTES, MAX_CALL_BYTES, MAX_CALL_WAIT_MS,
+    MAX_FOLLOW_CHUNKS, MAX_REQUEST_BYTES,
 };
 use crate::logs::{Follow, LogLine};
 use crate::name::InstallationName;
@@ -103,7 +103,12 @@ async fn whole(body: Body, most: usize) -> Result<Bytes, Refused> {
 
 /// The body as a document; no body at all is an empty one.
 async fn document<D: DeserializeOwned + Default>(body: Body) -> Result<D, Refused> {
-    let bytes = whole(body, MAX_REQUEST_BYTES).await?;
+    document_of(body, MAX_REQUEST_BYTES).await
+}
+
+/// The same, of at most `most` bytes.
+async fn document_of<D: DeserializeOwned + Default>(body: Body, most: usize) -> Result<D, Refused> {
+    let bytes = whole(body, most).await?;
     if bytes.is_empty() {
         return Ok(D::default());
     }
@@ -206,7 +211,7 @@ async fn gc(State(shown): State<Shown>, Extension(asker): Extension<Asker>, body
 }
 
 async fn apply(State(shown): State<Shown>, Extension(asker): Extension<Asker>, body: Body) -> Response {
-    let request = document(body).await.map(Request::Apply);
+    let request = document_of(body, MAX_APPLY_BYTES).await.map(Request::Apply);
     ask(&shown, asker, request).await
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::desired::spec::{Origin, Spec};
 use crate::desired::{format, origin};
 use crate::diagnostic::Diagnostic;
+use crate::digest::Digest;
 use crate::document::{self, Report};
 use crate::name::InstallationName;
 
@@ -19,6 +20,8 @@ pub const EXTENSION: &str = ".toml";
 /// What came of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParsedFile {
+    /// Of the file's bytes.
+    pub digest: Digest,
     /// The file's spec, or every problem that it has.
     pub outcome: Result<Arc<WantedFile>, Vec<Diagnostic>>,
     /// The installation that the file defines, or would define without its problems, as far as that is certain.
@@ -44,9 +47,10 @@ pub fn is_desired_file_name(name: &str) -> bool {
 
 /// Reads one file.
 pub fn parse(file_name: &str, bytes: &[u8]) -> ParsedFile {
+    let digest = Digest::of(bytes);
     match check_text(file_name, bytes) {
-        Ok(text) => parse_text(file_name, text),
-        Err(problem) => ParsedFile { outcome: Err(vec![problem]), name_hint: None, moved_from_hint: None },
+        Ok(text) => parse_text(file_name, text, digest),
+        Err(problem) => ParsedFile { digest, outcome: Err(vec![problem]), name_hint: None, moved_from_hint: None },
     }
 }
 
@@ -78,7 +82,7 @@ fn check_text<'t>(file: &str, bytes: &'t [u8]) -> Result<&'t str, Diagnostic> {
     Ok(text)
 }
 
-fn parse_text(file: &str, text: &str) -> ParsedFile {
+fn parse_text(file: &str, text: &str, digest: Digest) -> ParsedFile {
     let mut report = Report::new(file, text).with_homes(format::HOMES);
     let document = document::parse(text, &mut report);
     let read = format::read(file, &document, &mut report);
@@ -90,5 +94,5 @@ fn parse_text(file: &str, text: &str) -> ParsedFile {
         }
         _ => Err(report.into_problems()),
     };
-    ParsedFile { outcome, name_hint: read.name, moved_from_hint: read.moved_from }
+    ParsedFile { digest, outcome, name_hint: read.name, moved_from_hint: read.moved_from }
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::digest::Digest;
+use crate::export::Export;
 use crate::floors::Floors;
-use crate::generation::Generation;
+use crate::generation::{Generation, Slot};
 use crate::name::InstallationName;
 use crate::observed::{Installed, Observed, Phase};
 use crate::paused::Paused;
@@ -51,6 +52,34 @@ impl From<Snapshot> for Committed {
             next_number: snapshot.next_number,
             floors: snapshot.floors,
             paused: snapshot.paused,
+        }
+    }
+}
+
+impl From<&Export> for Committed {
+    fn from(export: &Export) -> Self {
+        let records = export.installations.iter().map(|(name, installed)| {
+            let target = installed.record.target_digest();
+            (name.clone(), Targeted { record: Arc::new(installed.record.clone()), target })
+        });
+        let slots = export.installations.iter().map(|(name, installed)| {
+            let record = Digest::of(&installed.record.encode());
+            (name.clone(), Slot { record, storage_id: installed.storage_id })
+        });
+        let generation = Generation {
+            number: export.generation,
+            entries: slots.collect(),
+            holds: export.held.clone(),
+            applied_commit: export.applied_commit.clone(),
+            ..Generation::birth(0, Digest::from_bytes([0; 32]))
+        };
+        Self {
+            generation,
+            digest: export.generation_digest,
+            next_number: export.generation.saturating_add(1),
+            paused: export.paused.clone(),
+            floors: export.floors(),
+            records: records.collect(),
         }
     }
 }

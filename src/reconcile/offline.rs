@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::desired::DesiredState;
+use crate::export::Export;
 use crate::home::Home;
 use crate::name::InstallationName;
-use crate::observed::Phase;
+use crate::observed::{Phase, RecentSet};
 use crate::plan::{Plan, PlanInput};
 use crate::resolution::Refusal;
+use crate::saved::{self, DesiredInput, Inputs, settings_digest};
 use crate::secret::SecretRules;
 use crate::snapshot::AppliedCommit;
 use crate::source::secret::{Environment, SecretPlaces};
@@ -26,13 +28,17 @@ use super::recent::recent_set;
 use super::remote::{Remote, RemoteOptions};
 use super::repository::{FromGit, SnapshotParts, Snapshots};
 use super::resolve::Resolver;
-use super::secrets::Secrets;
+use super::secrets::{self, Secrets};
 use crate::worker::Workers;
 
 /// A plan and what concerns no single name.
 pub struct Made {
     /// The plan.
     pub plan: Plan,
+    /// Everything that it was made from.
+    pub inputs: Inputs,
+    /// Whether secrets could be told apart: without a key, which the first host makes, they can not.
+    pub tells_secrets_apart: bool,
     /// Of the directory or the trust policy.
     pub problems: Vec<Refusal>,
 }
@@ -53,20 +59,28 @@ pub struct Look<'a> {
     pub workers: Workers,
     /// What the host says about remote sources, and its home.
     pub remote: RemoteOptions,
+    /// The state of another home that takes the place of this one's; secrets are not read then.
+    pub against: Option<&'a Export>,
     /// Where progress goes.
     pub tell: &'a dyn Fn(&Notice),
 }
 
 /// Makes the plan that a host would carry out now. Waits for what must be fetched for it.
 pub fn plan(look: Look<'_>) -> anyhow::Result<Made> {
-    let Look { desired, from_git, trust, rules, running, workers, remote, tell } = look;
+    let Look { desired, from_git, trust, rules, running, workers, remote, against, tell } = look;
     let home = &remote.home.clone();
     let mut problems = Vec::new();
     let loaded = trust_file::load(trust).map_err(|error| anyhow::anyhow!("{error}\n{}", error.hint()))?;
     problems.extend(loaded.warning.map(|text| Refusal::new("trust-group-writable", text)));
-    let committed = Committed::from(StateReader::new(home).snapshot()?);
+    let reader = StateReader::new(home);
+    let committed = match against {
+        Some(export) => Committed::from(export),
+        None => Committed::from(reader.snapshot()?),
+    };
     let store = ObjectStore::open(home, Options::at(unix_now_s().unsigned_abs()))?;
     let is_directory = from_git.is_none();
+    let signers = from_git.as_ref().map_or_else(Vec::new, |from| from.rules.signers.clone());
+    let settings = settings_digest(rules, &remote.settings, &signers);
     let snapshots = from_git.map(|from| {
         Snapshots::new(SnapshotParts {
             from,
@@ -76,7 +90,7 @@ pub fn plan(look: Look<'_>) -> anyhow::Result<Made> {
             offline: remote.offline,
         })
     });
-    let (state, commit, found) = read(desired, snapshots, &committed);
+    let Read { state, input: desired_input, commit, problems: found } = read(desired, snapshots, &committed);
     problems.extend(found);
     let remote = Arc::new(Remote::new(remote.parts(Arc::new(workers), store.objects().clone())));
     let mut resolver = Resolver::new(desired, remote.clone());
@@ -87,40 +101,58 @@ pub fn plan(look: Look<'_>) -> anyhow::Result<Made> {
     remote.wait(|at, of| tell(&Notice::Fetching { step: (at, of) }));
     let resolutions = resolver.resolve(state, &committed.records, &policy, store.objects(), unix_now_s());
     problems.extend(remote.stale());
-    let observed = committed.observe(|name| phase(running, name));
+    let observed = committed.observe(|name| match against {
+        Some(export) => export.phase(name),
+        None => phase(running, name),
+    });
     let host = running.and_then(|status| status.host.as_ref());
     let environment = host.map_or(Environment::Own, |host| Environment::Of(host.pid));
     let places = secret_places(home, is_directory.then_some(desired), rules, environment);
-    let mut secrets = Secrets::new(places, StateReader::new(home).secret_key());
+    let key = reader.secret_key();
+    let tells_secrets_apart = key.is_some();
+    let mut secrets = Secrets::new(places, key);
+    let assumed = against.map(|_| secrets::as_recorded(state, &committed.records));
+    let recent = match against {
+        Some(_) => RecentSet::unchanged(committed.records.len()),
+        None => recent_set(&reader, &committed, state, unix_now_s().unsigned_abs())?,
+    };
     let input = PlanInput {
         desired: state,
         resolutions,
-        secrets: secrets.look(state, Duration::ZERO),
+        secrets: assumed.as_ref().unwrap_or_else(|| secrets.look(state, Duration::ZERO)),
         observed: &observed,
-        recent: recent_set(&StateReader::new(home), &committed, state, unix_now_s().unsigned_abs())?,
+        recent,
         floors: &committed.floors,
         approvals: &std::collections::BTreeSet::new(),
     };
-    Ok(Made { plan: crate::plan::plan(&input), problems })
+    let plan = crate::plan::plan(&input);
+    let made = saved::Made { input: &input, desired: desired_input, trust: policy.digest(), settings };
+    Ok(Made { plan, inputs: Inputs::of(made), tells_secrets_apart, problems })
+}
+
+/// What the desired files say now.
+struct Read {
+    state: DesiredState,
+    input: DesiredInput,
+    commit: Option<AppliedCommit>,
+    problems: Vec<Refusal>,
 }
 
 /// The desired state as it is now, and the commit that it is of. What a newer commit is refused for makes it incomplete.
-fn read(
-    desired: &Path,
-    snapshots: Option<Snapshots>,
-    committed: &Committed,
-) -> (DesiredState, Option<AppliedCommit>, Vec<Refusal>) {
+fn read(desired: &Path, snapshots: Option<Snapshots>, committed: &Committed) -> Read {
     let (number, last_good) = (committed.generation.number, committed.last_good());
     let Some(mut snapshots) = snapshots else {
         let mut reader = Reader::new(desired);
         let (state, problem) = reader.read_settled(number, &last_good);
-        return (state.clone(), None, Vec::from_iter(problem));
+        let state = state.clone();
+        let input = reader.input(state.complete && problem.is_none());
+        return Read { state, input, commit: None, problems: Vec::from_iter(problem) };
     };
     let applied = committed.generation.applied_commit.as_ref();
     snapshots.read_once(number, applied, || last_good.clone());
     let (state, problems) = snapshots.read(number, applied, || last_good.clone());
     let state = DesiredState { complete: state.complete && problems.is_empty(), ..state.clone() };
-    (state, snapshots.applies(), problems)
+    Read { input: snapshots.input(state.complete), commit: snapshots.applies(), state, problems }
 }
 
 /// Where secrets are read on behalf of a host; without a directory, desired files come from a repository.
@@ -170,6 +202,19 @@ pub fn status(home: &Home) -> anyhow::Result<HostStatus> {
         components: components.collect(),
         problems: Vec::new(),
     })
+}
+
+/// What is committed, and what a running host says of it, for plans that are made elsewhere.
+pub fn export(home: &Home, running: Option<&HostStatus>) -> anyhow::Result<Export> {
+    let snapshot = StateReader::new(home).snapshot()?;
+    if let Some((name, why)) = snapshot.damaged.first_key_value() {
+        anyhow::bail!(
+            "the state can't be exported as a whole: the record of {name} {why}; `airssys-wasm fsck` tells more"
+        );
+    }
+    let committed = Committed::from(snapshot);
+    let observed = committed.observe(|name| phase(running, name));
+    Ok(Export::of(&observed, &committed.floors, committed.generation.applied_commit.clone()))
 }
 
 /// All about one installation from what is on disk; none when it is not installed.

@@ -10,6 +10,7 @@ use crate::plan::Plan;
 use crate::plan::approval::{self, Approval, ApprovalName, Operator};
 use crate::plan::notes::Order;
 use crate::resolution::Refusal;
+use crate::saved::{Inputs, SavedPlan};
 
 /// Fewest hexadecimal digits by which a plan is named.
 pub const MIN_PLAN_DIGITS: usize = 8;
@@ -21,6 +22,8 @@ pub struct ApplyOrder {
     pub approve: BTreeSet<ApprovalName>,
     /// The digest of the plan that it is for, or the first digits of it; any plan without.
     pub plan: Option<String>,
+    /// The saved plan that it is for, every input of which must still be the same.
+    pub saved: Option<SavedPlan>,
     /// Who gives it.
     pub by: Operator,
 }
@@ -38,8 +41,11 @@ impl fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 impl ApplyOrder {
-    /// The approvals that it gives, each bound to the action of `plan` that asks for it.
-    pub fn approvals_for(&self, plan: &Plan) -> Result<BTreeSet<Approval>, Refusal> {
+    /// The approvals that it gives, each bound to the action of `plan` that asks for it. `inputs` are those of the plan.
+    pub fn approvals_for(&self, plan: &Plan, inputs: impl FnOnce() -> Inputs) -> Result<BTreeSet<Approval>, Refusal> {
+        if let Some(saved) = &self.saved {
+            saved.check(plan, &inputs())?;
+        }
         if let Some(wanted) = &self.plan {
             check_plan(plan, wanted)?;
         }
@@ -48,7 +54,11 @@ impl ApplyOrder {
 
     /// What the generation remembers of it.
     pub fn note(&self) -> Order {
-        Order { what: "apply".to_owned(), by: self.by.clone() }
+        let what = self.saved.as_ref().map_or_else(
+            || "apply".to_owned(),
+            |saved| format!("apply of the saved plan {}", saved.plan_digest.short()),
+        );
+        Order { what, by: self.by.clone() }
     }
 }
 

@@ -21,6 +21,7 @@ use crate::plan::action::{Action, Kind};
 use crate::plan::text::{APPLY, approve_command};
 use crate::plan::{Plan, PlanInput};
 use crate::resolution::{Refusal, Resolution};
+use crate::saved::{Inputs, Made, settings_digest};
 use crate::source::secret::SecretPlaces;
 use crate::source::trust_file::{self, TrustLocation};
 use crate::state::{Opened, Store, Suspects};
@@ -348,18 +349,16 @@ impl Reconciler {
         let hints = Hints { completed, times, now };
         let current = self.committed.generation.number;
         let last_good = || self.committed.last_good();
-        let (desired, problems) = match &mut self.snapshots {
-            None => {
-                let (desired, problem) = self.reader.read(hints, current, last_good);
-                (desired, Vec::from_iter(problem))
-            }
+        let problems = match &mut self.snapshots {
+            None => Vec::from_iter(self.reader.read(hints, current, last_good).1),
             Some(snapshots) => {
                 let applied = self.committed.generation.applied_commit.as_ref();
                 let problems = snapshots.read(current, applied, last_good).1;
                 self.resolver.set_commit(snapshots.applies());
-                (snapshots.state(), problems)
+                problems
             }
         };
+        let desired = self.snapshots.as_ref().map_or(self.reader.state(), |snapshots| snapshots.state());
         let objects = self.parts.store.objects();
         let resolutions = self.resolver.resolve(desired, &self.committed.records, &self.policy, objects, unix_now_s());
         let waits_for_sources = note_sources(&mut self.sources, desired, resolutions, now);
@@ -377,7 +376,17 @@ impl Reconciler {
         };
         let mut plan = crate::plan::plan(&input);
         if let Some(order) = order {
-            let approvals = order.approvals_for(&plan).map_err(Refused)?;
+            let inputs = || {
+                let is_complete = desired.complete && problems.is_empty();
+                let desired = match &self.snapshots {
+                    Some(snapshots) => snapshots.input(is_complete),
+                    None => self.reader.input(is_complete),
+                };
+                let signers = self.parts.from_git.as_ref().map_or(&[][..], |from| &from.rules.signers);
+                let settings = settings_digest(&self.parts.secrets.rules, &self.parts.remote.settings, signers);
+                Inputs::of(Made { input: &input, desired, trust: self.policy.digest(), settings })
+            };
+            let approvals = order.approvals_for(&plan, inputs).map_err(Refused)?;
             plan = crate::plan::plan(&PlanInput { approvals: &approvals, ..input });
         }
         let stale = self.resolver.remote().stale();

@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 
 use crate::desired::file::{self, ParsedFile};
 use crate::desired::{self, DesiredFile, DesiredState};
+use crate::digest::Digest;
 use crate::name::InstallationName;
 use crate::resolution::Refusal;
 use crate::safe_open::own_uid;
+use crate::saved::DesiredInput;
 use crate::watch::files::{FileCache, FileTimes, FileView, Look, MAX_SETTLING};
 use crate::watch::listing::{ListError, Lister};
 
@@ -95,6 +97,21 @@ impl Reader {
     /// The desired state as of the last look.
     pub fn state(&self) -> &DesiredState {
         &self.state
+    }
+
+    /// The digest of every file as of the last look; none of one that could not be read.
+    fn digests(&self) -> BTreeMap<String, Option<Digest>> {
+        let digest = |view: &FileView<'_, ParsedFile>| match view {
+            FileView::Content(parsed) => Some(parsed.digest),
+            FileView::Unreadable(_) => None,
+        };
+        self.cache.files().map(|(name, view)| (name.to_owned(), digest(&view))).collect()
+    }
+
+    /// The directory as an input of a plan, as of the last look.
+    pub fn input(&self, is_complete: bool) -> DesiredInput {
+        let path = self.directory.to_string_lossy().into_owned();
+        DesiredInput::Directory { path, is_complete, files: self.digests() }
     }
 
     /// When a file is still settling: how long until it is worth another look.

@@ -19,6 +19,7 @@ use crate::name::InstallationName;
 use crate::quantity::Millis;
 use crate::remote::names;
 use crate::resolution::{Class, Refusal};
+use crate::saved::DesiredInput;
 use crate::snapshot::{self, AppliedCommit, CommitId, DesiredCommit, Offer, Repository, Rules};
 use crate::source::credentials;
 use crate::source::remote::{Ancestry, FetchJob, Found, TreeJob};
@@ -182,6 +183,18 @@ impl Snapshots {
     pub fn applies(&self) -> Option<AppliedCommit> {
         let commit = self.in_force.as_ref()?.commit;
         Some(AppliedCommit { commit, repository: self.repository().clone() })
+    }
+
+    /// The commit in force as an input of a plan.
+    pub fn input(&self, is_complete: bool) -> DesiredInput {
+        let Repository { url, at, path } = self.repository();
+        let at = match at {
+            GitReference::Branch(name) => format!("branch:{name}"),
+            GitReference::Tag(name) => format!("tag:{name}"),
+            GitReference::Commit(id) => format!("commit:{id}"),
+        };
+        let commit = self.in_force.as_ref().map(|now| now.commit);
+        DesiredInput::Repository { url: url.to_string(), at, path: path.clone(), commit, is_complete }
     }
 
     /// The repository.

@@ -10,12 +10,15 @@ use std::time::{Duration, Instant};
 use crate::desired::config;
 use crate::desired::{DesiredState, Entry};
 use crate::host::GuestConfig;
+use crate::name::InstallationName;
 use crate::record::Record;
 use crate::resolution::Refusal;
 use crate::safe_open::Identity;
 use crate::secret::{AllSecrets, Fingerprint, Secret, SecretReference};
 use crate::source::secret::SecretPlaces;
 use crate::state::SecretKey;
+
+use super::observe::Targeted;
 
 /// How long what a command printed counts before it is run again.
 const COMMAND_HOLDS: Duration = Duration::from_secs(300);
@@ -123,4 +126,22 @@ impl Secrets {
         let missing = || Refusal::new("secret-missing", "a secret of its config was not read");
         Ok(GuestConfig::new(table.ok_or_else(missing)?, values.into_values().collect()))
     }
+}
+
+/// What a look would find if no secret had another content than when it was committed: for plans that are made where
+/// the secrets are not. One that is named anew, or in another place, differs from every committed one.
+pub fn as_recorded(desired: &DesiredState, committed: &BTreeMap<InstallationName, Targeted>) -> AllSecrets {
+    let mut states = AllSecrets::new();
+    for (name, entry) in &desired.entries {
+        let Entry::Wanted { spec, .. } = entry else { continue };
+        let before = committed.get(name).or_else(|| committed.get(spec.moved_from.as_ref()?));
+        let named = before.map(|before| config::secrets(&before.record.spec.config)).unwrap_or_default();
+        for (place, reference) in config::secrets(&spec.config) {
+            let is_same = named.get(&place) == Some(&reference);
+            let recorded = before.filter(|_| is_same).and_then(|before| before.record.secrets.get(&place));
+            let found = recorded.copied().unwrap_or(Fingerprint::of_mac(&[0; 32]));
+            states.entry(name.clone()).or_default().insert(place, Ok(found));
+        }
+    }
+    states
 }

@@ -154,6 +154,7 @@ fn order_of(body: &ApplyBody, asked: &Asked) -> Result<ApplyOrder, Refused> {
     Ok(ApplyOrder {
         approve: approve.collect::<Result<_, _>>().map_err(malformed)?,
         plan: body.plan.clone(),
+        saved: body.saved.as_deref().cloned(),
         by: Operator { uid: asked.asker.uid, user: asked.asker.user.clone() },
     })
 }

@@ -27,11 +27,12 @@ pub struct Kind {
 }
 
 /// All of them, in the order of their names.
-pub const KINDS: [Kind; 15] = [
+pub const KINDS: [Kind; 17] = [
     kind::<ApplyBody>("apply", "body of POST /v1/apply"),
     kind::<forms::ConfigFile>("config", "config.toml, the host's own settings"),
     kind::<forms::DesiredFile>("desired", "a desired file, one installation"),
     kind::<ErrorDocument>("error", "every refusal of the API"),
+    kind::<crate::export::Export>("export", "`export`, what is committed and running"),
     kind::<GcDocument>("gc", "answer to `gc`"),
     kind::<crate::history::History>("history", "`history`, the generations that are kept"),
     kind::<InfoDocument>("info", "`info`, all about one installation"),
@@ -40,6 +41,7 @@ pub const KINDS: [Kind; 15] = [
     kind::<PassDocument>("pass", "answer to `sync` and `apply`"),
     kind::<PausedDocument>("paused", "answer to `pause` and `resume`"),
     kind::<plan::PlanDocument>("plan", "`plan`, what a pass would do"),
+    kind::<crate::saved::SavedPlanFile>("saved-plan", "`plan --out`, a plan and what it was made from"),
     kind::<HostStatus>("status", "`status`, the host and its components"),
     kind::<forms::TrustFile>("trust", "trust.toml, whom the operator trusts"),
     kind::<crate::history::why::Why>("why", "`why`, where one installation comes from"),

@@ -562,3 +562,13 @@ fn documents_of_plans_have_exactly_the_keys_of_their_schema() {
     }
     assert!(seen >= 4);
 }
+
+#[test]
+fn documents_that_are_carried_about_have_exactly_the_keys_of_their_schema() {
+    for (kind, file) in [("saved-plan", "saved-plan"), ("saved-plan", "saved-plan-of-a-commit"), ("export", "export")] {
+        let schema = schema(kind);
+        let path = root().join(format!("tests/golden/carried/{file}.json"));
+        let document = serde_json::from_str(&fs::read_to_string(path).expect("readable")).expect("JSON");
+        assert_eq!(misfit(&schema, &schema, &document, file, true), None);
+    }
+}

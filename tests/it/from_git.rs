@@ -160,3 +160,24 @@ fn an_empty_commit_and_a_path_that_leads_out_change_nothing() {
     assert!(stdout(&applied).contains("fleet/broken.toml"), "{}{}", stdout(&applied), stderr(&applied));
     assert_eq!(fleet.names(), ["one"]);
 }
+
+#[test]
+fn a_saved_plan_is_for_one_commit_and_refused_once_the_branch_has_moved() {
+    let fleet = Fleet::new();
+    let trust = fleet.world.trust().to_string_lossy().into_owned();
+    let apply = || fleet.world.output(&["apply", "saved.json", "--trust", &trust]);
+    let first = fleet.commit(&[("one.toml", IDLE)], None);
+    let saved = fleet.output("plan", &["--out", "saved.json"]);
+    assert_eq!(saved.status.code(), Some(10), "{}{}", stdout(&saved), stderr(&saved));
+    let second = fleet.commit(&[("one.toml", IDLE), ("two.toml", IDLE)], Some(first));
+    let refused = apply();
+    assert_eq!(refused.status.code(), Some(7), "{}{}", stdout(&refused), stderr(&refused));
+    let (was, is) = (&first.to_string()[..7], &second.to_string()[..7]);
+    let words = format!("the commit of the desired files changed from {was} to {is} since the plan was made");
+    assert!(stderr(&refused).contains(&words), "{}", stderr(&refused));
+    assert!(fleet.names().is_empty());
+    assert_eq!(fleet.output("plan", &["--out", "saved.json"]).status.code(), Some(10));
+    let applied = apply();
+    assert!(applied.status.success(), "{}{}", stdout(&applied), stderr(&applied));
+    assert_eq!(fleet.names(), ["one", "two"]);
+}

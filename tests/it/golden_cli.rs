@@ -8,9 +8,9 @@ use crate::components::{idle, refuses_in_init};
 use crate::harness::{PATIENCE, Release, RunningHost, World, desired_text, rename_into_place, stderr, stdout};
 use crate::run::example_world;
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "run", "plan", "apply", "validate", "keygen", "sign", "verify", "list", "status", "logs", "info", "call", "sync",
-    "pause", "resume", "schema", "history", "why",
+    "pause", "resume", "schema", "history", "why", "export",
 ];
 
 fn release<'a>(version: &'a str, sequence: u64, wasm: &'a [u8]) -> Release<'a> {

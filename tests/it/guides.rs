@@ -61,7 +61,17 @@ fn dropping_files_as_the_guide_says_runs_edits_holds_and_removes() {
 #[test]
 fn approving_as_the_guide_says_carries_out_what_was_held() {
     let told = follow("approvals.md");
-    for words in ["--approve delete", "needs an approval", "sensor  uninstalled", "approved"] {
+    for words in [
+        "### Plan <code>",
+        "| <code>&#126;</code> | <code>alerter</code> |",
+        "\"high\": 27.5,",
+        "--approve delete",
+        "needs an approval",
+        "sensor  uninstalled",
+        "approved",
+        "apply of the saved plan",
+        "was committed in place of 1 since the plan was made",
+    ] {
         assert!(told.contains(words), "{words}: {told}");
     }
 }

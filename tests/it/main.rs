@@ -20,6 +20,7 @@ mod plan_only;
 mod properties;
 mod remote;
 mod run;
+mod saved;
 mod scale;
 mod secrets;
 mod service;

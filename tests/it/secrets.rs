@@ -140,6 +140,17 @@ fn t25_no_secret_of_a_component_shows_in_anything_that_a_whole_run_prints_or_wri
         }
     }
     tells_nothing(&on_desired(&world, "validate", &[]));
+    // What people carry about holds none either: both files are in the search below.
+    let saved = on_desired(&world, "plan", &["--out", "saved.json", "--output", "markdown"]);
+    tells_nothing(&saved);
+    let exported = world.output(&["export", "--out", "export.json"]);
+    tells_nothing(&exported);
+    for file in ["saved.json", "export.json"] {
+        let text = std::fs::read_to_string(world.path().join(file)).expect("written");
+        assert!(text.contains("config.token"), "{file} does not know the secrets' places");
+    }
+    tells_nothing(&on_desired(&world, "plan", &["--against", "export.json", "--output", "json"]));
+    tells_nothing(&on_desired(&world, "apply", &["saved.json"]));
     for name in ["keeper", "refuser", "trapper"] {
         let output = world.output(&["logs", name]);
         tells_nothing(&output);

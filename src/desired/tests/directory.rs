@@ -313,12 +313,22 @@ impl Written {
                     origin: Arc::new(Origin { file, lines: BTreeMap::new() }),
                 };
                 let outcome = Ok(Arc::new(wanted));
-                DesiredFile::Parsed(Arc::new(ParsedFile { outcome, name_hint: None, moved_from_hint: None }))
+                DesiredFile::Parsed(Arc::new(ParsedFile {
+                    digest: crate::digest::Digest::of(&[]),
+                    outcome,
+                    name_hint: None,
+                    moved_from_hint: None,
+                }))
             }
             Self::Bad { name, moved_from } => {
                 let problems = vec![Diagnostic::whole_file(path, "bad")];
                 let (name_hint, moved_from_hint) = (hint(name), hint(moved_from));
-                DesiredFile::Parsed(Arc::new(ParsedFile { outcome: Err(problems), name_hint, moved_from_hint }))
+                DesiredFile::Parsed(Arc::new(ParsedFile {
+                    digest: crate::digest::Digest::of(&[]),
+                    outcome: Err(problems),
+                    name_hint,
+                    moved_from_hint,
+                }))
             }
             Self::Unreadable => unreadable(path).1,
         }
