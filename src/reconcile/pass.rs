@@ -27,7 +27,7 @@ use crate::source::trust_file::{self, TrustLocation};
 use crate::state::{Opened, Store, Suspects};
 use crate::status::PassSummary;
 use crate::trust::TrustPolicy;
-use crate::watch::files::FileTimes;
+use crate::watch::files::{FileTimes, MAX_SETTLING};
 use crate::worker::{CompileLimits, Workers};
 
 use super::Tell;
@@ -346,12 +346,12 @@ impl Reconciler {
         order: Option<&ApplyOrder>,
     ) -> anyhow::Result<Looked> {
         let now = self.now();
-        let hints = Hints { completed, times, now };
-        let current = self.committed.generation.number;
-        let last_good = || self.committed.last_good();
+        let is_saved = order.is_some_and(|order| order.saved.is_some());
         let problems = match &mut self.snapshots {
-            None => Vec::from_iter(self.reader.read(hints, current, last_good).1),
+            None => Vec::from_iter(self.read_directory(times, completed, is_saved)),
             Some(snapshots) => {
+                let current = self.committed.generation.number;
+                let last_good = || self.committed.last_good();
                 let applied = self.committed.generation.applied_commit.as_ref();
                 let problems = snapshots.read(current, applied, last_good).1;
                 self.resolver.set_commit(snapshots.applies());
@@ -391,6 +391,27 @@ impl Reconciler {
         }
         let stale = self.resolver.remote().stale();
         Ok(Looked { plan, problems: problems.into_iter().chain(stale).collect(), waits_for_sources, now })
+    }
+
+    /// Reads the desired directory. Whoever saved a plan looked at files that had `settled`, so whoever carries it out
+    /// does: while a file settles, what it said before would count, and a change of it would be overlooked.
+    fn read_directory(
+        &mut self,
+        times: FileTimes,
+        completed: &mut dyn FnMut() -> BTreeSet<String>,
+        settled: bool,
+    ) -> Option<Refusal> {
+        let begun = self.now();
+        loop {
+            let now = self.now();
+            let hints = Hints { completed, times, now };
+            let number = self.committed.generation.number;
+            let problem = self.reader.read(hints, number, || self.committed.last_good()).1;
+            match self.reader.look_again_after() {
+                Some(wait) if settled && (now - begun).saturating_add(wait) < MAX_SETTLING => std::thread::sleep(wait),
+                _ => return problem,
+            }
+        }
     }
 
     /// One pass over a directory that nobody watched: looks until its files have settled.

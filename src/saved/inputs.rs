@@ -201,7 +201,7 @@ impl Inputs {
         desired.compare(&now.desired, &mut moved);
         let mut say = |differs: bool, what: String| moved.extend(differs.then_some(what));
         say(*trust != now.trust, "the trust policy changed, or --trust names another one,".to_owned());
-        say(*settings != now.settings, "config.toml changed".to_owned());
+        say(*settings != now.settings, "config.toml changed, or a host was started with another one,".to_owned());
         let numbers = (generation.number, now.generation.number);
         let committed = if numbers.0 == numbers.1 {
             format!("generation {} became another one", numbers.0)
@@ -274,6 +274,14 @@ impl DesiredInput {
                 let path = if path == "." { String::new() } else { format!(", path {}", escape(path)) };
                 format!("git {} {at}{path}", escape(url))
             }
+        }
+    }
+
+    /// Whether both are of one repository, and of two commits.
+    pub(super) fn is_of_another_commit(&self, now: &Self) -> bool {
+        match (self, now) {
+            (Self::Repository { commit, .. }, Self::Repository { commit: now, .. }) => commit != now,
+            _ => false,
         }
     }
 

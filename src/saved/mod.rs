@@ -88,6 +88,10 @@ impl SavedPlan {
     pub fn check(&self, plan: &Plan, now: &Inputs) -> Result<(), Refusal> {
         let again = "nothing was done; make it again with `airssys-wasm plan --out FILE`, look at it, and apply that";
         let moved = self.inputs.moved_to(now);
+        let fetch = match self.inputs.desired.is_of_another_commit(&now.desired) {
+            true => "\na host looks at its repository now and then; `airssys-wasm sync` makes it look now",
+            false => "",
+        };
         if let Some((first, rest)) = moved.split_first() {
             let message = format!("{first} since the plan was made");
             let mut hint = String::new();
@@ -97,7 +101,7 @@ impl SavedPlan {
                 let more = if more > 0 { format!("; and {more} more") } else { String::new() };
                 hint = format!("so did others: {}{more}\n", named.join("; "));
             }
-            return Err(Refusal::new("input-moved", message).hint(hint + again));
+            return Err(Refusal::new("input-moved", message).hint(hint + again + fetch));
         }
         let digest = plan.digest();
         if digest == self.plan_digest {

@@ -181,3 +181,27 @@ fn a_saved_plan_is_for_one_commit_and_refused_once_the_branch_has_moved() {
     assert!(applied.status.success(), "{}{}", stdout(&applied), stderr(&applied));
     assert_eq!(fleet.names(), ["one", "two"]);
 }
+
+#[test]
+fn a_running_host_that_does_not_know_the_commit_of_a_saved_plan_refuses_it() {
+    let fleet = Fleet::new();
+    let first = fleet.commit(&[("one.toml", IDLE)], None);
+    let mut host = RunningHost::spawn(fleet.command("run", &[]));
+    host.wait_for(&["converged"]);
+    let apply = || fleet.world.output(&["apply", "saved.json"]);
+    assert_eq!(fleet.output("plan", &["--out", "saved.json"]).status.code(), Some(0));
+    let applied = apply();
+    assert!(applied.status.success(), "{}{}", stdout(&applied), stderr(&applied));
+    // It looks at the repository once a minute; `plan` looked just now.
+    fleet.commit(&[("one.toml", IDLE), ("two.toml", IDLE)], Some(first));
+    assert_eq!(fleet.output("plan", &["--out", "saved.json"]).status.code(), Some(10));
+    let refused = apply();
+    assert_eq!(refused.status.code(), Some(7), "{}{}", stdout(&refused), stderr(&refused));
+    let told = stderr(&refused);
+    assert!(
+        told.contains("the commit of the desired files changed from ") && told.contains("airssys-wasm sync"),
+        "{told}"
+    );
+    assert_eq!(fleet.names(), ["one"]);
+    assert!(host.stop().success());
+}

@@ -110,7 +110,9 @@ fn each_input_that_moved_is_refused_by_its_name_and_nothing_changes() {
         ("one.toml came to be unreadable since", 10, &|| mode(&one, 0o666)),
         ("one.toml changed since", 12, &|| mode(&one, 0o644)),
         ("the trust policy changed, or --trust", 10, &|| world.trust_text(&format!("{trust}# a word\n"))),
-        ("config.toml changed since", 10, &|| private(&config, "[secrets]\nenv = [\"APP_*\"]\n")),
+        ("config.toml changed, or a host was started with another one, since", 10, &|| {
+            private(&config, "[secrets]\nenv = [\"APP_*\"]\n")
+        }),
         ("the artifact of one changed from 1.1.0 (", 10, &|| world.publish("idle", &release("1.2.0", 3, &idle("3")))),
         ("the secret two config.token changed from ***(", 10, &|| private(&world.path().join("token"), "second")),
         ("generation 2 was committed in place of 1 since", 10, &|| {
@@ -249,10 +251,12 @@ fn a_running_host_carries_out_a_saved_plan_with_what_is_approved_or_refuses_it()
 
     save(&world, 11);
     let two = std::fs::read_to_string(world.desired().join("two.toml")).expect("readable");
-    world.desire_text("two", &format!("# a word\n{two}"));
-    assert_eq!(world.output(&["sync"]).status.code(), Some(11));
+    // Not even closed: the host waits until it knows what the file says.
+    let mut open = std::fs::File::create(world.desired().join("two.toml")).expect("opened");
+    std::io::Write::write_all(&mut open, format!("# a word\n{two}").as_bytes()).expect("written");
     refused(&world, "two.toml changed since the plan was made");
     save(&world, 11);
+    drop(open);
     assert!(world.output(&["pause", "two"]).status.success());
     refused(&world, "what is paused changed since the plan was made");
     assert!(world.output(&["resume", "two"]).status.success());

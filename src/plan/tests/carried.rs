@@ -137,7 +137,7 @@ fn every_input_that_moves_is_named() {
     );
     let other = Digest::of(b"other");
     assert_eq!(moved(&|now| now.trust = other), "the trust policy changed, or --trust names another one,");
-    assert_eq!(moved(&|now| now.settings = other), "config.toml changed");
+    assert_eq!(moved(&|now| now.settings = other), "config.toml changed, or a host was started with another one,");
     assert_eq!(moved(&|now| now.generation.number = 43), "generation 43 was committed in place of 41");
     assert_eq!(moved(&|now| now.generation.digest = None), "generation 41 became another one");
     assert_eq!(moved(&|now| now.is_live = false), "the host was stopped");
@@ -153,6 +153,16 @@ fn every_input_that_moves_is_named() {
     assert!(told.starts_with("the artifact of jobs changed from 1.0.0 (") && told.ends_with(") to refused (unsigned)"));
     let rotate = |now: &mut Inputs| drop(now.secrets.insert("web config.token".into(), "***(b0b0b0)".into()));
     assert_eq!(moved(&rotate), "the secret web config.token changed from ***(a0a0a0) to ***(b0b0b0)");
+    let evil = "\u{1b}[2J\n\u{202e}";
+    let hostile = moved(&|now| {
+        now.desired = DesiredInput::Directory { path: evil.into(), is_complete: true, files: BTreeMap::new() };
+        now.secrets.insert(evil.into(), evil.into());
+        let revision = Some(evil.to_owned());
+        let ready =
+            crate::saved::ArtifactInput::Ready { version: semver::Version::new(1, 0, 0), digest: other, revision };
+        now.artifacts.insert(name("jobs"), ready);
+    });
+    assert_eq!(hostile, crate::escape::escape(&hostile), "what a file says stays in its line");
     let of_commit = inputs(&scene(), repository(1)).moved_to(&inputs(&scene(), repository(2)));
     assert_eq!(of_commit, ["the commit of the desired files changed from 0101010 to 0202020"]);
 }
@@ -164,6 +174,8 @@ fn settings_that_make_another_plan_make_another_digest() {
     let plain = digest(&secrets, &sources);
     let slower = SourceSettings { interval: crate::quantity::Millis(1_000), ..sources.clone() };
     assert_eq!(digest(&secrets, &slower), plain);
+    let pinned = SourceSettings { require_pin: true, ..sources.clone() };
+    assert!(digest(&secrets, &pinned) != plain);
     let narrow = SourceSettings { allow: Some(Vec::new()), ..sources.clone() };
     assert!(digest(&secrets, &narrow) != plain);
     assert!(digest(&SecretRules { env: vec!["A".into()], ..secrets }, &sources) != plain);
