@@ -29,7 +29,7 @@ fn connect(world: &World) -> UnixStream {
 }
 
 /// Sends bytes as they are and reads until the host closes.
-fn raw(world: &World, bytes: &[u8]) -> String {
+pub fn raw(world: &World, bytes: &[u8]) -> String {
     let mut stream = connect(world);
     // A host that refuses early may close before everything is sent.
     let _ = stream.write_all(bytes);
@@ -38,7 +38,7 @@ fn raw(world: &World, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-fn post(world: &World, path: &str, body: &str) -> (u16, serde_json::Value) {
+pub fn post(world: &World, path: &str, body: &str) -> (u16, serde_json::Value) {
     let length = body.len();
     parse(&raw(
         world,
@@ -47,7 +47,7 @@ fn post(world: &World, path: &str, body: &str) -> (u16, serde_json::Value) {
     ))
 }
 
-fn get(world: &World, path: &str) -> (u16, serde_json::Value) {
+pub fn get(world: &World, path: &str) -> (u16, serde_json::Value) {
     parse(&raw(world, format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()))
 }
 

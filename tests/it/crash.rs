@@ -47,6 +47,9 @@ fn converge(world: &World, wanted: &BTreeMap<String, String>, after: &str) {
     assert_eq!(&world.committed(), wanted, "{after}");
     let plan = world.on_desired("plan", &[]);
     assert_eq!(plan.status.code(), Some(0), "{after}: {}{}", stdout(&plan), stderr(&plan));
+    // No object is torn, whichever the next pass would look at.
+    let checked = world.output(&["fsck", "--trust", &world.trust().to_string_lossy()]);
+    assert!(checked.status.success(), "{after}: {}{}", stdout(&checked), stderr(&checked));
     let scratch = world.home().join("state/scratch");
     assert_eq!(std::fs::read_dir(scratch).expect("scratch").count(), 0, "{after}: something is left in scratch/");
 }
@@ -74,7 +77,7 @@ fn copy_tree(from: &Path, to: &Path) {
 }
 
 /// Kills `apply` at every point of one step, each time from the same state before it.
-fn kill_everywhere(step: &str, prepare: impl Fn(&World), change: impl Fn(&World), wanted: &[(&str, &str)]) {
+pub fn kill_everywhere(step: &str, prepare: impl Fn(&World), change: impl Fn(&World), wanted: &[(&str, &str)]) {
     if !needs_tool("strace") {
         return;
     }

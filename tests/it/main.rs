@@ -30,4 +30,5 @@ mod test_guest;
 mod torn;
 mod upkeep;
 mod url;
+mod watched;
 mod worker;

@@ -1,5 +1,7 @@
 //! Secrets of components: they arrive, they are followed when they change, and nothing shows them (T25).
 
+mod answers;
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;

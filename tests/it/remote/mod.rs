@@ -2,6 +2,7 @@
 
 mod confined;
 mod git;
+mod killed;
 mod slow;
 
 use std::collections::BTreeMap;
@@ -172,7 +173,7 @@ fn a_dead_server_holds_up_nobody_says_when_it_is_tried_again_and_heals_without_a
 }
 
 /// Counts how many connections are open at a time; never answers.
-fn silent_listener() -> (u16, Arc<AtomicUsize>, Arc<AtomicUsize>) {
+pub fn silent_listener() -> (u16, Arc<AtomicUsize>, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
     let port = listener.local_addr().expect("bound").port();
     let (open, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
