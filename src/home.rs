@@ -146,9 +146,14 @@ impl Home {
         self.root.join("logs")
     }
 
-    /// What the host remembers. Only `state` writes below it.
+    /// What the host remembers. Only `state` writes below it, and `storage` below `kv/`.
     pub fn state_dir(&self) -> PathBuf {
         self.root.join("state")
+    }
+
+    /// What components keep. Only `storage` writes below it.
+    pub fn kv_dir(&self) -> PathBuf {
+        self.state_dir().join("kv")
     }
 
     /// Makes what a host needs and is not there; checks what is there.

@@ -30,7 +30,7 @@
 //! |---|---|---|
 //! | 0 vocabulary | [`name`], [`digest`], [`key`], [`quantity`], [`permission`], [`limits`], [`hex`], [`timestamp`], [`sealed`], [`escape`], [`diagnostic`], [`document`], [`remote_url`], [`secret`] | nothing |
 //! | 1 decisions | [`desired`], [`manifest`], [`trust`], [`record`], [`resolution`], [`observed`], [`paused`], [`plan`], [`snapshot`], [`generation`], [`floors`], [`backoff`], [`remote`], [`status`], [`history`], [`config`], [`saved`], [`export`] | nothing: no files, clock, randomness, environment |
-//! | 2 adapters | `home`, `safe_open`, `source`, `state`, `watch`, `logs`, `engine`, `host`, `user` | one outside thing each |
+//! | 2 adapters | `home`, `safe_open`, `source`, `state`, `watch`, `logs`, `engine`, `storage`, `host`, `user` | one outside thing each |
 //! | 2½ workers | `worker` | processes of this program, in which sources fetch and the engine compiles |
 //! | 3 actors | `actor` | threads, the engine |
 //! | 4 reconcile | `reconcile` | everything below, no printing |
@@ -116,6 +116,8 @@ pub mod schema;
 pub mod source;
 #[cfg(feature = "runtime")]
 pub mod state;
+#[cfg(feature = "runtime")]
+pub mod storage;
 #[cfg(feature = "runtime")]
 pub mod user;
 #[cfg(feature = "runtime")]

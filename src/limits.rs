@@ -42,6 +42,11 @@ pub const DEFAULT_SENDS: u64 = 256;
 /// Ceiling of the sends of a handler call.
 pub const MAX_SENDS: u64 = 4_096;
 
+/// Bytes of keys and values that a component may keep by default.
+pub const DEFAULT_STORAGE_BYTES: u64 = 64 << 20;
+/// Keys that a component may keep by default.
+pub const DEFAULT_STORAGE_KEYS: u64 = 100_000;
+
 /// What a file says about limits; absent means "not said here".
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]

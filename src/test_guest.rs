@@ -18,6 +18,7 @@ pub(crate) struct TestGuest {
     core_extra: String,
     exports: String,
     wasi: bool,
+    storage: bool,
 }
 
 impl TestGuest {
@@ -33,12 +34,19 @@ impl TestGuest {
             core_extra: String::new(),
             exports: String::new(),
             wasi: false,
+            storage: false,
         }
     }
 
     /// Imports parts of WASI; the core functions are in [`WASI_CORE`].
     pub(crate) fn wasi(mut self) -> Self {
         self.wasi = true;
+        self
+    }
+
+    /// Imports the storage; the core functions are in [`STORAGE_CORE`].
+    pub(crate) fn storage(mut self) -> Self {
+        self.storage = true;
         self
     }
 
@@ -120,15 +128,20 @@ impl TestGuest {
         out.push_str(&self.imports);
         let [wasi_imports, wasi_lowered, wasi_core, wasi_exports] =
             if self.wasi { [WASI_IMPORTS, WASI_LOWERED, WASI_CORE, WASI_EXPORTS] } else { [""; 4] };
+        let [storage_imports, storage_lowered, storage_core, storage_exports] =
+            if self.storage { [STORAGE_IMPORTS, STORAGE_LOWERED, STORAGE_CORE, STORAGE_EXPORTS] } else { [""; 4] };
         out.push_str(wasi_imports);
+        out.push_str(storage_imports);
         out.push_str(LIBC);
         out.push_str(wasi_lowered);
+        out.push_str(storage_lowered);
         out.push_str(&self.core_extra);
         let _ = write!(
             out,
             r#"
 (core module $main_code
   {wasi_core}
+  {storage_core}
   {MAIN_START}
   (data (i32.const {TEXTS_AT}) "{texts}")
   {functions}
@@ -142,7 +155,7 @@ impl TestGuest {
 "#,
             texts = texts.data
         );
-        out.push_str(&MAIN.replace("WASI", wasi_exports));
+        out.push_str(&MAIN.replace("WASI", &format!("{wasi_exports}{storage_exports}")));
         if self.init.is_some() {
             out.push_str(LIFECYCLE);
         }
@@ -349,4 +362,64 @@ const WASI_EXPORTS: &str = r#"
 (export "stream-pollable" (func $stream_pollable)) (export "exit" (func $exit)) (export "now" (func $now))
 (export "sleep-pollable" (func $sleep_pollable)) (export "ready" (func $ready)) (export "block" (func $block))
 (export "random" (func $random))
+"#;
+
+const STORAGE_IMPORTS: &str = r#"
+(import "airssys:component/storage@0.1.0" (instance $storage
+  (type $e (variant (case "not-permitted") (case "read-only-now") (case "invalid-key" string)
+    (case "value-too-large" u64) (case "quota-exceeded" u64) (case "too-many-keys" u64) (case "batch-too-large" u64)
+    (case "too-many-operations" u64) (case "transaction-too-large" u64) (case "unavailable")))
+  (export "storage-error" (type $error (eq $e)))
+  (type $en (record (field "key" string) (field "value" (list u8))))
+  (export "entry" (type $entry (eq $en)))
+  (type $kp (record (field "keys" (list string)) (field "next" (option string))))
+  (export "key-page" (type $key_page (eq $kp)))
+  (type $ep (record (field "entries" (list $entry)) (field "next" (option string))))
+  (export "entry-page" (type $entry_page (eq $ep)))
+  (type $us (record (field "bytes" u64) (field "keys" u64)))
+  (export "usage" (type $usage (eq $us)))
+  (export "get" (func (param "key" string) (result (result (option (list u8)) (error $error)))))
+  (export "has" (func (param "key" string) (result (result bool (error $error)))))
+  (export "set" (func (param "key" string) (param "value" (list u8)) (result (result (error $error)))))
+  (export "delete" (func (param "key" string) (result (result bool (error $error)))))
+  (export "keys" (func (param "prefix" string) (param "after" (option string)) (param "limit" u32)
+    (result (result $key_page (error $error)))))
+  (export "scan" (func (param "prefix" string) (param "after" (option string)) (param "limit" u32)
+    (result (result $entry_page (error $error)))))
+  (export "size" (func (result (result $usage (error $error)))))
+  (export "clear" (func (result (result (error $error)))))
+  (export "get-many" (func (param "keys" (list string)) (result (result (list (option (list u8))) (error $error)))))
+  (export "set-many" (func (param "entries" (list $entry)) (result (result (error $error)))))))
+"#;
+
+const STORAGE_LOWERED: &str = r#"
+(core func $storage_get (canon lower (func $storage "get")
+  (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
+(core func $storage_set (canon lower (func $storage "set")
+  (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
+(core func $storage_delete (canon lower (func $storage "delete")
+  (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
+(core func $storage_keys (canon lower (func $storage "keys")
+  (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
+(core func $storage_size (canon lower (func $storage "size")
+  (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
+(core func $storage_clear (canon lower (func $storage "clear")
+  (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
+"#;
+
+/// What a guest with storage may call; results are written at 256, and `$stored` makes 0 or 1 and the error out of one.
+/// `$load` answers with the value of a key, or with nothing.
+const STORAGE_CORE: &str = r#"
+(import "host" "storage-get" (func $host_load (param i32 i32 i32)))
+(import "host" "storage-set" (func $host_store (param i32 i32 i32 i32 i32)))
+(import "host" "storage-delete" (func $host_delete (param i32 i32 i32)))
+(import "host" "storage-keys" (func $host_keys (param i32 i32 i32 i32 i32 i32 i32)))
+(import "host" "storage-size" (func $host_size (param i32)))
+(import "host" "storage-clear" (func $host_clear (param i32)))
+"#;
+
+const STORAGE_EXPORTS: &str = r#"
+(export "storage-get" (func $storage_get)) (export "storage-set" (func $storage_set))
+(export "storage-delete" (func $storage_delete)) (export "storage-keys" (func $storage_keys))
+(export "storage-size" (func $storage_size)) (export "storage-clear" (func $storage_clear))
 "#;

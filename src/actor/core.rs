@@ -17,6 +17,7 @@ use crate::engine::Engine;
 use crate::host::QuietLinker;
 use crate::logs::{ComponentLog, Level, Source};
 use crate::name::InstallationName;
+use crate::storage::Storage;
 
 /// Message numbers that a sender takes at a time, so that senders do not fight over one counter.
 const ID_BLOCK: u64 = 64;
@@ -54,6 +55,7 @@ pub(super) struct Core {
     pub(super) linker: QuietLinker,
     pub(super) registry: Registry,
     pub(super) max_hops: u32,
+    pub(super) storage: Arc<Storage>,
     scheduler: OnceLock<Scheduler<Job>>,
     timer: Mutex<Option<Timer<Due>>>,
     events: Option<EventSink>,
@@ -64,13 +66,20 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(engine: Engine, linker: QuietLinker, max_hops: u32, events: Option<EventSink>) -> Self {
+    pub(super) fn new(
+        engine: Engine,
+        linker: QuietLinker,
+        max_hops: u32,
+        storage: Arc<Storage>,
+        events: Option<EventSink>,
+    ) -> Self {
         use std::hash::BuildHasher as _;
         Self {
             engine,
             linker,
             registry: Registry::default(),
             max_hops,
+            storage,
             scheduler: OnceLock::new(),
             timer: Mutex::new(None),
             events,

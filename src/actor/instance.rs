@@ -81,7 +81,9 @@ impl Instance {
         let limiter = InstanceLimiter::new(core.engine.memory_budget().clone(), limits.memory.0);
         let outbox = ActorOutbox::new(Arc::clone(core), Arc::clone(version));
         let log = version.log.for_instance(number);
-        let guest = Guest::new(limiter, log, Arc::clone(&version.config), Box::new(outbox));
+        let mut guest = Guest::new(limiter, log, Arc::clone(&version.config), Box::new(outbox));
+        // Reads only until the first message is begun.
+        guest.storage = version.handler_storage(&core.storage);
         let mut store = Store::new(version.linked.pre.engine(), guest);
         store.limiter(|guest| &mut guest.limiter);
         store.set_hostcall_fuel(HOSTCALL_BYTES);
@@ -137,15 +139,15 @@ impl Instance {
         };
         let usual = (self.call_time, self.call_ticks);
         let (time, call_ticks) = left.map_or(usual, |left| (millis(left), ticks(left))).min(usual);
-        self.store.data_mut().outbox.begin(hops, self.sends);
+        self.store.data_mut().begin(hops, self.sends);
         self.store.set_epoch_deadline(call_ticks);
         match guarded(|| handle.call(&mut self.store, (message,))) {
             Ok((Ok(reply),)) => {
-                self.store.data_mut().outbox.commit();
+                self.store.data_mut().commit().map_err(|error| Ended::Refused(error.to_string()))?;
                 Ok(reply)
             }
             Ok((Err(text),)) => {
-                self.store.data_mut().outbox.abort();
+                self.store.data_mut().abort();
                 Err(Ended::Refused(quote(&self.store.data().config.redactions().apply(&text))))
             }
             Err(failure) => Err(Ended::Crashed(failure.describe(&self.store, time))),
@@ -155,7 +157,7 @@ impl Instance {
     /// Tells the guest that it ends, within `time`, and drops it.
     pub(super) fn shut_down(mut self, time: Duration) -> Result<(), Crash> {
         let Some(shutdown) = self.shutdown else { return Ok(()) };
-        self.store.data_mut().outbox.begin(0, 0);
+        self.store.data_mut().begin_end();
         self.store.set_epoch_deadline(ticks(time));
         guarded(|| shutdown.call(&mut self.store, ())).map_err(|failure| failure.describe(&self.store, millis(time)))
     }

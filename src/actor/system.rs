@@ -23,6 +23,7 @@ use crate::limits::{MAX_CALL_MS, MAX_STOP_MS};
 use crate::logs::Logs;
 use crate::name::InstallationName;
 use crate::record::Record;
+use crate::storage::{Storage, StoreError};
 
 /// Longest chain of messages, each sent while the one before was handled.
 pub const DEFAULT_MAX_HOPS: u32 = 16;
@@ -41,14 +42,16 @@ pub struct SystemConfig {
     pub workers: Option<NonZeroUsize>,
     /// Longest chain of messages, each sent while the one before was handled.
     pub max_hops: u32,
+    /// Where components keep things.
+    pub storage: Storage,
     /// Is told of crashes and recoveries.
     pub events: Option<EventSink>,
 }
 
 impl SystemConfig {
-    /// The defaults.
+    /// The defaults; what components keep is in memory.
     pub fn new(engine: Engine, logs: Logs) -> Self {
-        Self { engine, logs, workers: None, max_hops: DEFAULT_MAX_HOPS, events: None }
+        Self { engine, logs, workers: None, max_hops: DEFAULT_MAX_HOPS, storage: Storage::in_memory(), events: None }
     }
 }
 
@@ -60,6 +63,8 @@ pub struct StandbyRequest {
     pub compiled: CompiledComponent,
     /// The record's config as the component gets it.
     pub config: Arc<GuestConfig>,
+    /// The storage id, if a generation has given one out already.
+    pub storage_id: Option<u64>,
 }
 
 /// An instance that is up and takes part in nothing. Dropped, it was never there.
@@ -72,6 +77,12 @@ impl Standby {
     /// The installation that it is for.
     pub fn name(&self) -> &InstallationName {
         &self.version.record.spec.name
+    }
+
+    /// Says which storage is its own, when that was not known before the commit. It is said once.
+    pub fn owns_storage(&self, id: u64) {
+        let known = *self.version.storage_id.get_or_init(|| id);
+        debug_assert_eq!(known, id, "a storage changes hands only by a new instance");
     }
 }
 
@@ -93,6 +104,9 @@ pub enum PrepareError {
     /// Its file has triggers and it takes no messages.
     #[error("its file has a [[trigger]], and the component exports no `airssys:component/message-handler`")]
     NobodyToTrigger,
+    /// It has a storage permission, and the store can't be used.
+    #[error(transparent)]
+    Storage(#[from] StoreError),
     /// Its `init` said no; its words, escaped.
     #[error("init answered with an error: {0}")]
     Refused(String),
@@ -150,9 +164,9 @@ pub enum StartError {
 impl System {
     /// Starts the threads. There are no actors yet.
     pub fn start(config: SystemConfig) -> Result<Self, StartError> {
-        let SystemConfig { engine, logs, workers, max_hops, events } = config;
+        let SystemConfig { engine, logs, workers, max_hops, storage, events } = config;
         let linker = QuietLinker::new(&engine).map_err(|e| StartError::Interfaces(format!("{e:#}")))?;
-        let core = Arc::new(Core::new(engine, linker, max_hops, events));
+        let core = Arc::new(Core::new(engine, linker, max_hops, Arc::new(storage), events));
         let one = NonZeroUsize::MIN;
         core.start(workers.unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(one)))?;
         let (stopping, hurry) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -168,7 +182,7 @@ impl System {
     ///
     /// Nothing of it is visible: it takes no messages, and whatever it tries to send is refused.
     pub fn prepare(&self, request: StandbyRequest) -> Result<Standby, PrepareError> {
-        let StandbyRequest { record, compiled, config } = request;
+        let StandbyRequest { record, compiled, config, storage_id } = request;
         if compiled.wasm() != record.artifact.wasm {
             return Err(PrepareError::OtherArtifact);
         }
@@ -178,6 +192,12 @@ impl System {
         }
         let log = self.logs.component(&record.spec.name);
         let version = Arc::new(Version::new(record, linked, &log, config));
+        if let Some(id) = storage_id {
+            version.storage_id.get_or_init(|| id);
+        }
+        if version.record.effective.storage().is_some() {
+            self.core.storage.store()?.check()?;
+        }
         match Instance::start(&version, &self.core) {
             Ok(instance) => Ok(Standby { version, instance }),
             Err(Ended::Refused(text)) => Err(PrepareError::Refused(text)),

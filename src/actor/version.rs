@@ -3,7 +3,7 @@
 //! Immutable while it is in use; an update brings another version.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::cell::ActorCell;
 use super::mailbox::Share;
@@ -11,6 +11,7 @@ use crate::host::{GuestConfig, Linked};
 use crate::logs::ComponentLog;
 use crate::name::{InstallationName, LinkName};
 use crate::record::Record;
+use crate::storage::{HandlerStorage, Quota, Rules, Storage};
 
 /// Targets of which a sender's share is remembered; beyond this, shares that nobody uses are forgotten.
 const MAX_SHARES: usize = 1_024;
@@ -21,6 +22,8 @@ pub(super) struct Version {
     pub(super) linked: Arc<Linked>,
     pub(super) config: Arc<GuestConfig>,
     pub(super) log: ComponentLog,
+    /// Which storage is its own; set at the latest when its generation is committed.
+    pub(super) storage_id: Arc<OnceLock<u64>>,
     /// The name as receivers see it.
     pub(super) sender: Arc<str>,
     /// Kept here and not with the instance: a sender that crashes gets no new share by it.
@@ -31,7 +34,14 @@ impl Version {
     pub(super) fn new(record: Arc<Record>, linked: Arc<Linked>, log: &ComponentLog, config: Arc<GuestConfig>) -> Self {
         let log = log.redacting(config.redactions().clone());
         let sender = record.spec.name.as_str().into();
-        Self { record, linked, config, log, sender, shares: Mutex::default() }
+        Self { record, linked, config, log, storage_id: Arc::default(), sender, shares: Mutex::default() }
+    }
+
+    /// What one instance of it needs to use its storage; none without the permission.
+    pub(super) fn handler_storage(&self, storage: &Arc<Storage>) -> Option<Box<HandlerStorage>> {
+        let level = self.record.effective.storage()?;
+        let rules = Rules { level: Some(level), quota: Quota::default(), writes: false };
+        Some(Box::new(HandlerStorage::new(Arc::clone(storage), Arc::clone(&self.storage_id), rules)))
     }
 
     /// The installation that `link` means, if a message may go there.

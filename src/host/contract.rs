@@ -83,11 +83,51 @@ mod tests {
         }
     }
 
+    type Stored<T> = Result<T, wit::airssys::component::storage::StorageError>;
+
+    impl wit::airssys::component::storage::Host for Nothing {
+        fn get(&mut self, _: String) -> Stored<Option<Vec<u8>>> {
+            Ok(None)
+        }
+        fn has(&mut self, _: String) -> Stored<bool> {
+            Ok(false)
+        }
+        fn set(&mut self, _: String, _: Vec<u8>) -> Stored<()> {
+            Ok(())
+        }
+        fn delete(&mut self, _: String) -> Stored<bool> {
+            Ok(false)
+        }
+        fn keys(&mut self, _: String, _: Option<String>, _: u32) -> Stored<wit::airssys::component::storage::KeyPage> {
+            Ok(wit::airssys::component::storage::KeyPage { keys: Vec::new(), next: None })
+        }
+        fn scan(
+            &mut self,
+            _: String,
+            _: Option<String>,
+            _: u32,
+        ) -> Stored<wit::airssys::component::storage::EntryPage> {
+            Ok(wit::airssys::component::storage::EntryPage { entries: Vec::new(), next: None })
+        }
+        fn size(&mut self) -> Stored<wit::airssys::component::storage::Usage> {
+            Ok(wit::airssys::component::storage::Usage { bytes: 0, keys: 0 })
+        }
+        fn clear(&mut self) -> Stored<()> {
+            Ok(())
+        }
+        fn get_many(&mut self, _: Vec<String>) -> Stored<Vec<Option<Vec<u8>>>> {
+            Ok(Vec::new())
+        }
+        fn set_many(&mut self, _: Vec<wit::airssys::component::storage::Entry>) -> Stored<()> {
+            Ok(())
+        }
+    }
+
     #[test]
     fn the_types_of_this_host_are_those_of_the_wit_file() {
         let engine = Engine::new(&EngineConfig::default()).unwrap();
         // One component that uses everything: whoever can link it has its types.
-        let compiled = engine.compile_for_test(&TestGuest::new().wasm()).unwrap();
+        let compiled = engine.compile_for_test(&TestGuest::new().storage().wasm()).unwrap();
         let linked = QuietLinker::new(&engine).unwrap().link(&compiled).unwrap();
         assert!(linked.exports.init.is_some() && linked.exports.shutdown.is_some() && linked.takes_messages());
 

@@ -8,6 +8,7 @@ pub mod contract;
 mod link;
 mod log;
 mod messaging;
+mod storage;
 mod wasi;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use wasmtime::component::Linker;
 
 use crate::engine::InstanceLimiter;
 use crate::logs::ComponentLog;
+use crate::storage::{HandlerStorage, StoreError};
 
 /// Bytes that one host call may bring from the guest into host memory, and one result of the guest likewise.
 pub const HOSTCALL_BYTES: usize = 2 << 20;
@@ -35,6 +37,7 @@ pub const OFFERED: &[&str] = &[
     config::INTERFACE,
     log::INTERFACE,
     messaging::INTERFACE,
+    storage::INTERFACE,
     contract::TYPES,
     "wasi:cli/environment@0.2.12",
     "wasi:cli/exit@0.2.12",
@@ -62,6 +65,8 @@ pub const OFFERED: &[&str] = &[
 pub struct Guest {
     pub(crate) limiter: InstanceLimiter,
     pub(crate) outbox: Box<dyn Outbox>,
+    /// Only for a component that has a storage permission.
+    pub(crate) storage: Option<Box<HandlerStorage>>,
     log: ComponentLog,
     pub(crate) config: Arc<GuestConfig>,
     wasi: Option<Box<wasi::Wasi>>,
@@ -70,7 +75,46 @@ pub struct Guest {
 impl Guest {
     /// Nothing used yet. What costs memory is made when the guest first asks for it.
     pub fn new(limiter: InstanceLimiter, log: ComponentLog, config: Arc<GuestConfig>, outbox: Box<dyn Outbox>) -> Self {
-        Self { limiter, outbox, log, config, wasi: None }
+        Self { limiter, outbox, storage: None, log, config, wasi: None }
+    }
+}
+
+/// A call is one transaction over messages and storage.
+impl Guest {
+    /// A call begins that `hops` messages led to and that may send `sends`.
+    pub(crate) fn begin(&mut self, hops: u32, sends: u64) {
+        self.outbox.begin(hops, sends);
+        if let Some(storage) = &mut self.storage {
+            storage.begin(true);
+        }
+    }
+
+    /// The last call begins: it sends nothing, and reads.
+    pub(crate) fn begin_end(&mut self) {
+        self.outbox.begin(0, 0);
+        if let Some(storage) = &mut self.storage {
+            storage.begin(false);
+        }
+    }
+
+    /// The call ended well: what it wrote is kept, and then its messages leave. On an error neither.
+    pub(crate) fn commit(&mut self) -> Result<(), StoreError> {
+        if let Some(storage) = &mut self.storage
+            && let Err(error) = storage.commit()
+        {
+            self.outbox.abort();
+            return Err(error);
+        }
+        self.outbox.commit();
+        Ok(())
+    }
+
+    /// The call did not end well.
+    pub(crate) fn abort(&mut self) {
+        self.outbox.abort();
+        if let Some(storage) = &mut self.storage {
+            storage.abort();
+        }
     }
 }
 
@@ -79,5 +123,6 @@ fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     config::add_to_linker(linker)?;
     log::add_to_linker(linker)?;
     messaging::add_to_linker(linker)?;
+    storage::add_to_linker(linker)?;
     wasi::add_to_linker(linker)
 }

@@ -100,6 +100,14 @@ impl Permissions {
         self.entries.iter().filter(is_needed).cloned().collect()
     }
 
+    /// How far the component may use its storage; `None` is not at all.
+    pub fn storage(&self) -> Option<StorageLevel> {
+        self.entries.iter().find_map(|entry| match entry {
+            Entry::Storage(level) => Some(*level),
+            _ => None,
+        })
+    }
+
     /// Whether a message may go to what `link` means.
     pub fn may_send(&self, link: &LinkName) -> bool {
         self.includes(&Entry::Send(Peer::Named(link.clone())))

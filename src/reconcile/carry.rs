@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::floors::Floors;
 use crate::generation::Generation;
 use crate::name::InstallationName;
-use crate::plan::action::{Action, Effect, Kind};
+use crate::plan::action::{Action, Effect, Kind, Storage};
 use crate::plan::notes;
 use crate::record::Record;
 use crate::trust::Revoked;
@@ -63,6 +63,11 @@ impl Reconciler {
             return Ok(Applied { leaves_some, ..self.report(&ready, failed, begun) });
         }
         standbys.retain(|name, _| ready.iter().any(|action| &action.name == name));
+        for (name, standby) in &standbys {
+            if let Some(slot) = self.committed.generation.entries.get(name) {
+                standby.owns_storage(slot.storage_id);
+            }
+        }
         self.parts.actors.switch(apply::switches(&ready, standbys));
         self.stop_what_is_not_committed();
         self.no_longer_starting(tried);
@@ -78,7 +83,10 @@ impl Reconciler {
         for action in actions {
             let Some(record) = apply::fresh_record(action).filter(|record| record.spec.enabled) else { continue };
             match self.admit(record) {
-                Ok(artifact) => drop(starts.insert(action.name.clone(), Start { record: record.clone(), artifact })),
+                Ok(artifact) => {
+                    let start = Start { record: record.clone(), artifact, storage_id: self.storage_of(action) };
+                    starts.insert(action.name.clone(), start);
+                }
                 Err(why) => failed.push(FailedAction { action: action.clone(), why }),
             }
         }
@@ -93,6 +101,17 @@ impl Reconciler {
             }
         }
         (standbys, failed)
+    }
+
+    /// The storage that an action keeps; none when the commit gives out a new one.
+    fn storage_of(&self, action: &Action) -> Option<u64> {
+        match &action.effect {
+            Some(Effect::Commit(commit)) => match commit.storage {
+                Storage::Keep(id) => Some(id),
+                Storage::New => None,
+            },
+            _ => self.committed.generation.entries.get(&action.name).map(|slot| slot.storage_id),
+        }
     }
 
     /// The floors in force, raised by what the policy revokes: that stays forbidden when its line is gone.

@@ -33,6 +33,8 @@ pub struct Start {
     pub record: Arc<Record>,
     /// The proof that it may.
     pub artifact: Arc<VerifiedArtifact>,
+    /// Its storage, unless the commit gives it a new one.
+    pub storage_id: Option<u64>,
 }
 
 /// Compiled code in memory, by digest of the wasm: installations of one artifact share it.
@@ -140,7 +142,8 @@ impl Preparer<'_> {
         }
         let compiled = self.code_for(name, start, progress)?;
         let config = Arc::new(self.secrets.config(&start.record, self.expect)?);
-        let request = StandbyRequest { record: start.record.clone(), compiled, config };
+        let storage_id = start.storage_id;
+        let request = StandbyRequest { record: start.record.clone(), compiled, config, storage_id };
         let standby = self.actors.prepare(request).map_err(|error| not_prepared(&error));
         progress.done.fetch_add(1, Ordering::Relaxed);
         standby
@@ -249,6 +252,7 @@ fn not_prepared(error: &PrepareError) -> Refusal {
         PrepareError::NobodyToTrigger => {
             ("nobody-to-trigger", "remove the trigger, or use a release that handles messages")
         }
+        PrepareError::Storage(_) => ("storage-unavailable", "components without storage are not affected"),
         PrepareError::Refused(_) => {
             ("init-refused", "`[config]` of the desired file reaches init; see also the component's log")
         }

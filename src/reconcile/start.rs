@@ -27,7 +27,10 @@ impl Reconciler {
         let mut starts = BTreeMap::new();
         for (name, targeted) in self.committed.records.iter().filter(|(_, t)| t.record.spec.enabled) {
             match self.admit(&targeted.record) {
-                Ok(artifact) => drop(starts.insert(name.clone(), Start { record: targeted.record.clone(), artifact })),
+                Ok(artifact) => {
+                    let storage_id = self.committed.generation.entries.get(name).map(|slot| slot.storage_id);
+                    starts.insert(name.clone(), Start { record: targeted.record.clone(), artifact, storage_id });
+                }
                 Err(why) => self.tell_failed_start(name, why),
             }
         }

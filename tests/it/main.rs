@@ -24,6 +24,7 @@ mod saved;
 mod scale;
 mod secrets;
 mod service;
+mod storage;
 #[path = "../../src/test_guest.rs"]
 #[expect(dead_code, reason = "shared with the unit tests, which use all of it")]
 mod test_guest;

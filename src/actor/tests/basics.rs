@@ -85,7 +85,7 @@ fn code_of_another_artifact_than_the_records_is_refused() {
     let compiled = host.compile(&echo());
     let record = Arc::new(Actor::new("a").record(Digest::of(b"another")));
     let config = Arc::new(GuestConfig::new(record.spec.config.clone(), Vec::new()));
-    let refused = host.system.prepare(StandbyRequest { record, compiled, config }).unwrap_err();
+    let refused = host.system.prepare(StandbyRequest { record, compiled, config, storage_id: None }).unwrap_err();
     assert_eq!(refused, PrepareError::OtherArtifact);
 }
 

@@ -22,6 +22,7 @@ mod basics;
 mod hostile;
 mod messages;
 mod speed;
+mod storage;
 mod switching;
 mod wasi;
 
@@ -92,9 +93,27 @@ impl Host {
     }
 
     fn prepare_compiled(&self, actor: &Actor, compiled: &CompiledComponent) -> Result<Standby, PrepareError> {
+        self.prepare_as(actor, compiled, Some(1))
+    }
+
+    fn prepare_with_storage(
+        &self,
+        actor: &Actor,
+        guest: &TestGuest,
+        storage_id: Option<u64>,
+    ) -> Result<Standby, PrepareError> {
+        self.prepare_as(actor, &self.compile(guest), storage_id)
+    }
+
+    fn prepare_as(
+        &self,
+        actor: &Actor,
+        compiled: &CompiledComponent,
+        storage_id: Option<u64>,
+    ) -> Result<Standby, PrepareError> {
         let record = Arc::new(actor.record(compiled.wasm()));
         let config = Arc::new(GuestConfig::new(record.spec.config.clone(), Vec::new()));
-        self.system.prepare(StandbyRequest { record, compiled: compiled.clone(), config })
+        self.system.prepare(StandbyRequest { record, compiled: compiled.clone(), config, storage_id })
     }
 
     fn run(&self, actor: &Actor, guest: &TestGuest) {
@@ -149,6 +168,7 @@ struct Actor {
     links: Vec<(&'static str, &'static str)>,
     config: serde_json::Value,
     depends_on: Vec<&'static str>,
+    storage: Option<&'static str>,
 }
 
 impl Actor {
@@ -163,6 +183,7 @@ impl Actor {
             links: Vec::new(),
             config: serde_json::json!({}),
             depends_on: Vec::new(),
+            storage: None,
         }
     }
 
@@ -177,7 +198,10 @@ impl Actor {
     }
 
     fn record(&self, wasm: Digest) -> Record {
-        let effective = serde_json::json!({ "send": self.send, "receive": self.receive });
+        let mut effective = serde_json::json!({ "send": self.send, "receive": self.receive });
+        if let Some(level) = self.storage {
+            effective["storage"] = level.into();
+        }
         let effective: Permissions = serde_json::from_value(effective).unwrap();
         let serde_json::Value::Object(config) = self.config.clone() else { panic!("a table is meant") };
         let spec = Spec {

@@ -1,0 +1,57 @@
+//! Owns when the store is opened: when the first component with storage starts, and not before.
+
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::backend::BackendKind;
+use super::error::StoreError;
+use super::store::Store;
+
+/// The one store of a host, opened when it is first needed.
+pub struct Storage {
+    kind: BackendKind,
+    directory: PathBuf,
+    open: Mutex<Option<Arc<Store>>>,
+}
+
+impl Storage {
+    /// The store below `directory`, which is made, private, when the store is opened.
+    pub fn at(kind: BackendKind, directory: &Path) -> Self {
+        Self { kind, directory: directory.to_owned(), open: Mutex::default() }
+    }
+
+    /// A store that is open already.
+    pub fn of(store: Arc<Store>) -> Self {
+        Self { kind: store.kind(), directory: PathBuf::new(), open: Mutex::new(Some(store)) }
+    }
+
+    /// A store in memory: what components keep ends with this value.
+    pub fn in_memory() -> Self {
+        Self::at(BackendKind::Memory, Path::new(""))
+    }
+
+    /// The open store. One that could not be opened is tried again the next time.
+    pub fn store(&self) -> Result<Arc<Store>, StoreError> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = &*open {
+            return Ok(Arc::clone(store));
+        }
+        if self.kind != BackendKind::Memory {
+            self.make_directory()?;
+        }
+        let store = Arc::new(Store::open(self.kind, &self.directory)?);
+        *open = Some(Arc::clone(&store));
+        Ok(store)
+    }
+
+    /// The store, if somebody needed it before.
+    pub fn opened(&self) -> Option<Arc<Store>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn make_directory(&self) -> Result<(), StoreError> {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory);
+        made.map_err(|error| StoreError::Directory { path: self.directory.clone(), why: error.to_string() })
+    }
+}

@@ -1,0 +1,186 @@
+//! Owns one open store: reads go to it from any thread, every write through its committer.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use super::READ_CACHE_BYTES;
+use super::backend::{BackendError, BackendKind, Changes, Durability, Space, StorageBackend, Visit};
+use super::cache::ReadCache;
+use super::commit::{Committer, WriteSet};
+use super::error::StoreError;
+use super::keys::{behind, full, split};
+use super::transaction::{Rules, Transaction};
+use super::usage::Usage;
+use crate::escape::escape;
+
+/// What this version writes first into a store.
+const FORMAT: &str = "airssys-kv 1";
+/// The storage id under which the store keeps its own records; no component has it.
+pub(super) const OWN_ID: u64 = 0;
+/// Longest foreign format that an error repeats, in bytes.
+const MAX_QUOTED_BYTES: usize = 64;
+
+/// One open store.
+pub struct Store {
+    pub(super) room: Arc<Room>,
+    committer: Committer,
+}
+
+/// What readers and the committer share.
+pub(super) struct Room {
+    pub(super) backend: Arc<dyn StorageBackend>,
+    pub(super) cache: ReadCache,
+    /// Why nothing may be used any more.
+    pub(super) broken: OnceLock<BackendError>,
+    pub(super) sets: AtomicU64,
+    pub(super) commits: AtomicU64,
+}
+
+/// What a store did since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreCounts {
+    /// Write sets that were taken.
+    pub sets: u64,
+    /// Commits of the backend, and so syncs at most.
+    pub commits: u64,
+}
+
+impl Store {
+    /// Opens, and makes when it is not there, a store below a private directory.
+    pub fn open(kind: BackendKind, directory: &Path) -> Result<Self, StoreError> {
+        let failed = |why| StoreError::Open { kind, path: directory.to_owned(), why };
+        Self::on(kind.open(directory).map_err(failed)?)
+    }
+
+    /// A store on a backend that the caller brings.
+    pub fn on(backend: Arc<dyn StorageBackend>) -> Result<Self, StoreError> {
+        let room = Room {
+            backend,
+            cache: ReadCache::new(READ_CACHE_BYTES),
+            broken: OnceLock::new(),
+            sets: AtomicU64::new(0),
+            commits: AtomicU64::new(0),
+        };
+        room.check_format()?;
+        let room = Arc::new(room);
+        Ok(Self { committer: Committer::start(Arc::clone(&room))?, room })
+    }
+
+    /// Begins one call of a component with this storage id.
+    pub fn begin(self: &Arc<Self>, id: u64, rules: Rules) -> Transaction {
+        Transaction::new(Arc::clone(self), id, rules)
+    }
+
+    /// Commits what a call changed, and returns when it outlives what its durability says.
+    pub fn commit(&self, set: WriteSet) -> Result<(), StoreError> {
+        self.committer.commit(set)
+    }
+
+    /// What the storage id holds.
+    pub fn usage(&self, id: u64) -> Result<Usage, StoreError> {
+        self.room.usage(id)
+    }
+
+    /// The storage ids that hold something or once did and were not purged, in order.
+    pub fn ids(&self) -> Result<Vec<(u64, Usage)>, StoreError> {
+        let mut ids = Vec::new();
+        let mut damaged = false;
+        self.room.scan(Space::Meta, &full(OWN_ID + 1, b""), &[0xff; 9], &mut |key, record| {
+            match (split(key), Usage::decode(record)) {
+                (Some((id, [])), Some(usage)) => ids.push((id, usage)),
+                _ => damaged = true,
+            }
+            ControlFlow::Continue(())
+        })?;
+        if damaged { Err(StoreError::Damaged { what: "list of usages" }) } else { Ok(ids) }
+    }
+
+    /// Which backend it is.
+    pub fn kind(&self) -> BackendKind {
+        self.room.backend.kind()
+    }
+
+    /// Whether it can still be used: not after a write that failed.
+    pub fn check(&self) -> Result<(), StoreError> {
+        self.room.check_usable()
+    }
+
+    /// What it did since it was opened.
+    pub fn counts(&self) -> StoreCounts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        StoreCounts { sets: read(&self.room.sets), commits: read(&self.room.commits) }
+    }
+
+    /// Write sets that were brought to the committer.
+    #[cfg(test)]
+    pub(super) fn brought(&self) -> u64 {
+        self.committer.brought.load(Ordering::SeqCst)
+    }
+}
+
+impl Room {
+    fn check_format(&self) -> Result<(), StoreError> {
+        let key = full(OWN_ID, b"format");
+        let found = self.backend.get(Space::Meta, &key).map_err(StoreError::Read)?;
+        match found.as_deref() {
+            Some(found) if found == FORMAT.as_bytes() => Ok(()),
+            Some(found) => {
+                let found = String::from_utf8_lossy(&found[..found.len().min(MAX_QUOTED_BYTES)]).into_owned();
+                Err(StoreError::Format { found: escape(&found), known: FORMAT })
+            }
+            None => {
+                let changes = Changes::from([((Space::Meta, key), Some(Arc::from(FORMAT.as_bytes())))]);
+                self.backend.commit(&changes, Durability::Synced).map_err(StoreError::Stopped)
+            }
+        }
+    }
+
+    fn check_usable(&self) -> Result<(), StoreError> {
+        self.broken.get().map_or(Ok(()), |why| Err(StoreError::Stopped(why.clone())))
+    }
+
+    pub(super) fn get(&self, space: Space, key: Vec<u8>) -> Result<Option<Arc<[u8]>>, StoreError> {
+        self.check_usable()?;
+        let key = (space, key);
+        let before = match self.cache.get(&key) {
+            Ok(value) => return Ok(Some(value)),
+            Err(before) => before,
+        };
+        let value = self.backend.get(space, &key.1).map_err(StoreError::Read)?;
+        if let Some(value) = &value {
+            self.cache.remember(before, key, value);
+        }
+        Ok(value)
+    }
+
+    pub(super) fn scan(
+        &self,
+        space: Space,
+        from: &[u8],
+        until: &[u8],
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StoreError> {
+        self.check_usable()?;
+        self.backend.scan(space, from, until, visit).map_err(StoreError::Read)
+    }
+
+    /// All keys of a storage id, as the store has them, up to `most`.
+    pub(super) fn keys_of(&self, space: Space, id: u64, most: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        let mut keys = Vec::new();
+        let first = full(id, b"");
+        self.scan(space, &first, &behind(&first), &mut |key, _| {
+            keys.push(key.to_vec());
+            if keys.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        Ok(keys)
+    }
+
+    pub(super) fn usage(&self, id: u64) -> Result<Usage, StoreError> {
+        match self.get(Space::Meta, full(id, b""))? {
+            Some(record) => Usage::decode(&record).ok_or(StoreError::Damaged { what: "record of a usage" }),
+            None => Ok(Usage::default()),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Decides whether a store agrees with itself: every entry readable, every usage the sum of its entries.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use super::backend::Space;
+use super::error::StoreError;
+use super::keys::{check_key, full, split};
+use super::store::{OWN_ID, Store};
+use super::usage::Usage;
+use super::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
+
+/// What a look at everything showed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Verified {
+    /// Storage ids that hold something.
+    pub ids: u64,
+    /// Keys of all of them.
+    pub keys: u64,
+    /// Bytes of keys and values of all of them.
+    pub bytes: u64,
+    /// What does not agree.
+    pub differences: Vec<Difference>,
+}
+
+/// What does not agree.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Difference {
+    /// The record of a usage is not the sum of the entries.
+    #[error(
+        "storage {id} holds {} bytes in {} keys, and its record says {} bytes in {} keys",
+        counted.bytes, counted.keys, recorded.bytes, recorded.keys
+    )]
+    Usage {
+        /// Which storage.
+        id: u64,
+        /// What it holds.
+        counted: Usage,
+        /// What the record says.
+        recorded: Usage,
+    },
+    /// An entry that no component can have written.
+    #[error("storage {id} has {count} entries that no component can have written")]
+    Entries {
+        /// Which storage.
+        id: u64,
+        /// How many.
+        count: u64,
+    },
+}
+
+impl Store {
+    /// Reads everything. What can't be read is an error; what is readable and wrong, a difference.
+    pub fn verify(&self) -> Result<Verified, StoreError> {
+        let mut counted: BTreeMap<u64, Usage> = BTreeMap::new();
+        let mut foreign: BTreeMap<u64, u64> = BTreeMap::new();
+        self.room.scan(Space::Data, &full(OWN_ID, b""), &[0xff; 9 + MAX_KEY_BYTES], &mut |key, value| {
+            let (id, key) = split(key).unwrap_or((OWN_ID, b""));
+            let key = std::str::from_utf8(key).unwrap_or_default();
+            if id == OWN_ID || check_key(key).is_err() || value.len() > MAX_VALUE_BYTES {
+                *foreign.entry(id).or_default() += 1;
+            } else {
+                let usage = counted.entry(id).or_default();
+                *usage = usage.after(key, None, Some(value.len()));
+            }
+            ControlFlow::Continue(())
+        })?;
+        let noted = self.noted_purges()?;
+        let mut verified = Verified { ids: counted.len() as u64, ..Verified::default() };
+        verified.keys = counted.values().map(|usage| usage.keys).sum();
+        verified.bytes = counted.values().map(|usage| usage.bytes).sum();
+        verified.differences.extend(foreign.into_iter().map(|(id, count)| Difference::Entries { id, count }));
+        let recorded: BTreeMap<u64, Usage> = self.ids()?.into_iter().collect();
+        for id in counted.keys().chain(recorded.keys()).collect::<std::collections::BTreeSet<_>>() {
+            let (counted, recorded) = (get(&counted, *id), get(&recorded, *id));
+            // What is being purged is no longer counted.
+            if (counted.bytes, counted.keys) != (recorded.bytes, recorded.keys) && !noted.contains(id) {
+                verified.differences.push(Difference::Usage { id: *id, counted, recorded });
+            }
+        }
+        Ok(verified)
+    }
+}
+
+fn get(usages: &BTreeMap<u64, Usage>, id: u64) -> Usage {
+    usages.get(&id).copied().unwrap_or_default()
+}
