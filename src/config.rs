@@ -3,8 +3,10 @@
 //! Reads text; where the file is and who may write it is the caller's business.
 
 pub mod from_git;
+pub mod host;
 pub mod sources;
 
+use self::host::MemorySettings;
 use self::sources::SourceSettings;
 use crate::config::from_git::FromGitSettings;
 use crate::diagnostic::Diagnostic;
@@ -32,6 +34,8 @@ pub struct Config {
     pub sources: SourceSettings,
     /// How much of the past is kept: `[state]`.
     pub state: StateSettings,
+    /// How much memory all instances share: `[host]`.
+    pub memory: MemorySettings,
     /// What is asked of a repository of desired files: `[from-git]`.
     pub from_git: FromGitSettings,
 }
@@ -89,6 +93,7 @@ impl Config {
             secrets: secrets(&mut table, &mut report),
             sources: sources::read(&mut table, &mut report),
             state: state(&mut table, &mut report),
+            memory: host::read(&mut table, &mut report),
             from_git: from_git::read(&mut table, &mut report),
         };
         table.finish(&mut report);
@@ -188,6 +193,13 @@ mod tests {
             ["env = [\"*\"]", "env = [\"A=B\"]", "env = [\"\"]", "commands = [\"pass\"]", "files = []", "env = 1"]
         {
             Config::parse("config.toml", &format!("[secrets]\n{bad}\n")).expect_err(bad);
+        }
+
+        let host = "[host]\nmemory = \"2GiB\"\novercommit = false\n";
+        let host = Config::parse("config.toml", host).expect("valid").memory;
+        assert_eq!(host, MemorySettings { budget: Some(ByteSize(2 << 30)), overcommit: false });
+        for bad in ["memory = 5", "memory = \"1KiB\"", "overcommit = 1", "maps = 1"] {
+            Config::parse("config.toml", &format!("[host]\n{bad}\n")).expect_err(bad);
         }
 
         let state = "[state]\nobjects-max = \"2GiB\"\nkeep-generations = 3\nkeep-days = 1\n";

@@ -2,6 +2,8 @@
 //!
 //! A value that `reconcile::observe` fills and `plan` reads; it reads nothing itself.
 
+pub mod room;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -12,6 +14,8 @@ pub use crate::generation::HeldTarget;
 use crate::name::InstallationName;
 use crate::paused::Paused;
 use crate::record::Record;
+
+use room::Room;
 
 /// How far back the guard against mass deletes looks, in milliseconds.
 pub const GUARD_WINDOW_MS: u64 = 600_000;
@@ -29,6 +33,8 @@ pub struct Observed {
     pub held: BTreeMap<InstallationName, HeldTarget>,
     /// What an operator paused.
     pub paused: Paused,
+    /// What the machine has room for.
+    pub room: Room,
 }
 
 /// One installation of the current generation.
@@ -68,7 +74,7 @@ pub enum Phase {
 pub struct RecentSet {
     /// How many were installed ten minutes ago.
     pub size: usize,
-    /// How many were uninstalled since then without an approval.
+    /// How many of those are gone, whoever approved it: an approval is for what it was given for.
     pub removed: usize,
 }
 

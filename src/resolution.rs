@@ -32,6 +32,17 @@ pub enum Class {
     Bug,
 }
 
+impl Class {
+    /// The word in documents.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::Stalled => "stalled",
+            Self::Bug => "bug",
+        }
+    }
+}
+
 /// Failures that wait for a changed input. Any other known one is worth another attempt.
 const STALLED: &[&str] = &[
     "address-refused",

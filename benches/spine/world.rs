@@ -99,6 +99,7 @@ impl World {
             sources: SourceSettings::default(),
             offline: false,
             state: airssys_wasm::config::StateSettings::default(),
+            memory: airssys_wasm::config::host::MemorySettings::default(),
         })
     }
 
@@ -115,6 +116,7 @@ impl World {
             sources,
             offline,
             state: _,
+            memory: _,
         } = self.host(home)?;
         let remote = RemoteOptions { home: home.clone(), settings: sources, offline };
         home.create_for_host()?;

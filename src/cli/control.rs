@@ -17,6 +17,9 @@ use crate::status::text::took;
 /// Options of `sync`.
 #[derive(Args)]
 pub struct SyncArgs {
+    /// Do not wait for what must be fetched from other machines
+    #[arg(long)]
+    no_wait: bool,
     /// End with 0 whatever is left to do
     #[arg(long)]
     exit_zero: bool,
@@ -31,7 +34,7 @@ pub struct PauseArgs {
 
 /// Lets the host look at everything now, and says what came of it.
 pub(crate) fn sync(global: &Global, args: SyncArgs) -> Result<ExitCode, Failure> {
-    let pass = ask(global, async |client| client.sync().await)?;
+    let pass = ask(global, async |client| client.sync(!args.no_wait).await)?;
     output::print(global.output, &pass, || passed(&pass))?;
     Ok(if args.exit_zero { ExitCode::SUCCESS } else { ExitCode::from(pass.exit_code) })
 }
@@ -105,6 +108,9 @@ pub(crate) fn passed(document: &PassDocument) -> String {
     }
     for problem in &document.problems {
         let _ = writeln!(text, "problem  {} [{}]", problem.message, problem.code);
+    }
+    if document.fetching {
+        text.push_str("fetching something still; `airssys-wasm status` shows what\n");
     }
     let _ = writeln!(
         text,

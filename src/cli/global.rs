@@ -191,6 +191,7 @@ impl Global {
             sources: self.config()?.sources,
             offline: args.offline,
             state: self.config()?.state,
+            memory: self.config()?.memory,
         })
     }
 

@@ -5,6 +5,7 @@
 
 mod apply;
 mod call;
+mod completions;
 mod control;
 mod document_file;
 mod exit;
@@ -105,6 +106,8 @@ enum Command {
     Fsck(fsck::FsckArgs),
     /// Remove old generations and what only they need; a host does so once an hour
     Gc(gc::GcArgs),
+    /// Print the completion script of a shell
+    Completions(completions::CompletionsArgs),
     /// What a host starts to fetch and compile; of no use to people
     #[command(hide = true)]
     Worker,
@@ -147,6 +150,7 @@ pub fn main() -> ExitCode {
         Command::Resume(args) => control::resume(&cli.global, args),
         Command::Fsck(args) => fsck::fsck(&cli.global, args),
         Command::Gc(args) => gc::gc(&cli.global, args),
+        Command::Completions(args) => completions::completions(args),
         Command::Worker => Ok(crate::worker::serve()),
         Command::History(args) => history::history(&cli.global, args),
         Command::Why(args) => why::why(&cli.global, args),

@@ -75,6 +75,7 @@ pub(crate) fn plan(global: &Global, args: PlanArgs) -> Result<ExitCode, Failure>
         workers: Workers::of_this_program().map_err(anyhow::Error::from)?,
         remote,
         against: against.as_ref(),
+        memory: global.config()?.memory,
         tell: &|notice| printer.tell(notice),
     };
     let made = offline::plan(look).map_err(|error| Failure::new(Exit::Configuration, error))?;

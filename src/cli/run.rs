@@ -47,7 +47,7 @@ pub(crate) fn run(global: &Global, args: RunArgs) -> Result<ExitCode, Failure> {
             .await
             .map_err(|error| failure(&error))?;
         service::attend(host.handle().pulse());
-        service::sync_on_hangup(host.handle(), printer.clone())?;
+        service::sync_on_hangup(host.handle(), printer.clone(), global)?;
         host.run(stop).await.map_err(Failure::from)
     })?;
     printer.line(&stopped(&report));

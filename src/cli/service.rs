@@ -8,6 +8,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::Global;
 use super::exit::Failure;
 use super::run::Printer;
 use crate::control::request::Request;
@@ -48,15 +49,27 @@ pub(super) fn stopping() {
 }
 
 /// SIGHUP looks now, at everything, as `sync` does.
-pub(super) fn sync_on_hangup(handle: HostHandle, printer: Arc<Printer>) -> Result<(), Failure> {
+pub(super) fn sync_on_hangup(handle: HostHandle, printer: Arc<Printer>, global: &Global) -> Result<(), Failure> {
     let mut hangup = signal(SignalKind::hangup())?;
+    let global = global.clone();
+    let in_force = global.config()?;
     tokio::spawn(async move {
         // Those that come while a look is under way are one more.
         while hangup.recv().await.is_some() {
             printer.line("SIGHUP: looking at everything now");
+            // Trust policy and secrets are read in every pass; these are read once.
+            match global.config() {
+                Ok(config) if config == in_force => {}
+                Ok(_) => {
+                    printer.line("config.toml changed; restart to use it: the settings of the start stay in force")
+                }
+                Err(failure) => {
+                    printer.line(&format!("{failure}; the settings of the start stay in force"));
+                }
+            }
             let now = NotifyState::monotonic_usec_now();
             tell(&[NotifyState::Reloading].into_iter().chain(now.ok()).collect::<Vec<_>>());
-            if let Err(refused) = handle.ask(Request::Sync).await {
+            if let Err(refused) = handle.ask(Request::Sync { wait: false }).await {
                 printer.line(&format!("SIGHUP: {}", refused.why.message));
             }
             tell(&[NotifyState::Ready]);

@@ -18,7 +18,7 @@ use crate::status::HostStatus;
 use crate::status::info::InfoDocument;
 
 use super::documents::{
-    ApplyBody, EmptyBody, ErrorDocument, GcBody, GcDocument, NameBody, PassDocument, PausedDocument,
+    ApplyBody, EmptyBody, ErrorDocument, GcBody, GcDocument, NameBody, PassDocument, PausedDocument, SyncBody,
 };
 use super::{ANSWER_TIMEOUT_MS, MAX_DOCUMENT_BYTES, REQUEST_TIMEOUT_MS};
 
@@ -64,9 +64,9 @@ impl Client {
         self.get("/v1/status").await
     }
 
-    /// Looks now, at everything; returns after the pass.
-    pub async fn sync(&self) -> Result<PassDocument, AskError> {
-        self.post("/v1/sync", &EmptyBody {}).await
+    /// Looks now, at everything; returns after the pass, or after what had to be fetched for it and the passes then.
+    pub async fn sync(&self, wait: bool) -> Result<PassDocument, AskError> {
+        self.post("/v1/sync", &SyncBody { wait }).await
     }
 
     /// Carries out nothing from now on, for one installation or at all.

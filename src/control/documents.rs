@@ -46,6 +46,15 @@ impl From<Refusal> for ErrorDocument {
 #[serde(deny_unknown_fields)]
 pub struct EmptyBody {}
 
+/// Body of `/v1/sync`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SyncBody {
+    /// Whether the answer waits for what must be fetched, and the passes after that.
+    #[serde(default)]
+    pub wait: bool,
+}
+
 /// Body of `/v1/pause` and `/v1/resume`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -123,6 +132,9 @@ pub struct PassDocument {
     pub left: Vec<Left>,
     /// What concerns no single installation.
     pub problems: Vec<Refusal>,
+    /// Whether something is still being fetched, so that more may come of it.
+    #[serde(default)]
+    pub fetching: bool,
 }
 
 /// One action, in two words.

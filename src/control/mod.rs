@@ -32,6 +32,8 @@ pub const MAX_CALL_WAIT_MS: u64 = 300_000;
 pub const MAX_WAITING_REQUESTS: usize = 64;
 /// How long the host's loop may take to answer a request, in milliseconds. What it does by then goes on.
 pub const REQUEST_TIMEOUT_MS: u64 = 600_000;
+/// How long a `sync` waits for what must be fetched, in milliseconds.
+pub const MAX_SYNC_WAIT_MS: u64 = 300_000;
 /// How long a client waits for the answer to a question that needs no pass, in milliseconds.
 pub const ANSWER_TIMEOUT_MS: u64 = 10_000;
 /// Wait between two looks for new log lines, in milliseconds.

@@ -17,7 +17,11 @@ use crate::resolution::Refusal;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
     /// Look now, at everything: files, policy, sources, and what waits for another attempt. Answered after the pass.
-    Sync,
+    Sync {
+        /// Whether it is answered only when what had to be fetched for it is here, and after the passes that followed;
+        /// at most [`MAX_SYNC_WAIT_MS`](super::MAX_SYNC_WAIT_MS) later.
+        wait: bool,
+    },
     /// Carry out nothing from now on: for one installation, or at all.
     Pause(Option<InstallationName>),
     /// Lift what holds an installation back, or the pause of everything.
@@ -37,7 +41,7 @@ impl Request {
     /// The word for it, as in the path.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Sync => "sync",
+            Self::Sync { .. } => "sync",
             Self::Pause(_) => "pause",
             Self::Resume(_) => "resume",
             Self::Gc { .. } => "gc",
@@ -167,11 +171,11 @@ mod tests {
         let (inlet, mut queue) = channel();
         let mut waiting = Vec::new();
         for _ in 0..MAX_WAITING_REQUESTS {
-            let mut asked = Box::pin(inlet.ask(Request::Sync, asker()));
+            let mut asked = Box::pin(inlet.ask(Request::Sync { wait: false }, asker()));
             assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(asked.as_mut().poll(cx))).await.is_pending());
             waiting.push(asked);
         }
-        let refused = inlet.ask(Request::Sync, asker()).await.expect_err("full");
+        let refused = inlet.ask(Request::Sync { wait: false }, asker()).await.expect_err("full");
         assert_eq!((refused.because, refused.why.code.as_str()), (Because::Busy, "too-many-requests"));
         queue.recv().await.expect("one").answer(Ok("done"));
         assert_eq!(waiting.remove(0).await, Ok("done".into()));

@@ -18,7 +18,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::documents::{EmptyBody, ErrorDocument, GcBody, NameBody};
+use super::documents::{EmptyBody, ErrorDocument, GcBody, NameBody, SyncBody};
 use super::peer::Asker;
 use super::request::{Because, Inlet, Refused, Request};
 use super::{
@@ -186,7 +186,7 @@ async fn call(
 }
 
 async fn sync(State(shown): State<Shown>, Extension(asker): Extension<Asker>, body: Body) -> Response {
-    let request = document(body).await.map(|EmptyBody {}| Request::Sync);
+    let request = document(body).await.map(|SyncBody { wait }| Request::Sync { wait });
     ask(&shown, asker, request).await
 }
 

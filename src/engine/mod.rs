@@ -8,6 +8,7 @@ mod compile;
 mod config;
 mod inspect;
 mod limits;
+pub mod maps;
 mod precompile;
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,9 @@ pub use limits::{
 pub(crate) use precompile::check_bytes;
 pub use precompile::{Compiler, FreshCode};
 
+use crate::config::host::MemorySettings;
 use crate::digest::{Digest, Digester};
+use crate::observed::room::MemoryRoom;
 #[cfg(doc)]
 use crate::trust::VerifiedArtifact;
 
@@ -34,13 +37,29 @@ use crate::trust::VerifiedArtifact;
 pub struct EngineConfig {
     /// Memory that all instances of this host may hold together, in bytes.
     pub memory_budget_bytes: u64,
+    /// Whether the limits of all instances may add up to more than that.
+    pub memory_overcommit: bool,
     /// Whether one compilation may use all cores.
     pub parallel_compilation: bool,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        Self { memory_budget_bytes: limits::half_of_ram_bytes(), parallel_compilation: true }
+        Self { memory_budget_bytes: limits::half_of_ram_bytes(), memory_overcommit: true, parallel_compilation: true }
+    }
+}
+
+impl EngineConfig {
+    /// As the host's settings say.
+    pub fn with(memory: &MemorySettings) -> Self {
+        let default = Self::default();
+        let memory_budget_bytes = memory.budget.map_or(default.memory_budget_bytes, |budget| budget.0);
+        Self { memory_budget_bytes, memory_overcommit: memory.overcommit, ..default }
+    }
+
+    /// The room for instances as far as memory goes.
+    pub fn memory_room(&self) -> MemoryRoom {
+        MemoryRoom { budget: self.memory_budget_bytes, overcommits: self.memory_overcommit }
     }
 }
 
@@ -51,6 +70,7 @@ impl Default for EngineConfig {
 pub struct Engine {
     wasmtime: wasmtime::Engine,
     budget: MemoryBudget,
+    overcommits: bool,
 }
 
 /// The engine could not be set up on this machine.
@@ -64,7 +84,11 @@ impl Engine {
         let wasmtime =
             wasmtime::Engine::new(&config::wasmtime_config(config)).map_err(|e| EngineError(format!("{e:#}")))?;
         config::start_clock(&wasmtime).map_err(|e| EngineError(format!("no thread for its clock: {e}")))?;
-        Ok(Self { wasmtime, budget: MemoryBudget::new(config.memory_budget_bytes) })
+        Ok(Self {
+            wasmtime,
+            budget: MemoryBudget::new(config.memory_budget_bytes),
+            overcommits: config.memory_overcommit,
+        })
     }
 
     /// Names everything that compiled code depends on besides the wasm: versions, settings, processor.
@@ -81,6 +105,11 @@ impl Engine {
     /// The memory that all instances of this engine draw from.
     pub fn memory_budget(&self) -> &MemoryBudget {
         &self.budget
+    }
+
+    /// The room for instances as far as memory goes.
+    pub fn memory_room(&self) -> MemoryRoom {
+        MemoryRoom { budget: self.budget.limit_bytes(), overcommits: self.overcommits }
     }
 
     /// Ends every guest call that is running now at its next check, as if its time were over.

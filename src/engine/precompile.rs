@@ -16,7 +16,7 @@ pub struct Compiler(wasmtime::Engine);
 impl Compiler {
     /// Sets up the compiler that every [`Engine`] of this program has. Opens no file and starts no thread.
     pub fn new() -> Result<Self, EngineError> {
-        let config = EngineConfig { memory_budget_bytes: 0, parallel_compilation: true };
+        let config = EngineConfig { memory_budget_bytes: 0, memory_overcommit: true, parallel_compilation: true };
         let engine = wasmtime::Engine::new(&config::wasmtime_config(&config));
         Ok(Self(engine.map_err(|e| EngineError(format!("{e:#}")))?))
     }

@@ -95,7 +95,7 @@ fn parts_of_the_language_that_no_guest_needs_are_refused() {
 
 #[test]
 fn equal_engines_have_equal_code_hashes() {
-    let other = EngineConfig { parallel_compilation: false, memory_budget_bytes: 1 };
+    let other = EngineConfig { parallel_compilation: false, memory_budget_bytes: 1, memory_overcommit: false };
     assert_eq!(engine().code_hash(), Engine::new(&other).unwrap().code_hash());
 }
 

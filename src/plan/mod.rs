@@ -19,6 +19,7 @@ mod order;
 mod pause;
 mod related;
 pub mod revert;
+mod room;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -84,6 +85,9 @@ pub struct Plan {
     pub unreadable: Vec<BadFile>,
     /// Whether the directory was listed completely.
     pub is_complete: bool,
+    /// Whether a source could not be looked at again: something fetched before is taken for what is wanted, and what
+    /// is wanted now is not known. Set by whoever looked; no action depends on it.
+    pub is_stale: bool,
     /// How many installations are as wanted.
     pub unchanged: usize,
     comparisons: u64,
@@ -141,6 +145,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     pause::apply(actions.values_mut(), &input.observed.paused);
     let set = guard::Set { installed: input.observed.installed.len(), recent: input.recent };
     let guards = guard::apply(actions.values_mut(), &set, absence.as_ref(), input.approvals);
+    room::apply(&rows, &mut actions, input.observed);
     let graph = Graph::new(&rows);
     order::block(&rows, &graph, &mut actions);
     keep_what_does_not_move(&rows, &moves, &mut actions);
@@ -160,6 +165,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
         guards,
         unreadable: input.desired.unknown.clone(),
         is_complete: input.desired.complete,
+        is_stale: false,
         unchanged,
         comparisons: rows.comparisons(),
     }
@@ -198,7 +204,8 @@ impl Plan {
     /// 0: nothing to do; 10: changes; 11: some need an approval; 12: something is held, blocked or
     /// unreadable, whatever else there is. Comes from the actions, never from a text.
     pub fn exit_code(&self) -> u8 {
-        if !self.is_complete
+        if self.is_stale
+            || !self.is_complete
             || !self.unreadable.is_empty()
             || self.actions.iter().any(|action| !action.kind.has_effect())
         {

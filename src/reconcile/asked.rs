@@ -10,6 +10,7 @@ use crate::state::StateError;
 
 use super::apply::Holds;
 use super::pass::Reconciler;
+use super::repository::Snapshots;
 
 /// Why a pause or its end was not carried out. Nothing changed.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +93,14 @@ impl Reconciler {
         }
         self.sources.reset();
         self.aftermath.try_now();
+    }
+
+    /// Whether something is being fetched, or about to be: whoever waits is told by a look when it is not any more.
+    pub fn is_fetching(&self) -> bool {
+        // Both are asked, as both must tell.
+        let (remote, snapshots) =
+            (self.resolver.remote().is_fetching(), self.snapshots.as_ref().is_some_and(Snapshots::is_looking));
+        remote || snapshots
     }
 
     fn desired_state(&self) -> &crate::desired::DesiredState {

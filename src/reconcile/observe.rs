@@ -8,6 +8,7 @@ use crate::export::Export;
 use crate::floors::Floors;
 use crate::generation::{Generation, Slot};
 use crate::name::InstallationName;
+use crate::observed::room::Room;
 use crate::observed::{Installed, Observed, Phase};
 use crate::paused::Paused;
 use crate::record::Record;
@@ -110,6 +111,7 @@ impl Committed {
             installed: installed.collect(),
             held: self.generation.holds.clone(),
             paused: self.paused.clone(),
+            room: Room::default(),
         }
     }
 

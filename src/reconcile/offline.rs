@@ -4,11 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::host::MemorySettings;
 use crate::desired::DesiredState;
+use crate::engine::EngineConfig;
 use crate::export::Export;
 use crate::home::Home;
 use crate::name::InstallationName;
-use crate::observed::{Phase, RecentSet};
+use crate::observed::room::Room;
+use crate::observed::{Observed, Phase, RecentSet};
 use crate::plan::{Plan, PlanInput};
 use crate::resolution::Refusal;
 use crate::saved::{self, DesiredInput, Inputs, settings_digest};
@@ -28,6 +31,7 @@ use super::recent::recent_set;
 use super::remote::{Remote, RemoteOptions};
 use super::repository::{FromGit, SnapshotParts, Snapshots};
 use super::resolve::Resolver;
+use super::room::of_host;
 use super::secrets::{self, Secrets};
 use crate::worker::Workers;
 
@@ -61,13 +65,15 @@ pub struct Look<'a> {
     pub remote: RemoteOptions,
     /// The state of another home that takes the place of this one's; secrets are not read then.
     pub against: Option<&'a Export>,
+    /// How much memory a host's instances share.
+    pub memory: MemorySettings,
     /// Where progress goes.
     pub tell: &'a dyn Fn(&Notice),
 }
 
 /// Makes the plan that a host would carry out now. Waits for what must be fetched for it.
 pub fn plan(look: Look<'_>) -> anyhow::Result<Made> {
-    let Look { desired, from_git, trust, rules, running, workers, remote, against, tell } = look;
+    let Look { desired, from_git, trust, rules, running, workers, remote, against, memory, tell } = look;
     let home = &remote.home.clone();
     let mut problems = Vec::new();
     let loaded = trust_file::load(trust).map_err(|error| anyhow::anyhow!("{error}\n{}", error.hint()))?;
@@ -100,11 +106,16 @@ pub fn plan(look: Look<'_>) -> anyhow::Result<Made> {
     resolver.resolve(state, &committed.records, &policy, store.objects(), unix_now_s());
     remote.wait(|at, of| tell(&Notice::Fetching { step: (at, of) }));
     let resolutions = resolver.resolve(state, &committed.records, &policy, store.objects(), unix_now_s());
-    problems.extend(remote.stale());
+    let stale = remote.stale();
+    let is_stale = !stale.is_empty();
+    problems.extend(stale);
     let observed = committed.observe(|name| match against {
         Some(export) => export.phase(name),
         None => phase(running, name),
     });
+    // The other home's machine is another one: what it has room for is not known here.
+    let room = if against.is_some() { Room::default() } else { of_host(&EngineConfig::with(&memory), running) };
+    let observed = Observed { room, ..observed };
     let host = running.and_then(|status| status.host.as_ref());
     let environment = host.map_or(Environment::Own, |host| Environment::Of(host.pid));
     let places = secret_places(home, is_directory.then_some(desired), rules, environment);
@@ -125,9 +136,18 @@ pub fn plan(look: Look<'_>) -> anyhow::Result<Made> {
         floors: &committed.floors,
         approvals: &std::collections::BTreeSet::new(),
     };
-    let plan = crate::plan::plan(&input);
+    let mut plan = crate::plan::plan(&input);
+    plan.is_stale = is_stale;
     let made = saved::Made { input: &input, desired: desired_input, trust: policy.digest(), settings };
     Ok(Made { plan, inputs: Inputs::of(made), tells_secrets_apart, problems })
+}
+
+/// The desired files of the commit that a host would apply next; the refusal is why it would not.
+pub fn of_commit(parts: SnapshotParts) -> anyhow::Result<Result<DesiredState, Refusal>> {
+    parts.home.create_for_plan()?;
+    let committed = Committed::from(StateReader::new(&parts.home).snapshot()?);
+    let Read { state, problems, .. } = read("".as_ref(), Some(Snapshots::new(parts)), &committed);
+    Ok(problems.into_iter().next().map_or(Ok(state), Err))
 }
 
 /// What the desired files say now.
@@ -195,6 +215,7 @@ pub fn status(home: &Home) -> anyhow::Result<HostStatus> {
         document: STATUS_TYPE.to_owned(),
         host: None,
         desired: None,
+        from_git: None,
         trust: None,
         generation: committed.generation.number,
         last_pass: None,

@@ -42,6 +42,7 @@ use super::recent::recent_set;
 use super::remote::{Remote, RemoteOptions};
 use super::repository::{FromGit, SnapshotParts, Snapshots};
 use super::resolve::{FETCHING, Resolver};
+use super::room::RoomMeter;
 use super::secrets::{Expect, Secrets};
 use super::told::Told;
 use super::turns::Turns;
@@ -106,6 +107,7 @@ pub struct Reconciler {
     pub(super) turns: Turns,
     told: Told,
     passes: u64,
+    pub(super) room: RoomMeter,
 }
 
 /// What a pass did and what is left.
@@ -191,6 +193,7 @@ impl Reconciler {
             turns: Turns::default(),
             told: Told::default(),
             passes: 0,
+            room: RoomMeter::default(),
             parts,
         })
     }
@@ -303,6 +306,9 @@ impl Reconciler {
         let applied_commit = self.snapshots.as_ref().and_then(Snapshots::applies);
         let holds = Holds { drop: plan.released.clone(), order, applied_commit, ..Holds::default() };
         let applied = self.carry_out(&actions, holds, begun)?;
+        if !applied.done.is_empty() {
+            self.room.forget();
+        }
         self.told.held(held_notices(&plan), &self.parts.tell);
         let summary = PassSummary {
             number: self.passes,
@@ -364,6 +370,7 @@ impl Reconciler {
         let waits_for_sources = note_sources(&mut self.sources, desired, resolutions, now);
         let runs = self.parts.runs.then_some(&self.parts.actors);
         let observed = self.committed.observe(|name| runs.map_or(Phase::NotRunning, |actors| phase(actors, name)));
+        let observed = Observed { room: self.room.at(now, &self.parts.engine), ..observed };
         let recent = recent_set(self.parts.store.reader(), &self.committed, desired, unix_now_s().unsigned_abs())?;
         let input = PlanInput {
             desired,
@@ -390,6 +397,7 @@ impl Reconciler {
             plan = crate::plan::plan(&PlanInput { approvals: &approvals, ..input });
         }
         let stale = self.resolver.remote().stale();
+        plan.is_stale = !stale.is_empty();
         Ok(Looked { plan, problems: problems.into_iter().chain(stale).collect(), waits_for_sources, now })
     }
 

@@ -14,6 +14,7 @@ use crate::config::sources::SourceSettings;
 use crate::desired::spec::GitReference;
 use crate::desired::{self, DesiredFile, DesiredState, file};
 use crate::diagnostic::Diagnostic;
+use crate::escape::escape;
 use crate::home::Home;
 use crate::name::InstallationName;
 use crate::quantity::Millis;
@@ -23,6 +24,7 @@ use crate::saved::DesiredInput;
 use crate::snapshot::{self, AppliedCommit, CommitId, DesiredCommit, Offer, Repository, Rules};
 use crate::source::credentials;
 use crate::source::remote::{Ancestry, FetchJob, Found, TreeJob};
+use crate::status::RepositoryStatus;
 use crate::worker::{FetchLimits, Workers};
 
 /// Longest time for which a command that looks once waits for a snapshot.
@@ -92,6 +94,12 @@ struct Slot {
     is_running: bool,
     looks: u64,
     wanted: bool,
+    /// Looks that were asked for, and up to which of them one began afterwards and ended.
+    asked: u64,
+    answered: u64,
+    /// When the last look ended and when the next one is due, since the beginning.
+    looked: Option<Duration>,
+    next: Option<Duration>,
 }
 
 impl Snapshots {
@@ -115,8 +123,22 @@ impl Snapshots {
 
     /// Looks at the repository now, whatever failed before.
     pub fn look_now(&self) {
-        self.shared.slot().wanted = true;
+        let mut slot = self.shared.slot();
+        slot.wanted = true;
+        slot.asked += 1;
+        drop(slot);
         self.shared.moved.notify_all();
+    }
+
+    /// Whether a look is under way that is the first one or was asked for. Its end is told as a change.
+    pub fn is_looking(&self) -> bool {
+        let slot = self.shared.slot();
+        slot.is_running && (slot.looks == 0 || slot.answered < slot.asked)
+    }
+
+    /// What status shows of the repository, from any thread.
+    pub fn view(&self) -> RepositoryView {
+        RepositoryView(self.shared.clone())
     }
 
     /// The desired state in force. `applied` is the commit that was applied last.
@@ -213,6 +235,35 @@ impl Snapshots {
     }
 }
 
+/// Shows how a repository stands.
+#[derive(Clone)]
+pub struct RepositoryView(Arc<Shared>);
+
+impl RepositoryView {
+    /// For status; `applied` is the commit that was applied last.
+    pub fn status(&self, applied: Option<&AppliedCommit>) -> RepositoryStatus {
+        let FromGit { repository, .. } = &self.0.parts.from;
+        let slot = self.0.slot();
+        let now = self.0.begun.elapsed();
+        RepositoryStatus {
+            repository: escape(repository.url.as_str()),
+            reference: repository.at.to_string(),
+            path: escape(&repository.path),
+            applied: applied.map(|applied| applied.commit.to_string()),
+            seen: slot.latest.as_ref().map(|tree| escape(&tree.commit)),
+            looked_ms_ago: slot.looked.map(|at| millis(now.saturating_sub(at))),
+            next_look_ms: slot.next.map(|at| millis(at.saturating_sub(now))),
+            last_error: slot.failed.as_ref().map(|(failed, _)| failed.refusal.clone()),
+            error_class: slot.failed.as_ref().map(|(failed, _)| failed.class.word().to_owned()),
+        }
+    }
+
+    /// How it is watched, in a few words.
+    pub fn watch_text(&self) -> String {
+        format!("the repository, every {}", self.0.parts.from.interval)
+    }
+}
+
 impl Drop for Snapshots {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
@@ -299,7 +350,11 @@ impl Shared {
             self.tell_changed();
         }
         while !self.stop.load(Ordering::Relaxed) {
-            let since = self.slot().since;
+            let (since, answering) = {
+                let mut slot = self.slot();
+                slot.next = None;
+                (slot.since, slot.asked)
+            };
             let fetched = self.fetch(self.parts.from.repository.at.clone(), since, self.parts.offline);
             if self.stop.load(Ordering::Relaxed) {
                 return;
@@ -308,9 +363,11 @@ impl Shared {
             let next_ms = {
                 let mut slot = self.slot();
                 slot.looks += 1;
+                slot.answered = answering;
+                slot.looked = Some(self.begun.elapsed());
                 let interval = self.parts.from.interval.0;
                 let regular = self.now_ms() + interval + interval / 10 * u64::from(jitter % 1_000) / 1_000;
-                match fetched {
+                let due = match fetched {
                     Ok(tree) => {
                         retries.reset();
                         slot.failed = None;
@@ -334,7 +391,9 @@ impl Shared {
                         slot.failed = Some((failed, Some(Duration::from_millis(due))));
                         due
                     }
-                }
+                };
+                slot.next = Some(Duration::from_millis(due));
+                due
             };
             self.tell_changed();
             self.moved.notify_all();

@@ -25,8 +25,10 @@ impl Reconciler {
     pub fn start_committed(&mut self) -> usize {
         let suspects = std::mem::take(&mut self.suspects);
         let mut starts = BTreeMap::new();
+        let mut tally = self.room.at(self.now(), &self.parts.engine).tally();
         for (name, targeted) in self.committed.records.iter().filter(|(_, t)| t.record.spec.enabled) {
-            match self.admit(&targeted.record) {
+            let fits = |artifact| tally.start(&targeted.record, None).map(|()| artifact);
+            match self.admit(&targeted.record).and_then(fits) {
                 Ok(artifact) => {
                     let storage_id = self.committed.generation.entries.get(name).map(|slot| slot.storage_id);
                     starts.insert(name.clone(), Start { record: targeted.record.clone(), artifact, storage_id });
@@ -42,6 +44,7 @@ impl Reconciler {
         // What was suspected and does not start now, because it is switched off or refused, is none any more.
         self.no_longer_starting(suspects.into_keys().collect());
         self.resume_probations();
+        self.room.forget();
         running
     }
 

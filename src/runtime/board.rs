@@ -12,8 +12,11 @@ use crate::paused::Paused;
 use crate::plan::action::{Action, Kind};
 use crate::reconcile::observe::{Committed, Targeted};
 use crate::reconcile::remote::Remote;
+use crate::reconcile::repository::{RepositoryView, Snapshots};
+use crate::reconcile::room::map_room;
 use crate::reconcile::{Pass, Reconciler, offline, why_not};
 use crate::resolution::Refusal;
+use crate::snapshot::AppliedCommit;
 use crate::status::text::span;
 use crate::status::{
     ActorCounters, ComponentState, ComponentStatus, HostProcess, HostStatus, Note, PassSummary, STATUS_TYPE,
@@ -30,6 +33,7 @@ pub(super) struct Shared {
     remote: Arc<Remote>,
     engine: Engine,
     desired: String,
+    repository: Option<RepositoryView>,
     workers: &'static str,
     started: Instant,
     pub(super) board: Mutex<Board>,
@@ -41,6 +45,7 @@ pub(super) struct Board {
     pub(super) generation: u64,
     pub(super) records: BTreeMap<InstallationName, Targeted>,
     pub(super) storage_ids: BTreeMap<InstallationName, u64>,
+    applied_commit: Option<AppliedCommit>,
     trust: String,
     watch: String,
     notes: BTreeMap<InstallationName, Note>,
@@ -56,6 +61,7 @@ impl Shared {
             generation: committed.generation.number,
             records: committed.records.clone(),
             storage_ids: storage_ids(committed),
+            applied_commit: committed.generation.applied_commit.clone(),
             trust: reconciler.trust_shown().to_owned(),
             paused: reconciler.paused().clone(),
             ..Board::default()
@@ -66,6 +72,7 @@ impl Shared {
             remote: reconciler.remote().clone(),
             engine: reconciler.engine().clone(),
             desired: config.desired_shown(),
+            repository: reconciler.snapshots().map(Snapshots::view),
             workers: config.workers.text(),
             started: Instant::now(),
             board: Mutex::new(board),
@@ -80,9 +87,13 @@ impl Shared {
             board.generation = committed.generation.number;
             board.records.clone_from(&committed.records);
             board.storage_ids = storage_ids(committed);
+            board.applied_commit.clone_from(&committed.generation.applied_commit);
         }
         board.trust = rounds.reconciler.trust_shown().to_owned();
-        board.watch = watch_text(rounds.watcher.mode());
+        board.watch = match &self.repository {
+            Some(repository) => repository.watch_text(),
+            None => watch_text(rounds.watcher.mode()),
+        };
         board.notes = pass.plan.actions.iter().filter_map(note).collect();
         board.notes.extend(pass.waiting.into_iter().map(|(name, (why, wait))| {
             let message = format!("{}; the next try is in {}", why.message, span(millis(wait)));
@@ -100,6 +111,7 @@ impl Shared {
         board.generation = committed.generation.number;
         board.records.clone_from(&committed.records);
         board.storage_ids = storage_ids(committed);
+        board.applied_commit.clone_from(&committed.generation.applied_commit);
         board.problems = vec![why.clone()];
         if let Some((summary, _)) = &mut board.last_pass {
             summary.converged = false;
@@ -156,6 +168,9 @@ impl Shared {
             .as_ref()
             .map(|(summary, ended)| PassSummary { ended_ms_ago: millis(ended.elapsed()), ..summary.clone() });
         let budget = self.engine.memory_budget();
+        let enabled = board.records.values().filter(|targeted| targeted.record.spec.enabled);
+        let promised = enabled.map(|targeted| targeted.record.limits.memory.0);
+        let maps = map_room();
         HostStatus {
             document: STATUS_TYPE.to_owned(),
             host: Some(HostProcess {
@@ -166,8 +181,14 @@ impl Shared {
                 workers: self.workers.to_owned(),
                 memory_used_bytes: budget.used_bytes(),
                 memory_budget_bytes: budget.limit_bytes(),
+                memory_overcommit: self.engine.memory_room().overcommits,
+                instances: promised.clone().count() as u64,
+                memory_promised_bytes: promised.sum(),
+                maps_used: maps.map(|maps| maps.used),
+                maps_max: maps.map(|maps| maps.max),
             }),
             desired: Some(self.desired.clone()),
+            from_git: self.repository.as_ref().map(|view| view.status(board.applied_commit.as_ref())),
             trust: Some(board.trust.clone()),
             generation: board.generation,
             last_pass,

@@ -19,6 +19,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use crate::actor::{self, ActorChange, ActorEvent};
 use crate::config::StateSettings;
+use crate::config::host::MemorySettings;
 use crate::config::sources::SourceSettings;
 use crate::control::peer::Asker;
 use crate::control::request::{self, Answer, Asked, Inlet, Request};
@@ -41,7 +42,7 @@ pub use pulse::{MAX_QUIET_PASS_MS, MAX_QUIET_REST_MS, Passed, Pulse};
 
 use board::Shared;
 use open::Mode;
-use requests::Turn;
+use requests::{Syncing, Turn};
 use telling::Convergence;
 
 /// Least time between two commits, in milliseconds.
@@ -78,6 +79,8 @@ pub struct HostConfig {
     pub offline: bool,
     /// How much of the past is kept.
     pub state: StateSettings,
+    /// How much memory all instances share.
+    pub memory: MemorySettings,
 }
 
 impl HostConfig {
@@ -165,6 +168,8 @@ struct Rounds {
     watcher: Watcher,
     wake: Wake,
     trust_directory: Option<PathBuf>,
+    /// Each `sync` that waits for what is being fetched.
+    syncs: Vec<Syncing>,
 }
 
 /// Sends messages to the components of a running host.
@@ -221,7 +226,7 @@ impl Host {
         let shared = Arc::new(Shared::new(config, &reconciler));
         let (inlet, asked) = request::channel();
         Ok(Self {
-            rounds: Rounds { reconciler, watcher, wake, trust_directory },
+            rounds: Rounds { reconciler, watcher, wake, trust_directory, syncs: Vec::new() },
             events: opened.events,
             server,
             shared,
@@ -296,11 +301,12 @@ impl Host {
                 }
             }
             pulse.passed(shared.line());
+            let deadline = rounds.next_deadline();
             turn = tokio::select! {
                 // Cancel-safe: it only beats.
                 never = pulse.rest() => match never {},
                 // Nothing is lost: the other arm never ends.
-                turn = next_turn(&mut rounds.wake, &mut events, &mut asked, &fetched, &mut stop, &tell) => turn,
+                turn = next_turn(&mut rounds.wake, &mut events, &mut asked, &fetched, &mut stop, deadline, &tell) => turn,
             };
         }
         let begun = Instant::now();
@@ -351,8 +357,15 @@ async fn next_turn(
     asked: &mut mpsc::Receiver<Asked>,
     fetched: &Notify,
     stop: &mut watch::Receiver<bool>,
+    deadline: Option<Instant>,
     tell: &Tell,
 ) -> Turn {
+    let waited_enough = async {
+        match deadline {
+            Some(at) => tokio::time::sleep_until(at.into()).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         // Cancel-safe: `Wake::next` keeps what it has seen until it returns.
         cause = wake.next() => Turn::new(cause.to_string()),
@@ -371,6 +384,8 @@ async fn next_turn(
         _ = stop.wait_for(|stop| *stop) => Turn::new("stop"),
         // Cancel-safe: `Notify` stores one permit.
         () = fetched.notified() => Turn::new("a source was fetched"),
+        // Cancel-safe: a timer.
+        () = waited_enough => Turn::new("a sync waited long enough"),
         // Cancel-safe: a channel's `recv`. The server keeps a sender as long as it serves.
         Some(first) = asked.recv() => Turn::of(first, asked),
     }

@@ -38,7 +38,7 @@ pub(super) fn open(config: &HostConfig, tell: Tell, mode: Mode) -> Result<Opened
     let options =
         Options { rebuild_floors: config.rebuild_floors, ..Options::with(unix_now_s().unsigned_abs(), &config.state) };
     let opened = Store::open(&config.home, options)?;
-    let engine = Engine::new(&EngineConfig::default()).map_err(anyhow::Error::from)?;
+    let engine = Engine::new(&EngineConfig::with(&config.memory)).map_err(anyhow::Error::from)?;
     let logs = Logs::open(&config.home.logs_dir()).map_err(anyhow::Error::from)?;
     let (sender, events) = mpsc::channel(MAX_WAITING_EVENTS);
     let system = actor::SystemConfig {

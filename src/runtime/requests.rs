@@ -2,11 +2,13 @@
 //!
 //! What changes something is durable before it is answered; what waits for a pass is answered after it.
 
+use std::time::{Duration, Instant};
+
 use tokio::sync::mpsc;
 
-use crate::control::MAX_WAITING_REQUESTS;
 use crate::control::documents::{ActionWord, ApplyBody, GcDocument, Left, PASS_TYPE, PassDocument, PausedDocument};
 use crate::control::request::{Asked, Because, Refused, Request};
+use crate::control::{MAX_SYNC_WAIT_MS, MAX_WAITING_REQUESTS};
 use crate::name::InstallationName;
 use crate::paused::PausedBy;
 use crate::plan::approval::{MAX_APPROVALS, Operator, ParseApprovalError};
@@ -46,6 +48,37 @@ impl Turn {
     }
 }
 
+/// A `sync` that waits for what is being fetched, with what was done for it so far.
+pub(super) struct Syncing {
+    asked: Asked,
+    until: Instant,
+    done: Vec<ActionWord>,
+    committed: bool,
+}
+
+impl Syncing {
+    fn new(asked: Asked) -> Self {
+        let until = Instant::now() + Duration::from_millis(MAX_SYNC_WAIT_MS);
+        Self { asked, until, done: Vec::new(), committed: false }
+    }
+
+    /// Answers it, unless there is more to wait for.
+    fn after(mut self, reported: &Result<PassDocument, Refused>) -> Option<Self> {
+        let Ok(pass) = reported else {
+            self.asked.answer(reported.clone());
+            return None;
+        };
+        self.done.extend(pass.done.iter().cloned());
+        self.committed |= pass.committed;
+        if pass.fetching && Instant::now() < self.until {
+            return Some(self);
+        }
+        let Self { asked, done, committed, .. } = self;
+        asked.answer(Ok(PassDocument { done, committed, ..pass.clone() }));
+        None
+    }
+}
+
 impl Rounds {
     /// Carries out what was asked, then one pass; no pass when there were only questions.
     pub fn turn(mut self, turn: Turn, board: &Shared, tell: &Tell) -> (Self, Option<anyhow::Result<Pass>>) {
@@ -53,6 +86,9 @@ impl Rounds {
         let mut looks = asked.is_empty();
         let mut waiting = Vec::new();
         let mut order = None;
+        let mut resumed = std::mem::take(&mut self.syncs);
+        resumed.retain(|sync| !sync.asked.is_given_up());
+        looks |= !resumed.is_empty();
         for asked in asked.into_iter().filter(|asked| !asked.is_given_up()) {
             match &asked.request {
                 Request::Plan => {
@@ -75,9 +111,12 @@ impl Rounds {
                     let name = name.clone();
                     self.resume(asked, name.as_ref(), board, tell);
                 }
-                Request::Sync => {
+                Request::Sync { wait } => {
                     self.reconciler.look_at_everything();
-                    waiting.push(asked);
+                    match wait {
+                        true => resumed.push(Syncing::new(asked)),
+                        false => waiting.push(asked),
+                    }
                 }
                 Request::Apply(body) => match order_of(body, &asked) {
                     Ok(ordered) => {
@@ -107,13 +146,21 @@ impl Rounds {
             waiting = others;
             (back, passed) = back.one(&cause, None);
         }
+        let is_fetching = back.reconciler.is_fetching();
+        let reported = match &passed {
+            Ok(pass) => Ok(report(pass, back.reconciler.committed().generation.number, is_fetching)),
+            Err(error) => Err(failed(error)),
+        };
         for asked in waiting {
-            asked.answer(match &passed {
-                Ok(pass) => Ok(report(pass, back.reconciler.committed().generation.number)),
-                Err(error) => Err(failed(error)),
-            });
+            asked.answer(reported.clone());
         }
+        back.syncs = resumed.into_iter().filter_map(|sync| sync.after(&reported)).collect();
         (back, Some(passed))
+    }
+
+    /// When the first `sync` has waited long enough.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.syncs.iter().map(|sync| sync.until).min()
     }
 
     fn pause(&mut self, asked: Asked, name: Option<&InstallationName>, board: &Shared, tell: &Tell) {
@@ -160,7 +207,7 @@ fn order_of(body: &ApplyBody, asked: &Asked) -> Result<ApplyOrder, Refused> {
 }
 
 /// What a pass did, for whoever asked for it.
-fn report(pass: &Pass, generation: u64) -> PassDocument {
+fn report(pass: &Pass, generation: u64, fetching: bool) -> PassDocument {
     let failed: Vec<Left> = pass
         .failed
         .iter()
@@ -195,6 +242,7 @@ fn report(pass: &Pass, generation: u64) -> PassDocument {
         failed,
         left: left.collect(),
         problems: pass.problems.clone(),
+        fetching,
     }
 }
 

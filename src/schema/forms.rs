@@ -440,6 +440,8 @@ pub struct ConfigFile {
     pub from_git: Option<FromGitSettings>,
     /// What holds for all remote sources.
     pub sources: Option<SourceSettings>,
+    /// How much memory all components share.
+    pub host: Option<MachineSettings>,
     /// How much of the past is kept.
     pub state: Option<StateSettings>,
     /// What opens the door of single hosts, by `host` or `host:port`.
@@ -457,6 +459,16 @@ pub struct FromGitSettings {
     /// The SSH keys of which one must have signed every commit since the one applied last: `ssh-ed25519 AAAA… name`.
     #[schemars(length(min = 1, max = 256))]
     pub signers: Option<Vec<String>>,
+}
+
+/// How much memory all components share.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct MachineSettings {
+    /// What all instances may hold together; half of the machine's memory; from 64MiB.
+    pub memory: Option<Size>,
+    /// Whether the limits of all instances may add up to more than that, as most hold far less; true.
+    pub overcommit: Option<bool>,
 }
 
 /// What desired files may name as secrets.

@@ -9,6 +9,7 @@ pub mod text;
 use serde::{Deserialize, Serialize};
 
 use crate::paused::PausedBy;
+use crate::quantity::ByteSize;
 use crate::resolution::Refusal;
 
 /// `$type` of [`HostStatus`].
@@ -25,6 +26,9 @@ pub struct HostStatus {
     pub host: Option<HostProcess>,
     /// The desired directory, escaped.
     pub desired: Option<String>,
+    /// The repository of the desired files; absent where they are in a directory, and while no host runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_git: Option<RepositoryStatus>,
     /// The trust policy in force, escaped: a path, or why there is none.
     pub trust: Option<String>,
     /// The committed generation, 0 when nothing was ever committed.
@@ -38,6 +42,30 @@ pub struct HostStatus {
     pub components: Vec<ComponentStatus>,
     /// What concerns no single component: files whose name is unknown, guards, the directory.
     pub problems: Vec<Refusal>,
+}
+
+/// How the repository of the desired files stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
+pub struct RepositoryStatus {
+    /// Its URL, without secrets.
+    pub repository: String,
+    /// Which commit of it: `branch main`, `tag v1`, `commit …`.
+    pub reference: String,
+    /// The directory in it.
+    pub path: String,
+    /// The commit that was applied last.
+    pub applied: Option<String>,
+    /// The commit that was seen last; it may be refused.
+    pub seen: Option<String>,
+    /// How long ago the last look ended, in milliseconds.
+    pub looked_ms_ago: Option<u64>,
+    /// Until the next look, in milliseconds; absent while one is under way.
+    pub next_look_ms: Option<u64>,
+    /// Why the last look failed.
+    pub last_error: Option<Refusal>,
+    /// What that failure asks for: `transient`, `stalled` or `bug`.
+    pub error_class: Option<String>,
 }
 
 /// The running process.
@@ -58,6 +86,33 @@ pub struct HostProcess {
     pub memory_used_bytes: u64,
     /// Memory that instances may use together, in bytes.
     pub memory_budget_bytes: u64,
+    /// Whether the limits of all instances may add up to more than that.
+    pub memory_overcommit: bool,
+    /// Instances that there are or will be: components that are switched on.
+    pub instances: u64,
+    /// What the limits of those add up to, in bytes.
+    pub memory_promised_bytes: u64,
+    /// Memory maps of the process; absent where the kernel has no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maps_used: Option<u64>,
+    /// Most memory maps that the kernel gives the process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maps_max: Option<u64>,
+}
+
+impl HostProcess {
+    /// What is promised: `3 x 64MiB`, or `300MiB to 3`.
+    fn promised(&self) -> String {
+        let Self { instances, memory_promised_bytes: promised, .. } = *self;
+        match promised.checked_div(instances) {
+            None => "nothing".to_owned(),
+            // Equal limits are whole KiB; where they only seem equal, the sum is the same.
+            Some(each) if each * instances == promised && each % 1024 == 0 => {
+                format!("{instances} x {}", ByteSize(each))
+            }
+            Some(_) => format!("{} to {instances}", ByteSize(promised >> 10 << 10)),
+        }
+    }
 }
 
 /// What the last pass did.

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use unicode_width::UnicodeWidthStr as _;
 
-use super::{ComponentStatus, HostStatus, Note, SourceStatus};
+use super::{ComponentStatus, HostStatus, Note, RepositoryStatus, SourceStatus};
 use crate::quantity::ByteSize;
 
 /// One line a component, with a head: what `list` prints.
@@ -75,13 +75,20 @@ fn host(text: &mut String, status: &HostStatus) {
             let used = ByteSize(host.memory_used_bytes >> 10 << 10);
             let _ = writeln!(
                 text,
-                "memory      {used} of {} for instances",
-                ByteSize(host.memory_budget_bytes >> 20 << 20)
+                "memory      {used} of {} for instances; promised {}",
+                ByteSize(host.memory_budget_bytes >> 20 << 20),
+                host.promised()
             );
+            if let (Some(used), Some(max)) = (host.maps_used, host.maps_max) {
+                let _ = writeln!(text, "maps        {used} of {max} in use");
+            }
         }
     }
     if let Some(desired) = &status.desired {
         let _ = writeln!(text, "desired     {desired}");
+    }
+    if let Some(repository) = &status.from_git {
+        describe_repository(text, repository);
     }
     if let Some(trust) = &status.trust {
         let _ = writeln!(text, "trust       {trust}");
@@ -107,6 +114,18 @@ fn host(text: &mut String, status: &HostStatus) {
     for problem in &status.problems {
         let _ = writeln!(text, "problem     {}: {}", problem.code, problem.message);
         hint(text, problem.hint.as_deref());
+    }
+}
+
+fn describe_repository(text: &mut String, status: &RepositoryStatus) {
+    let short = |commit: &Option<String>| commit.as_deref().map_or("none", |id| id.get(..7).unwrap_or(id)).to_owned();
+    let (applied, seen) = (short(&status.applied), short(&status.seen));
+    let _ = writeln!(text, "commit      {applied} applied, {seen} seen last");
+    let looked = status.looked_ms_ago.map_or_else(|| "not yet".to_owned(), |ms| format!("{} ago", span(ms)));
+    let next = status.next_look_ms.map_or_else(|| "under way".to_owned(), |ms| format!("in {}", span(ms)));
+    let _ = writeln!(text, "last look   {looked}; the next one {next}");
+    if let (Some(error), Some(class)) = (&status.last_error, &status.error_class) {
+        let _ = writeln!(text, "            {class}: {} [{}]", error.message, error.code);
     }
 }
 
@@ -196,5 +215,44 @@ pub fn took(us: u64) -> String {
         0..=999 => format!("{us} us"),
         1_000..=999_999 => format!("{}.{} ms", us / 1000, us % 1000 / 100),
         _ => format!("{}.{:02} s", us / 1_000_000, us % 1_000_000 / 10_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+    use crate::resolution::Refusal;
+
+    #[test]
+    fn a_repository_is_shown_with_what_was_applied_what_was_seen_and_why_not_more() {
+        let mut status = RepositoryStatus {
+            repository: "https://git.example.com/fleet.git".to_owned(),
+            reference: "branch main".to_owned(),
+            path: "desired".to_owned(),
+            applied: None,
+            seen: None,
+            looked_ms_ago: None,
+            next_look_ms: None,
+            last_error: None,
+            error_class: None,
+        };
+        let mut text = String::new();
+        describe_repository(&mut text, &status);
+        status.applied = Some("1111111111111111111111111111111111111111".to_owned());
+        status.seen = Some("2222222222222222222222222222222222222222".to_owned());
+        (status.looked_ms_ago, status.next_look_ms) = (Some(12_000), Some(48_000));
+        status.last_error = Some(Refusal::new("no-such-host", "git.example.com has no address"));
+        status.error_class = Some("transient".to_owned());
+        describe_repository(&mut text, &status);
+        expect![[r#"
+            commit      none applied, none seen last
+            last look   not yet; the next one under way
+            commit      1111111 applied, 2222222 seen last
+            last look   12.0 s ago; the next one in 48.0 s
+                        transient: git.example.com has no address [no-such-host]
+        "#]]
+        .assert_eq(&text);
     }
 }

@@ -186,3 +186,26 @@ fn a_running_host_holds_what_needs_a_word_and_takes_it_over_its_socket() {
     assert!(note.contains("signer:one for one action sha256:") && note.contains(&format!("(uid {uid})")), "{note}");
     assert!(host.stop().success());
 }
+
+#[test]
+fn a_mass_delete_waits_for_its_word_and_the_word_is_spent_with_it() {
+    let wasm = idle("1");
+    let world = World::new();
+    world.publish("idle", &release("1.0.0", 1, &wasm));
+    let names = ["a", "b", "c", "d", "e", "f", "g"];
+    names.iter().for_each(|name| world.desire(name, "test:idle", "idle", ""));
+    let applied = world.on_desired("apply", &[]);
+    assert_eq!(applied.status.code(), Some(0), "{}", stderr(&applied));
+    let remove = |name: &str| std::fs::remove_file(world.desired().join(format!("{name}.toml"))).expect("removed");
+    names[..4].iter().for_each(|name| remove(name));
+    assert_eq!(world.on_desired("apply", &[]).status.code(), Some(11));
+    let approved = world.on_desired("apply", &["--approve", "delete"]);
+    assert_eq!(approved.status.code(), Some(0), "{}{}", stdout(&approved), stderr(&approved));
+    assert_eq!(world.committed().len(), 3);
+    // The word was for those four.
+    let spent = world.on_desired("apply", &["--approve", "delete"]);
+    assert_eq!(spent.status.code(), Some(7), "{}{}", stdout(&spent), stderr(&spent));
+    ["e", "f", "g"].iter().for_each(|name| remove(name));
+    assert_eq!(world.on_desired("apply", &[]).status.code(), Some(11));
+    assert_eq!(world.committed().len(), 3);
+}

@@ -301,3 +301,64 @@ fn call_prints_the_reply_and_every_way_to_fail_has_its_exit_code() {
     assert!(host.stop().success());
     assert_eq!(call(&["echo", "x"]).status.code(), Some(4));
 }
+
+#[test]
+fn the_completion_scripts_know_every_command_and_bash_takes_its_own() {
+    let world = World::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = ok(&world.output(&["completions", shell]));
+        for word in ["history", "from-git", "no-wait", "exit-zero"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    let refused = world.output(&["completions", "powershell"]);
+    assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
+    let script = ok(&world.output(&["completions", "bash"]));
+    let ask = format!(
+        "{script}\nCOMP_WORDS=(airssys-wasm his)\nCOMP_CWORD=1\nfunction=$(complete -p airssys-wasm | sed 's/.*-F \\([^ ]*\\).*/\\1/')\n$function airssys-wasm his airssys-wasm\necho \"${{COMPREPLY[*]}}\""
+    );
+    let bash = std::process::Command::new("/bin/bash").args(["-c", &ask]).output().expect("bash runs");
+    assert_eq!(stdout(&bash).trim(), "history", "{}", stderr(&bash));
+}
+
+#[test]
+fn a_hangup_tells_that_changed_settings_wait_for_a_restart() {
+    let (world, mut host) = world_with_one();
+    let hang_up = |host: &RunningHost| {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(host.pid()).expect("fits")).expect("a process");
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).expect("signalled");
+    };
+    let config = world.home().join("config.toml");
+    crate::harness::rename_into_place(&config, b"[state]\nkeep-days = 3\n");
+    hang_up(&host);
+    host.wait_for(&["config.toml changed; restart to use it"]);
+    crate::harness::rename_into_place(&config, b"[state]\nkeep-dys = 3\n");
+    hang_up(&host);
+    host.wait_for(&["is not valid"]);
+    host.wait_for(&["the settings of the start stay in force"]);
+    assert!(host.stop().success());
+}
+
+#[test]
+fn a_limit_above_the_budget_of_the_host_is_blocked_before_anything_starts_and_status_shows_the_room() {
+    let world = World::new();
+    std::fs::create_dir_all(world.home()).expect("made");
+    std::fs::set_permissions(world.home(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("set");
+    std::fs::write(world.home().join("config.toml"), "[host]\nmemory = \"128MiB\"\novercommit = false\n")
+        .expect("written");
+    world.publish("idle", &release("1.0.0", 1, &idle("1")));
+    for name in ["a", "b", "c"] {
+        world.desire(name, "test:idle", "idle", "");
+    }
+    let plan = world.on_desired("plan", &[]);
+    assert_eq!(plan.status.code(), Some(12), "{}", stdout(&plan));
+    assert!(stdout(&plan).contains("its limit of 64MiB does not fit: 128MiB of 128MiB are promised to 2 others"));
+    let mut host = world.run();
+    host.wait_for(&["c", "blocked", "does not fit"]);
+    assert_eq!(world.committed().into_keys().collect::<Vec<_>>(), ["a", "b"]);
+    let text = ok(&world.output(&["status"]));
+    assert!(text.contains(" of 128MiB for instances; promised 2 x 64MiB") && text.contains("maps        "), "{text}");
+    std::fs::remove_file(world.desired().join("a.toml")).expect("removed");
+    host.wait_for(&["c", "installed"]);
+    assert!(host.stop().success());
+}

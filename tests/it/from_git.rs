@@ -126,8 +126,9 @@ fn g4_t2_an_older_commit_is_refused_also_after_a_restart_and_a_kill() {
     host.wait_for(&["converged"]);
     assert_eq!(fleet.names(), ["one", "two"]);
     fleet.point_to(first);
+    // It waits for the look at the repository, and the pass after it.
     let sync = fleet.world.output(&["sync"]);
-    drop(sync);
+    assert!(stdout(&sync).contains("doesn't descend from"), "{}{}", stdout(&sync), stderr(&sync));
     host.wait_for(&["doesn't descend from", &second.to_string()[..7]]);
     assert_eq!(fleet.names(), ["one", "two"]);
     host.kill();
@@ -141,6 +142,63 @@ fn g4_t2_an_older_commit_is_refused_also_after_a_restart_and_a_kill() {
     let allowed = fleet.output("apply", &["--allow-non-fast-forward"]);
     assert!(allowed.status.success(), "{}{}", stdout(&allowed), stderr(&allowed));
     assert_eq!(fleet.names(), ["one"]);
+}
+
+#[test]
+fn sync_waits_for_the_commit_and_its_pass_and_status_speaks_of_the_repository() {
+    let fleet = Fleet::new();
+    let first = fleet.commit(&[("one.toml", IDLE)], None);
+    let mut host = RunningHost::spawn(fleet.command("run", &[]));
+    host.wait_for(&["converged"]);
+    for count in 1..4 {
+        let parent = fleet.repository.refname_to_id("refs/heads/main").expect("there");
+        let files = ["one.toml", "two.toml", "three.toml", "four.toml"].map(|name| (name, IDLE));
+        let commit = fleet.commit(&files[..=count], Some(parent));
+        let sync = fleet.world.output(&["sync", "--output", "json"]);
+        let pass: serde_json::Value = serde_json::from_str(&stdout(&sync)).expect("JSON");
+        assert_eq!((sync.status.code(), &pass["fetching"]), (Some(0), &false.into()), "{pass:#}");
+        assert_eq!(pass["done"][0]["kind"], "install", "{pass:#}");
+        assert_eq!(fleet.names().len(), count + 1);
+        let status = fleet.world.status();
+        let shown = &status["from_git"];
+        assert_eq!((&shown["applied"], &shown["seen"]), (&commit.to_string().into(), &commit.to_string().into()));
+        assert_eq!((&shown["path"], &shown["reference"]), (&"fleet".into(), &"branch main".into()), "{shown}");
+        assert!(shown["looked_ms_ago"].is_u64() && shown["last_error"].is_null(), "{shown}");
+    }
+    let text = stdout(&fleet.world.output(&["status"]));
+    assert!(text.contains("watching    the repository, every 1m"), "{text}");
+    // Nothing to wait for, and what can't be had is said.
+    let no_wait = fleet.world.output(&["sync", "--no-wait"]);
+    assert_eq!(no_wait.status.code(), Some(0), "{}{}", stdout(&no_wait), stderr(&no_wait));
+    std::fs::rename(fleet.world.path().join("fleet.git"), fleet.world.path().join("gone.git")).expect("moved");
+    let sync = fleet.world.output(&["sync"]);
+    assert!(stdout(&sync).contains("problem"), "{}{}", stdout(&sync), stderr(&sync));
+    let status = fleet.world.status();
+    assert!(status["from_git"]["error_class"].is_string(), "{status:#}");
+    assert_eq!(fleet.names().len(), 4);
+    assert!(host.stop().success());
+    assert_ne!(first.to_string(), status["from_git"]["applied"]);
+}
+
+#[test]
+fn validate_reads_the_files_of_a_commit_and_changes_nothing() {
+    let fleet = Fleet::new();
+    let first = fleet.commit(&[("one.toml", IDLE)], None);
+    let validate = |more: &[&str]| {
+        let url = format!("file://{}", fleet.world.path().join("fleet.git").display());
+        let mut arguments = vec!["validate", "--from-git", &url, "--path", "fleet"];
+        arguments.extend(more);
+        fleet.world.output(&arguments)
+    };
+    let valid = validate(&[]);
+    assert_eq!((valid.status.code(), stdout(&valid).as_str()), (Some(0), "1 file is valid\n"), "{}", stderr(&valid));
+    fleet.commit(&[("one.toml", IDLE), ("broken.toml", "name = \"broken\"\npackage")], Some(first));
+    let broken = validate(&[]);
+    assert_eq!(broken.status.code(), Some(7), "{}{}", stdout(&broken), stderr(&broken));
+    assert!(stderr(&broken).contains("fleet/broken.toml:2"), "{}", stderr(&broken));
+    let missing = validate(&["--ref", "branch:other"]);
+    assert_eq!(missing.status.code(), Some(3), "{}{}", stdout(&missing), stderr(&missing));
+    assert!(!fleet.world.home().join("state/current").exists());
 }
 
 #[test]

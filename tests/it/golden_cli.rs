@@ -8,9 +8,27 @@ use crate::components::{idle, refuses_in_init};
 use crate::harness::{PATIENCE, Release, RunningHost, World, desired_text, rename_into_place, stderr, stdout};
 use crate::run::example_world;
 
-const COMMANDS: [&str; 19] = [
-    "run", "plan", "apply", "validate", "keygen", "sign", "verify", "list", "status", "logs", "info", "call", "sync",
-    "pause", "resume", "schema", "history", "why", "export",
+const COMMANDS: [&str; 20] = [
+    "run",
+    "plan",
+    "apply",
+    "validate",
+    "keygen",
+    "sign",
+    "verify",
+    "list",
+    "status",
+    "logs",
+    "info",
+    "call",
+    "sync",
+    "pause",
+    "resume",
+    "schema",
+    "history",
+    "why",
+    "export",
+    "completions",
 ];
 
 fn release<'a>(version: &'a str, sequence: u64, wasm: &'a [u8]) -> Release<'a> {
@@ -137,6 +155,7 @@ fn normalised_line(line: &str) -> String {
         (", pid ", ", version", "PID"),
         ("looked at everything in ", ": ", "TIME"),
         ("memory      ", " for instances", "MEMORY"),
+        ("maps        ", " in use", "N of N"),
         ("last pass   ", ":", "TIME ago (CAUSE), took TIME"),
         ("  for         ", ";", "TIME"),
         ("for         ", ";", "TIME"),
@@ -163,6 +182,8 @@ fn normalised_line(line: &str) -> String {
         "uptime_ms",
         "memory_used_bytes",
         "memory_budget_bytes",
+        "maps_used",
+        "maps_max",
         "took_us",
         "ended_ms_ago",
         "cause",
@@ -280,6 +301,38 @@ fn list_status_and_plan_of_a_running_and_of_a_stopped_host() {
     check("run.txt", &without_times(&told));
     assert!(host.stop().success());
     check("status-without-host.txt", &[both(&["list"]), both(&["status"])].join("\n"));
+}
+
+#[test]
+fn sync_pause_and_resume_of_a_running_host() {
+    let world = mixed_world();
+    std::thread::sleep(Duration::from_millis(300));
+    let mut host = world.run();
+    host.wait_for(&["held", "  held: "]);
+    let mut text = String::new();
+    for arguments in [
+        &["sync"][..],
+        &["sync", "--no-wait", "--exit-zero"],
+        &["pause", "good"],
+        &["pause"],
+        &["resume"],
+        &["resume", "good"],
+        &["resume", "good"],
+        &["pause", "nobody"],
+    ] {
+        text += &format!("{}\n", shown(&world, arguments));
+    }
+    check("control.txt", &without_times(&without_moments(&text)));
+    assert!(host.stop().success());
+}
+
+/// Who paused something, and when.
+fn without_moments(text: &str) -> String {
+    let cut = |line: &str| match line.split_once(", by ") {
+        Some((rest, _)) => format!("{rest}, by USER at TIME\n"),
+        None => format!("{line}\n"),
+    };
+    text.lines().map(cut).collect()
 }
 
 /// Cuts the time that ends a line of the host.

@@ -4,5 +4,6 @@ mod carried;
 pub(super) mod fixture;
 mod golden;
 mod markdown;
+mod room;
 mod scale;
 mod situations;

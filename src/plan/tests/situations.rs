@@ -439,3 +439,15 @@ fn an_unreadable_secret_holds_what_runs_and_blocks_what_is_new() {
         assert_eq!(held.plan().exit_code(), 12);
     }
 }
+
+#[test]
+fn an_approved_delete_counts_for_ten_minutes_like_any_other() {
+    // Seven, of which four were deleted with an approval; one more file goes.
+    let mut scene = Scene::default().settled(&["a", "b"]).have(spec("c"), "1.0.0");
+    scene.recent = Some(crate::observed::RecentSet { size: 7, removed: 4 });
+    let asked = scene.action("c").approvals;
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    assert_eq!((&asked[0].name, asked[0].given), (&ApprovalName::Delete, false));
+    assert_eq!(asked[0].why, "5 of 7 deleted within ten minutes: more than is done unattended");
+    assert_eq!(scene.approve_all().effects(), ["uninstall c"]);
+}

@@ -128,6 +128,8 @@ struct State {
     stops: BTreeMap<Ticket, Arc<AtomicBool>>,
     policy: Arc<TrustPolicy>,
     has_clock: bool,
+    /// Whether somebody waits for the last fetch to end, whatever comes of it.
+    is_awaited: bool,
 }
 
 impl Remote {
@@ -145,6 +147,7 @@ impl Remote {
             stops: BTreeMap::new(),
             policy: Arc::new(TrustPolicy::none()),
             has_clock: false,
+            is_awaited: false,
         };
         let shared = Shared {
             parts,
@@ -211,6 +214,13 @@ impl Remote {
         }
         drop(state);
         self.shared.moved.notify_all();
+    }
+
+    /// Whether fetches are under way or due. If so, whoever wants to know of changes is told when they have ended.
+    pub fn is_fetching(&self) -> bool {
+        let mut state = self.shared.state();
+        state.is_awaited = !self.shared.parts.offline && state.table.is_busy(self.shared.now_ms());
+        state.is_awaited
     }
 
     /// The directories below `mirrors/` of what is wanted.

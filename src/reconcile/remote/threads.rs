@@ -110,9 +110,11 @@ fn fetch(shared: &Arc<Shared>, key: &SourceKey, ticket: Ticket, subject: &Subjec
     let mut state = shared.state();
     let is_news = shared.note(&mut state, key, ticket, result);
     Shared::start_due(shared, &mut state);
+    let was_last = state.is_awaited && !state.table.is_busy(shared.now_ms());
+    state.is_awaited &= !was_last;
     drop(state);
     shared.moved.notify_all();
-    if is_news {
+    if is_news || was_last {
         shared.tell_changed();
     }
 }

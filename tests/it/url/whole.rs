@@ -57,11 +57,14 @@ fn a_component_behind_a_url_is_installed_updated_and_held_when_it_is_not_the_sig
     let mut bytes = std::fs::read(&wasm).expect("readable");
     *bytes.last_mut().expect("not empty") ^= 1;
     rename_into_place(&wasm, &bytes);
-    let told = applied(&world, 0, "1.1.0");
+    // It is not what the file asks for, though, and so not all done.
+    let told = applied(&world, 12, "1.1.0");
     assert!(told.contains("[wrong-digest]"), "{told}");
 
     // Nothing there at all.
     std::fs::remove_file(&manifest).expect("removed");
-    let told = applied(&world, 0, "1.1.0");
+    let told = applied(&world, 12, "1.1.0");
     assert!(told.contains("[no-manifest]"), "{told}");
+    let plan = world.on_desired("plan", &[]);
+    assert_eq!(plan.status.code(), Some(12), "{}{}", stdout(&plan), stderr(&plan));
 }
