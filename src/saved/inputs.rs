@@ -210,7 +210,8 @@ impl Inputs {
         };
         say(*generation != now.generation, committed);
         let host = if now.is_live { "a host was started" } else { "the host was stopped" };
-        say(*is_live != now.is_live, host.to_owned());
+        // A set that was committed in between has no host yet, and had none.
+        say(*is_live != now.is_live && numbers.0 == numbers.1, host.to_owned());
         for name in down.symmetric_difference(&now.down) {
             let what = if now.down.contains(name) { "stopped running" } else { "runs again" };
             say(true, format!("{name} {what}"));
@@ -220,8 +221,8 @@ impl Inputs {
         say(*floors != now.floors && numbers.0 == numbers.1, "the accepted sequences changed".to_owned());
         compare(artifacts, &now.artifacts, &mut moved, |name, was, is| match (was, is) {
             (Some(was), Some(is)) => format!("the artifact of {name} changed from {} to {}", was.shown(), is.shown()),
-            (None, _) => format!("{name} came to be wanted"),
-            (_, None) => format!("{name} is no longer wanted"),
+            (None, _) => format!("an artifact of {name} came to be wanted"),
+            (_, None) => format!("no artifact of {name} is wanted any more"),
         });
         compare(secrets, &now.secrets, &mut moved, |place, was, is| {
             let place = escape(place);

@@ -99,7 +99,7 @@ impl SavedPlan {
                 let named: Vec<&str> = rest.iter().take(MAX_NAMED_INPUTS).map(String::as_str).collect();
                 let more = rest.len() - named.len();
                 let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-                hint = format!("so did others: {}{more}\n", named.join("; "));
+                hint = format!("and more moved: {}{more}\n", named.join("; "));
             }
             return Err(Refusal::new("input-moved", message).hint(hint + again + fetch));
         }

@@ -98,7 +98,7 @@ pub fn write<D: JsonFile>(document: &D) -> Option<String> {
     (text.len() <= D::MAX_BYTES).then_some(text)
 }
 
-/// Reads what [`write`] wrote, and nothing else.
+/// Reads what [`write()`] wrote, and nothing else.
 pub fn read<D: JsonFile>(bytes: &[u8]) -> Result<D, JsonFileError> {
     let what = D::WHAT;
     if bytes.len() > D::MAX_BYTES {

@@ -278,6 +278,25 @@ fn mixed_world() -> World {
 }
 
 #[test]
+fn a_saved_plan_and_what_it_says_when_an_input_has_moved() {
+    let world = mixed_world();
+    let trust = world.trust().to_string_lossy().into_owned();
+    let plan = ["plan", "desired", "--trust", &trust, "--out", "saved.json"];
+    let apply = ["apply", "saved.json", "--trust", &trust];
+    let mut text = shown(&world, &plan);
+    world.publish("held", &release("1.2.0", 4, &idle("4")));
+    world.desire_text("off", "package = \n");
+    text.push_str(&format!("\n{}", shown(&world, &apply)));
+    rename_into_place(&world.path().join("saved.json"), b"{\n  \"$type\": \"airssys-wasm/saved-plan/v1\",\n");
+    text.push_str(&format!("\n{}", shown(&world, &apply)));
+    rename_into_place(&world.path().join("saved.json"), b"{\n  \"$type\": \"airssys-wasm/saved-plan/v9\",\n");
+    text.push_str(&format!("\n{}", shown(&world, &apply)));
+    rename_into_place(&world.path().join("saved.json"), b"[publisher.acme]\n");
+    text.push_str(&format!("\n{}\n{}", shown(&world, &apply), shown(&world, &plan)));
+    check("saved-plan.txt", &text);
+}
+
+#[test]
 fn list_status_and_plan_of_a_running_and_of_a_stopped_host() {
     let world = mixed_world();
     // Older than what may still be written: else the host says first that it waits for it.

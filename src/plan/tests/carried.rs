@@ -145,7 +145,7 @@ fn every_input_that_moves_is_named() {
     assert_eq!(moved(&|now| now.paused = other), "what is paused changed");
     assert_eq!(moved(&|now| now.floors = other), "the accepted sequences changed");
     assert_eq!(moved(&|now| now.recent.removed = 9), "the count of what was removed in ten minutes changed");
-    assert_eq!(moved(&|now| drop(now.artifacts.remove(&name("jobs")))), "jobs is no longer wanted");
+    assert_eq!(moved(&|now| drop(now.artifacts.remove(&name("jobs")))), "no artifact of jobs is wanted any more");
     let refused = Refusal::new("unsigned", "x");
     let resolution = crate::resolution::Resolution::Refused(refused);
     let refuse = |now: &mut Inputs| drop(now.artifacts.insert(name("jobs"), (&resolution).into()));
@@ -192,7 +192,7 @@ fn a_saved_plan_is_carried_out_when_nothing_moved_and_else_says_what_did() {
     assert_eq!(refusal.code, "input-moved");
     assert_eq!(refusal.message, "the trust policy changed, or --trust names another one, since the plan was made");
     let hint = refusal.hint.expect("a hint");
-    assert!(hint.starts_with("so did others: the artifact of jobs changed from 1.0.0 ("), "{hint}");
+    assert!(hint.starts_with("and more moved: the artifact of jobs changed from 1.0.0 ("), "{hint}");
     assert!(hint.ends_with("`airssys-wasm plan --out FILE`, look at it, and apply that"), "{hint}");
     let refusal = saved.check(&moved.plan(), &inputs(&scene(), directory())).expect_err("another plan");
     assert_eq!(refusal.code, "plan-moved");
