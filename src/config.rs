@@ -67,6 +67,18 @@ pub struct StateSettings {
     pub mirrors_max: ByteSize,
     /// How much may be on its way into the content store at a time.
     pub scratch_max: ByteSize,
+    /// In what kind of store components keep things.
+    pub storage_backend: StorageSetting,
+}
+
+/// The kinds of stores that the settings can name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StorageSetting {
+    /// `fjall`: made for many small writes.
+    #[default]
+    Fjall,
+    /// `redb`: one file, little memory, slower writes.
+    Redb,
 }
 
 impl Default for StateSettings {
@@ -77,6 +89,7 @@ impl Default for StateSettings {
             objects_max: ByteSize(MAX_KEPT_OBJECT_BYTES),
             mirrors_max: ByteSize(MAX_MIRRORS_BYTES),
             scratch_max: ByteSize(MAX_SCRATCH_BYTES),
+            storage_backend: StorageSetting::default(),
         }
     }
 }
@@ -125,6 +138,10 @@ fn state<'t>(table: &mut Table<'_, 't>, report: &mut Report<'t>) -> StateSetting
     size("mirrors-max", 1 << 20, &mut settings.mirrors_max);
     // One artifact of the largest size fits.
     size("scratch-max", MAX_WASM_BYTES, &mut settings.scratch_max);
+    let backends = [("fjall", StorageSetting::Fjall), ("redb", StorageSetting::Redb)];
+    if let Some(backend) = table.take("storage-backend").and_then(|value| value.word(&backends, &[], report)) {
+        settings.storage_backend = backend;
+    }
     table.finish(report);
     settings
 }
@@ -202,14 +219,23 @@ mod tests {
             Config::parse("config.toml", &format!("[host]\n{bad}\n")).expect_err(bad);
         }
 
-        let state = "[state]\nobjects-max = \"2GiB\"\nkeep-generations = 3\nkeep-days = 1\n";
+        let state =
+            "[state]\nobjects-max = \"2GiB\"\nkeep-generations = 3\nkeep-days = 1\nstorage-backend = \"redb\"\n";
         let state = Config::parse("config.toml", state).expect("valid").state;
         assert_eq!((state.objects_max, state.keep_generations, state.keep_days), (ByteSize(2 << 30), 3, 1));
+        assert_eq!(state.storage_backend, StorageSetting::Redb);
         let quotas = Config::parse("config.toml", "[state]\nmirrors-max = \"1MiB\"\nscratch-max = \"64MiB\"\n");
         let quotas = quotas.expect("valid").state;
         assert_eq!((quotas.mirrors_max, quotas.scratch_max), (ByteSize(1 << 20), ByteSize(64 << 20)));
         Config::parse("config.toml", "[state]\nscratch-max = \"63MiB\"\n").expect_err("no artifact would fit");
-        for bad in ["objects-max = 5", "objects-max = \"1B\"", "keep-days = 0", "keep-generations = 0", "keep = 1"] {
+        for bad in [
+            "storage-backend = \"memory\"",
+            "objects-max = 5",
+            "objects-max = \"1B\"",
+            "keep-days = 0",
+            "keep-generations = 0",
+            "keep = 1",
+        ] {
             Config::parse("config.toml", &format!("[state]\n{bad}\n")).expect_err(bad);
         }
 

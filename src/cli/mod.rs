@@ -27,6 +27,7 @@ mod schema;
 mod service;
 mod sign;
 mod status;
+mod storage;
 mod validate;
 mod verify;
 mod why;
@@ -111,6 +112,8 @@ enum Command {
     /// What a host starts to fetch and compile; of no use to people
     #[command(hide = true)]
     Worker,
+    /// List, check, export, import, migrate or purge what components keep; no host may run
+    Storage(storage::StorageArgs),
     /// Show what each generation changed, newest first
     History(history::HistoryArgs),
     /// Show what made an installation what it is
@@ -151,6 +154,7 @@ pub fn main() -> ExitCode {
         Command::Fsck(args) => fsck::fsck(&cli.global, args),
         Command::Gc(args) => gc::gc(&cli.global, args),
         Command::Completions(args) => completions::completions(args),
+        Command::Storage(args) => storage::storage(&cli.global, args),
         Command::Worker => Ok(crate::worker::serve()),
         Command::History(args) => history::history(&cli.global, args),
         Command::Why(args) => why::why(&cli.global, args),

@@ -70,7 +70,7 @@ const LATER: [(&str, &str); 13] = [
     ("delivery", "messages are kept in memory; remove the line"),
     ("overflow", "a full mailbox rejects; remove the line"),
     ("mailbox", "its size is set in [limits]: mailbox = 1024, mailbox-bytes = \"8MiB\""),
-    ("storage", "this version has no storage; remove it"),
+    ("storage", "what a component may store is granted: [grant] storage = \"read-write\""),
     ("secrets", "a secret is a value in [config]: token = { secret-file = \"…\" }"),
     ("env", "a component gets its settings from [config]"),
     ("health", "remove it; the host asks the component itself"),

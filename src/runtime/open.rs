@@ -44,7 +44,7 @@ pub(super) fn open(config: &HostConfig, tell: Tell, mode: Mode) -> Result<Opened
     let system = actor::SystemConfig {
         // A full channel drops the event: the loop only looks again, and what it looks at is in the status.
         events: Some(Arc::new(move |event: &ActorEvent| drop(sender.try_send(event.clone())))),
-        storage: Storage::at(BackendKind::default(), &config.home.kv_dir()),
+        storage: Storage::at(BackendKind::from(config.state.storage_backend), &config.home.kv_dir()),
         ..actor::SystemConfig::new(engine.clone(), logs)
     };
     let actors = Arc::new(actor::System::start(system).map_err(anyhow::Error::from)?);

@@ -499,6 +499,18 @@ pub struct StateSettings {
     /// How long younger generations are kept, in days; 7.
     #[schemars(range(min = 1, max = 3650))]
     pub keep_days: Option<u64>,
+    /// In what kind of store components keep things; fjall. `storage migrate` copies from one to the other.
+    pub storage_backend: Option<StorageSetting>,
+}
+
+/// The kinds of stores.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+pub enum StorageSetting {
+    /// Made for many small writes.
+    Fjall,
+    /// One file, little memory, slower writes.
+    Redb,
 }
 
 /// What holds for all remote sources.

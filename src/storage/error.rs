@@ -80,6 +80,27 @@ pub enum StoreError {
         /// What this version writes.
         known: &'static str,
     },
+    /// A copy into it was begun and not finished.
+    #[error(
+        "the copy into the {kind} store is not finished; `airssys-wasm storage migrate --to {kind}` goes on with it"
+    )]
+    Unfinished {
+        /// Which backend.
+        kind: BackendKind,
+    },
+    /// The store is one of another backend.
+    #[error(
+        "what components keep is in the {other} store in {}, and the settings say {kind}; write [state]          storage-backend = \"{other}\", or copy it with `airssys-wasm storage migrate --to {kind}`",
+        Escaped(&path.to_string_lossy())
+    )]
+    OtherBackend {
+        /// What the settings say.
+        kind: BackendKind,
+        /// What is there.
+        other: BackendKind,
+        /// The directory of both.
+        path: PathBuf,
+    },
     /// The store can't be read.
     #[error("the store can't be read: {0}")]
     Read(BackendError),

@@ -31,6 +31,11 @@ impl Storage {
         Self::at(BackendKind::Memory, Path::new(""))
     }
 
+    /// Whether there is anything to open.
+    pub fn exists(&self) -> bool {
+        BackendKind::LASTING.into_iter().any(|kind| kind.path(&self.directory).exists())
+    }
+
     /// The open store. One that could not be opened is tried again the next time.
     pub fn store(&self) -> Result<Arc<Store>, StoreError> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -38,6 +43,7 @@ impl Storage {
             return Ok(Arc::clone(store));
         }
         if self.kind != BackendKind::Memory {
+            self.check_backend()?;
             self.make_directory()?;
         }
         let store = Arc::new(Store::open(self.kind, &self.directory)?);
@@ -48,6 +54,16 @@ impl Storage {
     /// The store, if somebody needed it before.
     pub fn opened(&self) -> Option<Arc<Store>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Opening a new store beside the one that is in use would look as if everything were lost.
+    fn check_backend(&self) -> Result<(), StoreError> {
+        let is_there = |kind: BackendKind| kind.path(&self.directory).exists();
+        let other = BackendKind::LASTING.into_iter().find(|other| *other != self.kind && is_there(*other));
+        match other.filter(|_| !is_there(self.kind)) {
+            Some(other) => Err(StoreError::OtherBackend { kind: self.kind, other, path: self.directory.clone() }),
+            None => Ok(()),
+        }
     }
 
     fn make_directory(&self) -> Result<(), StoreError> {

@@ -15,9 +15,11 @@
 mod backend;
 mod cache;
 mod commit;
+mod dump;
 mod error;
 mod keys;
 mod lazy;
+mod migrate;
 mod overlay;
 mod page;
 mod purge;
@@ -34,9 +36,11 @@ pub use backend::{
     BackendError, BackendKind, Changes, Durability, MemoryBackend, ParseBackendError, Space, StorageBackend, Visit,
 };
 pub use commit::WriteSet;
+pub use dump::{Copied, DumpError};
 pub use error::{StorageError, StoreError};
 pub use keys::check_key;
 pub use lazy::Storage;
+pub use migrate::{MigrateError, migrate};
 pub use page::{Page, PageOf};
 pub use session::HandlerStorage;
 pub use store::{Store, StoreCounts};

@@ -17,6 +17,10 @@ use crate::escape::escape;
 
 /// What this version writes first into a store.
 const FORMAT: &str = "airssys-kv 1";
+/// Where that stands, below the store's own id.
+pub(super) const FORMAT_KEY: &[u8] = b"format";
+/// Stands there while a copy from another backend is not finished.
+pub(super) const UNFINISHED_KEY: &[u8] = b"unfinished";
 /// The storage id under which the store keeps its own records; no component has it.
 pub(super) const OWN_ID: u64 = 0;
 /// Longest foreign format that an error repeats, in bytes.
@@ -122,7 +126,10 @@ impl Store {
 
 impl Room {
     fn check_format(&self) -> Result<(), StoreError> {
-        let key = full(OWN_ID, b"format");
+        let key = full(OWN_ID, FORMAT_KEY);
+        if self.backend.get(Space::Meta, &full(OWN_ID, UNFINISHED_KEY)).map_err(StoreError::Read)?.is_some() {
+            return Err(StoreError::Unfinished { kind: self.backend.kind() });
+        }
         let found = self.backend.get(Space::Meta, &key).map_err(StoreError::Read)?;
         match found.as_deref() {
             Some(found) if found == FORMAT.as_bytes() => Ok(()),

@@ -1,6 +1,6 @@
 //! The guides in `docs/`: every command in them works, in the order in which it is read.
 //!
-//! `backup.md` has a test of its own in `upkeep`.
+//! `backup.md` has a test of its own in `upkeep`, and `storage.md` in `storage`.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
@@ -18,7 +18,7 @@ fn root() -> &'static Path {
 }
 
 /// All commands of a guide as one script.
-fn commands(guide: &str) -> String {
+pub fn commands(guide: &str) -> String {
     let text = std::fs::read_to_string(root().join("docs").join(guide)).expect("a guide");
     let blocks: Vec<&str> =
         text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect();
@@ -96,6 +96,7 @@ fn every_guide_has_a_test() {
     let guides = std::fs::read_dir(root().join("docs")).expect("readable");
     let guides: BTreeSet<String> =
         guides.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
-    let tested = ["approvals.md", "backup.md", "file-drop.md", "gitops.md", "service.md"].map(str::to_owned);
+    let tested =
+        ["approvals.md", "backup.md", "file-drop.md", "gitops.md", "service.md", "storage.md"].map(str::to_owned);
     assert_eq!(guides, BTreeSet::from(tested));
 }

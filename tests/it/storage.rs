@@ -9,6 +9,7 @@ use std::sync::mpsc::channel;
 use airssys_wasm::permission::StorageLevel;
 use airssys_wasm::storage::{BackendKind, Quota, Rules, Store};
 
+use crate::guides::commands;
 use crate::harness::{PATIENCE, Release, World, desired_text, stderr, stdout};
 use crate::scale::cases;
 use crate::test_guest::TestGuest;
@@ -211,6 +212,54 @@ fn a_component_keeps_what_it_stored_over_a_kill_an_update_and_a_move() {
     world.desire_text("safe", &text);
     host.wait_for(&["moved", "safe"]);
     assert_eq!(call(&world, "safe", "g"), "set one");
+    assert!(host.stop().success());
+}
+
+/// Everything that `docs/storage.md` says, in its order, on a home with one component that is there and one that was.
+#[test]
+fn the_guide_lists_checks_copies_purges_and_changes_the_store() {
+    let world = world_of_a_keeper();
+    let keeper = std::fs::read_to_string(world.desired().join("keeper.toml")).expect("readable");
+    world.desire_text("gone", &keeper);
+    let mut host = world.run();
+    host.wait_for(&["converged", "2 of 2 running"]);
+    call(&world, "keeper", "set one");
+    call(&world, "gone", "set two");
+    std::fs::remove_file(world.desired().join("gone.toml")).expect("removed");
+    host.wait_for(&["gone", "uninstalled"]);
+    let refused = world.output(&["storage", "list"]);
+    assert!(stderr(&refused).contains("in use by"), "a host runs: {}", stderr(&refused));
+    assert!(host.stop().success());
+
+    let backup = world.path().join("backup");
+    std::fs::create_dir(&backup).expect("made");
+    let program = Path::new(env!("CARGO_BIN_EXE_airssys-wasm")).parent().expect("a directory");
+    let mut command = Command::new("/bin/bash");
+    command.args(["-c", &format!("set -e\n{}", commands("storage.md"))]).env_clear().current_dir(world.path());
+    command.env("PATH", format!("{}:/usr/bin:/bin", program.display())).env("HOME", world.path());
+    command.env("AIRSSYS_HOME", world.home()).env("BACKUP", &backup);
+    let output = command.output().expect("a shell");
+    let told = format!("{}{}", stdout(&output), stderr(&output));
+    assert!(output.status.success(), "{told}");
+    for words in [
+        "keeper  8B in 1 keys",
+        "(no installation)  8B in 1 keys",
+        "checked  2 storages, 16B in 2 keys",
+        "exported  2 entries in 2 chunks",
+        "imported  2 entries in 2 chunks",
+        "purged  1 storages",
+        "from fjall to redb, and compared",
+        "checked  1 storages, 8B in 1 keys",
+        "sound",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    let owned = world.output(&["storage", "purge", "1", "2"]);
+    assert!(stderr(&owned).contains("belongs to keeper, which is installed"), "{}", stderr(&owned));
+
+    let mut host = world.run();
+    host.wait_for(&["converged", "1 of 1 running"]);
+    assert_eq!(call(&world, "keeper", "g"), "set one");
     assert!(host.stop().success());
 }
 

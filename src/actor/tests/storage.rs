@@ -61,7 +61,8 @@ fn what_a_call_wrote_is_kept_when_it_says_ok_and_only_then() {
 fn it_stays_over_a_new_version_and_over_a_restart_of_the_host() {
     let directory = tempfile::tempdir().unwrap();
     for kind in BackendKind::LASTING {
-        let storage = |config: &mut SystemConfig| config.storage = Storage::at(kind, &directory.path().join("kv"));
+        let storage =
+            |config: &mut SystemConfig| config.storage = Storage::at(kind, &directory.path().join(kind.to_string()));
         let host = Host::with(storage);
         host.run(&with_storage("a", "read-write"), &keeper());
         assert_eq!(host.ask("a", b"set one"), Ok(Some(vec![0])));

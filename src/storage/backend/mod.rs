@@ -15,6 +15,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 pub use self::memory::MemoryBackend;
+use crate::config::StorageSetting;
 use crate::escape::escape;
 
 /// One of the name spaces of a store.
@@ -135,6 +136,15 @@ impl fmt::Display for BackendKind {
             Self::Redb => "redb",
             Self::Memory => "memory",
         })
+    }
+}
+
+impl From<StorageSetting> for BackendKind {
+    fn from(setting: StorageSetting) -> Self {
+        match setting {
+            StorageSetting::Fjall => Self::Fjall,
+            StorageSetting::Redb => Self::Redb,
+        }
     }
 }
 

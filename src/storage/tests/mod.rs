@@ -1,6 +1,7 @@
 //! Tests of the store as a whole; each backend gets the same ones.
 
 mod corrupt;
+mod dump;
 mod faults;
 mod group;
 mod model;
