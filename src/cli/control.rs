@@ -2,17 +2,21 @@
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 
 use super::Global;
 use super::exit::{Exit, Failure};
-use super::global::installation;
+use super::global::{HostArgs, installation};
 use super::output;
+use super::run::Printer;
 use crate::control::client::{AskError, Client};
 use crate::control::documents::{PassDocument, PausedDocument};
-use crate::runtime::socket_candidates;
+use crate::reconcile::notice::Notice;
+use crate::runtime::{StartError, resume_once, socket_candidates};
 use crate::status::text::took;
+use crate::user;
 
 /// Options of `sync`.
 #[derive(Args)]
@@ -50,7 +54,11 @@ pub(crate) fn pause(global: &Global, args: PauseArgs) -> Result<ExitCode, Failur
 /// Lifts what holds one installation back, or the pause of everything.
 pub(crate) fn resume(global: &Global, args: PauseArgs) -> Result<ExitCode, Failure> {
     let name = args.name.as_deref().map(installation).transpose()?.map(|name| name.to_string());
-    let paused = ask(global, async |client| client.resume(name.clone()).await)?;
+    let paused = match ask_raw(global, async |client| client.resume(name.clone()).await)? {
+        Ok(paused) => paused,
+        Err(AskError::NoHost) => resume_by_itself(global, args.name.as_deref())?,
+        Err(error) => return Err(failure(error)),
+    };
     output::print(global.output, &paused, || {
         let lifted = match (paused.hold_lifted, paused.changed) {
             (true, _) => "the held target is tried again\n",
@@ -60,6 +68,24 @@ pub(crate) fn resume(global: &Global, args: PauseArgs) -> Result<ExitCode, Failu
         lifted.to_owned() + &listed(&paused)
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn resume_by_itself(global: &Global, name: Option<&str>) -> Result<PausedDocument, Failure> {
+    let name = name.map(installation).transpose()?;
+    let config = global.host_config(HostArgs::of(None, None))?;
+    let printer = Arc::new(Printer::new(global));
+    let tell = Arc::new(move |notice: &Notice| printer.tell(notice));
+    resume_once(config, tell, name.as_ref(), &user::own()).map_err(|error| not_started(&error))
+}
+
+/// Why what needs the state for itself could not be done.
+pub(super) fn not_started(error: &StartError) -> Failure {
+    let exit = if error.is_configuration() { Exit::Configuration } else { Exit::General };
+    let failure = Failure::message(exit, error.to_string());
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
 }
 
 /// Asks the running host of the home.

@@ -117,6 +117,17 @@ impl HostArgs {
         }
     }
 
+    /// Of a command whose arguments are something else.
+    pub(crate) fn of(dir: Option<PathBuf>, trust: Option<PathBuf>) -> Self {
+        let from_git = FromGitArgs {
+            from_git: None,
+            reference: "main".to_owned(),
+            path: ".".to_owned(),
+            allow_non_fast_forward: false,
+        };
+        Self { dir, from_git, trust, rebuild_floors: false, offline: false }
+    }
+
     /// The command that does what these options say, for a person to copy.
     pub(crate) fn apply_command(&self, global: &Global) -> String {
         apply_command(global, self.dir.as_deref(), self.trust.as_deref()) + &self.from_git.words()

@@ -21,6 +21,7 @@ mod logs;
 mod output;
 mod paint;
 mod plan;
+mod rollback;
 mod run;
 mod saved;
 mod schema;
@@ -103,6 +104,8 @@ enum Command {
     Pause(control::PauseArgs),
     /// Lift what holds an installation back, or the pause of everything
     Resume(control::PauseArgs),
+    /// Go back to an earlier generation, of everything or of some installations, and hold that
+    Rollback(rollback::RollbackArgs),
     /// Check everything that is stored against its digests and signatures; changes nothing
     Fsck(fsck::FsckArgs),
     /// Remove old generations and what only they need; a host does so once an hour
@@ -151,6 +154,7 @@ pub fn main() -> ExitCode {
         Command::Schema(args) => schema::schema(&cli.global, args),
         Command::Pause(args) => control::pause(&cli.global, args),
         Command::Resume(args) => control::resume(&cli.global, args),
+        Command::Rollback(args) => rollback::rollback(&cli.global, args),
         Command::Fsck(args) => fsck::fsck(&cli.global, args),
         Command::Gc(args) => gc::gc(&cli.global, args),
         Command::Completions(args) => completions::completions(args),

@@ -21,7 +21,9 @@ pub struct WhyArgs {
 /// Prints generation, action, file, signer, digest and the line of each permission.
 pub(crate) fn why(global: &Global, args: WhyArgs) -> Result<ExitCode, Failure> {
     let Some(why) = past::why_installed(&global.home()?, &args.name)? else {
-        let message = format!("there is no installation named {}", args.name);
+        let held = past::why_held(&global.home()?, &args.name)?;
+        let held = held.map_or_else(String::new, |held| format!(": {}", crate::escape::escape(&held)));
+        let message = format!("there is no installation named {}{held}", args.name);
         let hint =
             format!("`airssys-wasm list` shows the names, `airssys-wasm history {}` what became of it", args.name);
         return Err(Failure::message(Exit::General, message).hint(hint));

@@ -13,12 +13,14 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use crate::escape::escape;
+use crate::plan::rollback::document::RollbackDocument;
 use crate::resolution::Refusal;
 use crate::status::HostStatus;
 use crate::status::info::InfoDocument;
 
 use super::documents::{
-    ApplyBody, EmptyBody, ErrorDocument, GcBody, GcDocument, NameBody, PassDocument, PausedDocument, SyncBody,
+    ApplyBody, EmptyBody, ErrorDocument, GcBody, GcDocument, NameBody, PassDocument, PausedDocument, RollbackBody,
+    SyncBody,
 };
 use super::{ANSWER_TIMEOUT_MS, MAX_DOCUMENT_BYTES, REQUEST_TIMEOUT_MS};
 
@@ -92,6 +94,11 @@ impl Client {
     /// A pass now; returns after it.
     pub async fn apply(&self, body: &ApplyBody) -> Result<PassDocument, AskError> {
         self.post("/v1/apply", body).await
+    }
+
+    /// Goes back to an earlier generation, or says what that would do.
+    pub async fn rollback(&self, body: &RollbackBody) -> Result<RollbackDocument, AskError> {
+        self.post("/v1/rollback", body).await
     }
 
     /// All about one installation.

@@ -110,6 +110,24 @@ impl GcDocument {
     }
 }
 
+/// Body of `/v1/rollback`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackBody {
+    /// Which installations go back; absent or empty means all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+    /// The generation to go back to; absent means the newest earlier one that differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<u64>,
+    /// Only say what it would do.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// The digest of the rollback that it is for, or the first digits of it; absent means any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
 /// What a pass did and what it left: the answer to `sync` and `apply`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PassDocument {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
-use super::documents::ApplyBody;
+use super::documents::{ApplyBody, RollbackBody};
 use super::peer::Asker;
 use super::{MAX_WAITING_REQUESTS, REQUEST_TIMEOUT_MS};
 use crate::name::InstallationName;
@@ -35,6 +35,8 @@ pub enum Request {
     Plan,
     /// A pass now. Answered after it.
     Apply(ApplyBody),
+    /// Go back to an earlier generation, or say what that would do.
+    Rollback(RollbackBody),
 }
 
 impl Request {
@@ -47,6 +49,7 @@ impl Request {
             Self::Gc { .. } => "gc",
             Self::Plan => "plan",
             Self::Apply(_) => "apply",
+            Self::Rollback(_) => "rollback",
         }
     }
 }

@@ -66,6 +66,7 @@ pub(super) fn router(shown: Shown) -> Router {
         .route("/v1/gc", post(gc))
         .route("/v1/plan", post(plan))
         .route("/v1/apply", post(apply))
+        .route("/v1/rollback", post(rollback))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .with_state(shown)
@@ -212,6 +213,11 @@ async fn gc(State(shown): State<Shown>, Extension(asker): Extension<Asker>, body
 
 async fn apply(State(shown): State<Shown>, Extension(asker): Extension<Asker>, body: Body) -> Response {
     let request = document_of(body, MAX_APPLY_BYTES).await.map(Request::Apply);
+    ask(&shown, asker, request).await
+}
+
+async fn rollback(State(shown): State<Shown>, Extension(asker): Extension<Asker>, body: Body) -> Response {
+    let request = document(body).await.map(Request::Rollback);
     ask(&shown, asker, request).await
 }
 

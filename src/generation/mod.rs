@@ -40,7 +40,8 @@ pub struct Generation {
     pub written_unix_s: u64,
     /// What is installed.
     pub entries: BTreeMap<InstallationName, Slot>,
-    /// Targets that are not to be applied again until the desired file changes.
+    /// Targets that are not to be applied again until the desired file changes. A name may be held without being
+    /// installed: a rollback removed it.
     pub holds: BTreeMap<InstallationName, HeldTarget>,
     /// The storage id that the next new installation gets.
     pub next_storage_id: u64,
@@ -78,6 +79,18 @@ pub struct HeldTarget {
     pub target: Digest,
     /// Why, for people; escaped by whoever wrote it.
     pub reason: String,
+}
+
+impl HeldTarget {
+    /// The target of what is not to be there: held, it keeps an installation that no file wants.
+    pub fn absence() -> Digest {
+        Digest::of(b"airssys-absent-v1")
+    }
+
+    /// Whether it holds back a removal.
+    pub fn is_of_absence(&self) -> bool {
+        self.target == Self::absence()
+    }
 }
 
 /// One thing to be remembered of one commit; not inherited by the next.

@@ -14,7 +14,7 @@ use crate::desired::spec::{Origin, Spec};
 use crate::desired::{Entry, Held};
 use crate::floors::Floors;
 use crate::name::InstallationName;
-use crate::observed::{Installed, Phase};
+use crate::observed::{HeldTarget, Installed, Phase};
 use crate::resolution::{Candidate, Refusal, Resolution};
 use crate::secret::{AllSecrets, Fingerprints, SecretStates};
 
@@ -81,7 +81,10 @@ pub(super) fn decide<'a>(
         (None, Some(_)) if moves.taken_by(place).is_some() => Verdict::MovesAway.into(),
         (None, Some(have)) => match moves.disputed(place) {
             Some(reason) => keep(row, have, reason.clone()).into(),
-            None => uninstall(row, have).into(),
+            None => match row.hold.filter(|hold| hold.is_of_absence()) {
+                Some(hold) => keep(row, have, held_absence(row.name, hold)).into(),
+                None => uninstall(row, have).into(),
+            },
         },
         (Some(Entry::Held(held)), _) => hold_bad_file(row, held).into(),
         (Some(Entry::Wanted { spec, origin }), have) => {
@@ -98,6 +101,12 @@ fn keep(row: &Row<'_>, have: &Installed, reason: Reason) -> Action {
     let mut action = uninstall(row, have);
     action.stop(Kind::Hold, reason);
     action
+}
+
+/// Why what no file wants stays all the same.
+fn held_absence(name: &InstallationName, hold: &HeldTarget) -> Reason {
+    let hint = format!("`airssys-wasm resume {name}` lets it go; a file that defines it ends the hold, too");
+    Reason::new("held-target", hold.reason.clone()).hint(hint)
 }
 
 fn uninstall(row: &Row<'_>, have: &Installed) -> Action {
@@ -196,7 +205,7 @@ fn ready(subject: &Subject<'_>, candidate: &Candidate, rules: &Rules<'_>) -> Dec
         action.stop(Kind::Blocked, reason);
         action.location = location;
     } else if let Some(hold) = row.hold.filter(|hold| hold.target == wanted.target) {
-        let hint = "change the file or the artifact to try again";
+        let hint = format!("change the file or the artifact, or run `airssys-wasm resume {}`, to try again", row.name);
         action.stop(Kind::Hold, Reason::new("held-target", hold.reason.clone()).hint(hint));
     }
     Decided { releases_hold: row.hold.is_some_and(|hold| hold.target != wanted.target), ..action.into() }
@@ -344,7 +353,7 @@ fn instance(base: Option<&Installed>, wanted: &Wanted, deltas: &Deltas, moves: b
     if ran && !moves && !is_down && !deltas.touches_instance() { Instance::Keep } else { Instance::Fresh }
 }
 
-fn risks(deltas: &Deltas, base: Option<&Installed>, claim: Option<&Claim<'_>>) -> Vec<String> {
+pub(super) fn risks(deltas: &Deltas, base: Option<&Installed>, claim: Option<&Claim<'_>>) -> Vec<String> {
     let mut risks = Vec::new();
     if let Some(Claim::NothingThere(old)) = claim {
         risks.push(format!("{old} is not installed here, so there is nothing to take over"));

@@ -19,6 +19,7 @@ mod order;
 mod pause;
 mod related;
 pub mod revert;
+pub mod rollback;
 mod room;
 mod rows;
 #[cfg(test)]

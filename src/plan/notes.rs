@@ -75,6 +75,20 @@ impl<'a> ActionNote<'a> {
     }
 }
 
+/// What the order of a rollback says before its number.
+const ROLLBACK: &str = "rollback to generation ";
+
+/// The order of a rollback.
+pub fn rollback(to: u64, by: Operator) -> Order {
+    Order { what: format!("{ROLLBACK}{to}"), by }
+}
+
+/// The generation that a commit went back to, when the note says so.
+pub fn rolled_back_to(note: &Note) -> Option<u64> {
+    let rest = (note.kind == ORDER).then(|| note.text.strip_prefix(ROLLBACK))??;
+    rest.split(' ').next()?.parse().ok()
+}
+
 /// The installation whose delete was approved, when the note says so.
 pub fn approved_delete(note: &Note) -> Option<&str> {
     let rest = (note.kind == APPROVAL).then(|| note.text.strip_prefix("delete for "))??;

@@ -78,6 +78,11 @@ impl Line {
     }
 }
 
+/// What differs in an action, one line each, for other texts than a plan's.
+pub(super) fn detail_lines(action: &Action) -> Vec<String> {
+    detail::deltas(action).iter().map(|line| line.text().trim_start().to_owned()).collect()
+}
+
 impl Plan {
     /// The plan as lines for a person.
     pub fn lines(&self) -> Vec<Line> {

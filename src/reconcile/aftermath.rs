@@ -13,6 +13,7 @@ use crate::generation::{Decoded, HeldTarget};
 use crate::name::InstallationName;
 use crate::plan::action::{Action, Effect, Instance};
 use crate::plan::revert::revert;
+use crate::plan::rollback::ROLLED_BACK;
 use crate::record::Record;
 use crate::resolution::Refusal;
 
@@ -110,7 +111,7 @@ impl Reconciler {
             let Some(Effect::Commit(commit)) = &action.effect else { continue };
             let open = self.aftermath.probations.remove(&action.name);
             // What is gone back to has proved itself before; were it watched, two bad versions would take turns.
-            if !commit.record.spec.enabled || action.reason.code == REVERTED {
+            if !commit.record.spec.enabled || [REVERTED, ROLLED_BACK].contains(&&*action.reason.code) {
                 continue;
             }
             if commit.instance != Instance::Fresh {
@@ -190,7 +191,7 @@ impl Reconciler {
     }
 
     /// Notes on disk that the generation runs well: nothing in it is under watch, and everything in it runs.
-    fn mark_good(&mut self) -> anyhow::Result<()> {
+    pub(super) fn mark_good(&mut self) -> anyhow::Result<()> {
         let number = self.committed.generation.number;
         if !self.aftermath.probations.is_empty() || self.good == Some(number) || number == 0 {
             return Ok(());
@@ -225,7 +226,11 @@ impl Reconciler {
         for (name, target, record) in changed {
             let reader = self.parts.store.reader();
             let previous = record.and_then(|digest| reader.record(&digest).ok()?);
-            if previous.as_ref().is_none_or(|old| old.target_digest() != target) {
+            // What an operator rolled back or what failed is held: nothing goes back to that by itself.
+            let old_target = previous.as_ref().map(Record::target_digest);
+            let is_held =
+                self.committed.generation.holds.get(&name).is_some_and(|held| Some(held.target) == old_target);
+            if old_target != Some(target) && !is_held {
                 self.put_on_probation(&name, target, previous.map(Arc::new));
             }
         }

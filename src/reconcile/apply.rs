@@ -68,6 +68,8 @@ pub struct Holds {
     pub applied_commit: Option<AppliedCommit>,
     /// The order of an operator that it carries out.
     pub order: Option<Order>,
+    /// Whether one action that fails keeps all of them from being carried out.
+    pub is_whole: bool,
 }
 
 /// Makes `next`, a copy of the current generation, the one in which `actions` are carried out. Pure.
@@ -83,8 +85,14 @@ pub fn next_generation(
     // A name that moves away may be taken by another action of the same pass: out first, then in.
     for action in actions {
         match &action.effect {
-            Some(Effect::Commit(Commit { moved_from: Some(old), .. })) => drop(next.entries.remove(old)),
-            Some(Effect::Uninstall { .. }) => drop(next.entries.remove(&action.name)),
+            Some(Effect::Commit(Commit { moved_from: Some(old), .. })) => {
+                next.entries.remove(old);
+                next.holds.remove(old);
+            }
+            Some(Effect::Uninstall { .. }) => {
+                next.entries.remove(&action.name);
+                next.holds.remove(&action.name);
+            }
             _ => {}
         }
     }
@@ -113,8 +121,6 @@ pub fn next_generation(
     }
     next.holds.extend(holds.add);
     next.applied_commit = holds.applied_commit.or(next.applied_commit);
-    let entries = &next.entries;
-    next.holds.retain(|name, _| entries.contains_key(name));
     next
 }
 

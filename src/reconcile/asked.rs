@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use crate::name::InstallationName;
 use crate::paused::{MAX_PAUSED, Paused, PausedBy};
+use crate::plan::approval::Operator;
+use crate::plan::notes::Order;
 use crate::state::StateError;
 
 use super::apply::Holds;
@@ -58,7 +60,7 @@ impl Reconciler {
 
     /// Lifts what holds one installation back (its pause, and the hold of a target that failed or was
     /// rolled back), or the pause of everything.
-    pub fn resume(&mut self, name: Option<&InstallationName>) -> Result<Lifted, PauseError> {
+    pub fn resume(&mut self, name: Option<&InstallationName>, by: &Operator) -> Result<Lifted, PauseError> {
         let mut paused = self.committed.paused.clone();
         let Some(name) = name else {
             let lifted = Lifted { pause: paused.all.take().is_some(), hold: false };
@@ -74,10 +76,20 @@ impl Reconciler {
         }
         self.set_paused(paused)?;
         if lifted.hold {
-            let holds = Holds { drop: vec![name.clone()], ..Holds::default() };
+            let order = Some(Order { what: format!("resume of {name}"), by: by.clone() });
+            let holds = Holds { drop: vec![name.clone()], order, ..Holds::default() };
             self.carry_out(&[], holds, Instant::now()).map_err(PauseError::Commit)?;
         }
         Ok(lifted)
+    }
+
+    /// The same without a host. Nobody has read the desired files yet, which say what a name may be.
+    pub fn resume_once(&mut self, name: Option<&InstallationName>, by: &Operator) -> Result<Lifted, PauseError> {
+        if self.snapshots.is_none() {
+            let last_good = self.committed.last_good();
+            self.reader.read_settled(self.committed.generation.number, &last_good);
+        }
+        self.resume(name, by)
     }
 
     /// What is paused.

@@ -44,6 +44,12 @@ impl Reconciler {
             self.no_longer_starting(tried);
             return Ok(Applied::default());
         }
+        if holds.is_whole && !failed.is_empty() {
+            let tried = standbys.keys().cloned().collect();
+            drop(standbys);
+            self.no_longer_starting(tried);
+            return Ok(Applied { failed, ..Applied::default() });
+        }
         let is_ready = |a: &&Action| !failed.iter().any(|f| f.action.name == a.name);
         let ready: Vec<&Action> = actions.iter().filter(is_ready).collect();
         leaves_some |= is_shared && self.turns.put_off(&mut failed);

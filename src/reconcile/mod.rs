@@ -21,6 +21,7 @@ mod recent;
 pub mod remote;
 pub mod repository;
 pub mod resolve;
+pub mod rollback;
 pub mod room;
 pub mod secrets;
 pub mod waves;

@@ -11,7 +11,7 @@ use crate::export::Export;
 use crate::home::Home;
 use crate::name::InstallationName;
 use crate::observed::room::Room;
-use crate::observed::{Observed, Phase, RecentSet};
+use crate::observed::{HeldTarget, Observed, Phase, RecentSet};
 use crate::plan::{Plan, PlanInput};
 use crate::resolution::Refusal;
 use crate::saved::{self, DesiredInput, Inputs, settings_digest};
@@ -21,7 +21,7 @@ use crate::source::secret::{Environment, SecretPlaces};
 use crate::source::trust_file::{self, TrustLocation};
 use crate::state::{ObjectStore, Options, Reader as StateReader};
 use crate::status::info::{CommittedInfo, INFO_TYPE, InfoDocument};
-use crate::status::{ComponentState, ComponentStatus, HostStatus, InstalledStatus, STATUS_TYPE};
+use crate::status::{ComponentState, ComponentStatus, HostStatus, InstalledStatus, Note, STATUS_TYPE};
 
 use super::notice::Notice;
 use super::observe::{Committed, Targeted};
@@ -202,6 +202,7 @@ fn phase(running: Option<&HostStatus>, name: &InstallationName) -> Phase {
 /// The status document from what is on disk, while no host runs.
 pub fn status(home: &Home) -> anyhow::Result<HostStatus> {
     let committed = Committed::from(StateReader::new(home).snapshot()?);
+    let held = &committed.generation.holds;
     let components = committed.records.iter().map(|(name, targeted)| ComponentStatus {
         name: name.to_string(),
         state: if targeted.record.spec.enabled { ComponentState::Down } else { ComponentState::Stopped },
@@ -209,8 +210,20 @@ pub fn status(home: &Home) -> anyhow::Result<HostStatus> {
         actor: None,
         paused: committed.paused.names.get(name).cloned(),
         source: None,
-        held: None,
+        held: held.get(name).map(|held| held_note(name, held)),
     });
+    let gone = held.iter().filter(|(name, _)| !committed.records.contains_key(*name));
+    let gone = gone.map(|(name, held)| ComponentStatus {
+        name: name.to_string(),
+        state: ComponentState::Missing,
+        installed: None,
+        actor: None,
+        paused: None,
+        source: None,
+        held: Some(held_note(name, held)),
+    });
+    let mut components: Vec<ComponentStatus> = components.chain(gone).collect();
+    components.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(HostStatus {
         document: STATUS_TYPE.to_owned(),
         host: None,
@@ -220,9 +233,16 @@ pub fn status(home: &Home) -> anyhow::Result<HostStatus> {
         generation: committed.generation.number,
         last_pass: None,
         paused: committed.paused.all.clone(),
-        components: components.collect(),
+        components,
         problems: Vec::new(),
     })
+}
+
+/// Why something else than what is installed is not tried, as far as the state says it.
+fn held_note(name: &InstallationName, held: &HeldTarget) -> Note {
+    let why = Refusal::new("held-target", held.reason.clone());
+    let why = why.hint(format!("until the file or the artifact changes, or `airssys-wasm resume {name}`"));
+    Note { kind: "hold".to_owned(), location: None, why }
 }
 
 /// What is committed, and what a running host says of it, for plans that are made elsewhere.

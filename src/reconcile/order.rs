@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use crate::digest::Digest;
 use crate::plan::Plan;
 use crate::plan::approval::{self, Approval, ApprovalName, Operator};
 use crate::plan::notes::Order;
@@ -63,16 +64,20 @@ impl ApplyOrder {
 }
 
 fn check_plan(plan: &Plan, wanted: &str) -> Result<(), Refusal> {
+    check_digits("plan", &plan.digest(), wanted)
+}
+
+/// Whether `wanted` names what is there `now`: a `what`, by the first digits of its digest.
+pub(super) fn check_digits(what: &'static str, now: &Digest, wanted: &str) -> Result<(), Refusal> {
     let digits = wanted.strip_prefix("sha256:").unwrap_or(wanted);
     let is_name = digits.len() >= MIN_PLAN_DIGITS && digits.bytes().all(|b| b.is_ascii_hexdigit());
     if !is_name {
-        let message = format!("a plan is named by at least {MIN_PLAN_DIGITS} hexadecimal digits of its digest");
+        let message = format!("a {what} is named by at least {MIN_PLAN_DIGITS} hexadecimal digits of its digest");
         return Err(Refusal::new("not-a-plan-digest", message));
     }
-    let now = plan.digest();
     if now.hex().starts_with(&digits.to_ascii_lowercase()) {
         return Ok(());
     }
-    let message = format!("the plan is another one by now: {}, and not {digits}", now.short());
-    Err(Refusal::new("plan-moved", message).hint("look at it with `airssys-wasm plan`, then apply that"))
+    let message = format!("the {what} is another one by now: {}, and not {digits}", now.short());
+    Err(Refusal::new("plan-moved", message).hint(format!("look at it with `airssys-wasm {what}`, then apply that")))
 }

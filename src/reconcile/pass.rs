@@ -463,7 +463,7 @@ impl Reconciler {
     }
 
     /// While the policy can't be read nobody is trusted: what it revoked meanwhile is unknown.
-    fn reload_trust(&mut self) -> Vec<Refusal> {
+    pub(super) fn reload_trust(&mut self) -> Vec<Refusal> {
         match trust_file::load(&self.parts.trust) {
             Ok(loaded) => {
                 if loaded.policy.digest() != self.policy.digest() {

@@ -37,3 +37,9 @@ pub fn why_installed(home: &Home, name: &InstallationName) -> anyhow::Result<Opt
     let sides = reader.walk(MAX_KEPT_GENERATIONS, |decoded| Side::only(decoded, name))?;
     Ok(Some(why(name, record, &sides)))
 }
+
+/// Why a name that is not installed is held; `None` when it is not.
+pub fn why_held(home: &Home, name: &InstallationName) -> anyhow::Result<Option<String>> {
+    let snapshot = Reader::new(home).snapshot()?;
+    Ok(snapshot.generation.holds.get(name).map(|held| held.reason.clone()))
+}

@@ -14,7 +14,7 @@ use crate::name::InstallationName;
 use crate::record::Record;
 use crate::resolution::Refusal;
 use crate::safe_open::Identity;
-use crate::secret::{AllSecrets, Fingerprint, Secret, SecretReference};
+use crate::secret::{AllSecrets, Fingerprint, Fingerprints, Secret, SecretReference};
 use crate::source::secret::SecretPlaces;
 use crate::state::SecretKey;
 
@@ -103,6 +103,14 @@ impl Secrets {
 
     fn fingerprint(&self, secret: &Secret) -> Fingerprint {
         self.key.as_ref().map_or(Fingerprint::of_mac(&[0; 32]), |key| key.fingerprint(secret))
+    }
+
+    /// The fingerprints of a record's secrets, read now.
+    pub fn fingerprints(&self, record: &Record) -> Result<Fingerprints, Refusal> {
+        let read = |reference: SecretReference| -> Result<_, Refusal> {
+            Ok(self.fingerprint(&self.places.read(&reference)?.secret))
+        };
+        config::secrets(&record.spec.config).into_iter().map(|(place, at)| Ok((place, read(at)?))).collect()
     }
 
     /// The directories in which secrets lie, as far as they were looked at.

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::actor::Switch;
+use crate::floors::Floors;
 use crate::name::InstallationName;
 use crate::record::Record;
 use crate::resolution::Refusal;
-use crate::trust::{self, VerifiedArtifact};
+use crate::trust::{self, TrustPolicy, VerifiedArtifact};
 
 use super::notice::Notice;
 use super::pass::{Reconciler, unix_now_s};
@@ -70,18 +71,23 @@ impl Reconciler {
         (self.parts.tell)(&Notice::Failed { verb: "start", name: name.clone(), why });
     }
 
-    /// The proof that a record's artifact may run: the policy of this moment judges what the record says.
-    ///
-    /// Every record was made from an artifact that was verified; whether that still counts is asked anew
-    /// each time something is about to run, be it new, restarted or gone back to.
+    /// The proof that a record's artifact may run, by the policy in force.
     pub(super) fn admit(&self, record: &Arc<Record>) -> Result<Arc<VerifiedArtifact>, Refusal> {
-        let artifact = &record.artifact;
-        let floor = self.committed.floors.of(&artifact.package).floor;
-        if artifact.sequence < floor {
-            let message =
-                format!("sequence {} of {} is revoked: {floor} is the lowest", artifact.sequence, artifact.package);
-            return Err(Refusal::new("below-floor", message).hint("use a newer release"));
-        }
-        trust::readmit(&self.policy, record, unix_now_s()).map(Arc::new)
+        admit(&self.policy, &self.committed.floors, record).map(Arc::new)
     }
+}
+
+/// The proof that a record's artifact may run: the policy of this moment judges what the record says.
+///
+/// Every record was made from an artifact that was verified; whether that still counts is asked anew
+/// each time something is about to run, be it new, restarted or gone back to.
+pub(super) fn admit(policy: &TrustPolicy, floors: &Floors, record: &Record) -> Result<VerifiedArtifact, Refusal> {
+    let artifact = &record.artifact;
+    let floor = floors.of(&artifact.package).floor;
+    if artifact.sequence < floor {
+        let message =
+            format!("sequence {} of {} is revoked: {floor} is the lowest", artifact.sequence, artifact.package);
+        return Err(Refusal::new("below-floor", message).hint("use a newer release"));
+    }
+    trust::readmit(policy, record, unix_now_s())
 }

@@ -21,15 +21,19 @@ use crate::actor::{self, ActorChange, ActorEvent};
 use crate::config::StateSettings;
 use crate::config::host::MemorySettings;
 use crate::config::sources::SourceSettings;
+use crate::control::documents::PausedDocument;
 use crate::control::peer::Asker;
 use crate::control::request::{self, Answer, Asked, Inlet, Request};
 use crate::control::server::{Server, Shown};
 use crate::home::{Home, HomeError};
 use crate::name::InstallationName;
+use crate::plan::approval::Operator;
+use crate::plan::rollback::document::RollbackDocument;
 use crate::reconcile::notice::Notice;
 use crate::reconcile::order::{ApplyOrder, Refused};
 use crate::reconcile::repository::FromGit;
-use crate::reconcile::{Pass, Reconciler, Tell};
+use crate::reconcile::rollback::RollbackOrder;
+use crate::reconcile::{Lifted, Pass, Reconciler, Tell};
 use crate::resolution::Refusal;
 use crate::secret::SecretRules;
 use crate::source::trust_file::{TrustFileError, TrustLocation};
@@ -395,6 +399,24 @@ async fn next_turn(
 pub fn apply_once(config: HostConfig, tell: Tell, order: &ApplyOrder) -> Result<Pass, StartError> {
     let mut reconciler = open::open(&config, tell, Mode::ApplyOnce)?.reconciler;
     Ok(reconciler.pass_settled(Some(order))?)
+}
+
+/// Goes back to an earlier generation while no host runs. The next start runs what was committed.
+pub fn roll_back_once(config: HostConfig, tell: Tell, order: &RollbackOrder) -> Result<RollbackDocument, StartError> {
+    let mut reconciler = open::open(&config, tell, Mode::ApplyOnce)?.reconciler;
+    Ok(reconciler.roll_back(order)?)
+}
+
+/// Lifts what holds an installation back, or the pause of everything, while no host runs.
+pub fn resume_once(
+    config: HostConfig,
+    tell: Tell,
+    name: Option<&InstallationName>,
+    by: &Operator,
+) -> Result<PausedDocument, StartError> {
+    let mut reconciler = open::open(&config, tell, Mode::ApplyOnce)?.reconciler;
+    let Lifted { pause, hold } = reconciler.resume_once(name, by).map_err(anyhow::Error::from)?;
+    Ok(PausedDocument::of(reconciler.paused(), pause || hold, hold))
 }
 
 /// Binds the control socket at the first place where it can be.

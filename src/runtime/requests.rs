@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use crate::control::documents::{ActionWord, ApplyBody, GcDocument, Left, PASS_TYPE, PassDocument, PausedDocument};
+use crate::control::documents::{
+    ActionWord, ApplyBody, GcDocument, Left, PASS_TYPE, PassDocument, PausedDocument, RollbackBody,
+};
 use crate::control::request::{Asked, Because, Refused, Request};
 use crate::control::{MAX_SYNC_WAIT_MS, MAX_WAITING_REQUESTS};
 use crate::name::InstallationName;
@@ -14,6 +16,7 @@ use crate::paused::PausedBy;
 use crate::plan::approval::{MAX_APPROVALS, Operator, ParseApprovalError};
 use crate::reconcile::notice::Notice;
 use crate::reconcile::order::{self, ApplyOrder};
+use crate::reconcile::rollback::{RollbackOrder, RollbackTarget};
 use crate::reconcile::{Lifted, Pass, PauseError, Tell, unix_now_s};
 use crate::resolution::Refusal;
 use crate::state::StateError;
@@ -111,6 +114,14 @@ impl Rounds {
                     let name = name.clone();
                     self.resume(asked, name.as_ref(), board, tell);
                 }
+                Request::Rollback(body) => {
+                    let body = body.clone();
+                    let is_question = body.dry_run;
+                    self.roll_back(asked, &body, tell);
+                    if is_question {
+                        continue;
+                    }
+                }
                 Request::Sync { wait } => {
                     self.reconciler.look_at_everything();
                     match wait {
@@ -177,8 +188,35 @@ impl Rounds {
         asked.answer(done.map(|()| PausedDocument::of(self.reconciler.paused(), changed, false)));
     }
 
+    fn roll_back(&mut self, asked: Asked, body: &RollbackBody, tell: &Tell) {
+        let RollbackBody { names, to, dry_run, digest } = body;
+        let names = names.iter().map(|name| name.parse()).collect::<Result<_, _>>();
+        let by = operator(&asked);
+        let answer = names.map_err(|_| no_name()).and_then(|names| {
+            let target = RollbackTarget { names, to: *to };
+            let done = match dry_run {
+                true => self.reconciler.plan_rollback(&target),
+                false => {
+                    let order = RollbackOrder { target, digest: digest.clone(), by: by.clone() };
+                    self.reconciler.roll_back(&order)
+                }
+            };
+            done.map_err(|error| match error.downcast_ref::<order::Refused>() {
+                Some(refused) => Refused::new(Because::Conflict, refused.0.clone()),
+                None => failed(&error),
+            })
+        });
+        if let Ok(document) = &answer
+            && let Some(generation) = document.committed
+        {
+            let to = document.to_generation;
+            tell(&Notice::Info { text: format!("rolled back to generation {to} by {by}, as generation {generation}") });
+        }
+        asked.answer(answer);
+    }
+
     fn resume(&mut self, asked: Asked, name: Option<&InstallationName>, board: &Shared, tell: &Tell) {
-        let done = self.reconciler.resume(name).map_err(refused);
+        let done = self.reconciler.resume(name, &operator(&asked)).map_err(refused);
         board.publish_paused(self.reconciler.paused());
         if let Ok(Lifted { pause, hold }) = done
             && (pause || hold)
@@ -189,6 +227,15 @@ impl Rounds {
         let paused = self.reconciler.paused();
         asked.answer(done.map(|Lifted { pause, hold }| PausedDocument::of(paused, pause || hold, hold)));
     }
+}
+
+/// Who asks, as the kernel says.
+fn operator(asked: &Asked) -> Operator {
+    Operator { uid: asked.asker.uid, user: asked.asker.user.clone() }
+}
+
+fn no_name() -> Refused {
+    Refused::new(Because::Malformed, Refusal::new("no-name", "that is no name of an installation"))
 }
 
 /// What an operator orders over the socket, in the name of whoever the kernel says it is.
@@ -202,7 +249,7 @@ fn order_of(body: &ApplyBody, asked: &Asked) -> Result<ApplyOrder, Refused> {
         approve: approve.collect::<Result<_, _>>().map_err(malformed)?,
         plan: body.plan.clone(),
         saved: body.saved.as_deref().cloned(),
-        by: Operator { uid: asked.asker.uid, user: asked.asker.user.clone() },
+        by: operator(asked),
     })
 }
 

@@ -12,7 +12,9 @@ mod words;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 
-use crate::control::documents::{ApplyBody, ErrorDocument, GcDocument, NameBody, PassDocument, PausedDocument};
+use crate::control::documents::{
+    ApplyBody, ErrorDocument, GcDocument, NameBody, PassDocument, PausedDocument, RollbackBody,
+};
 use crate::status::HostStatus;
 use crate::status::info::InfoDocument;
 
@@ -27,7 +29,7 @@ pub struct Kind {
 }
 
 /// All of them, in the order of their names.
-pub const KINDS: [Kind; 17] = [
+pub const KINDS: [Kind; 19] = [
     kind::<ApplyBody>("apply", "body of POST /v1/apply"),
     kind::<forms::ConfigFile>("config", "config.toml, the host's own settings"),
     kind::<forms::DesiredFile>("desired", "a desired file, one installation"),
@@ -41,6 +43,8 @@ pub const KINDS: [Kind; 17] = [
     kind::<PassDocument>("pass", "answer to `sync` and `apply`"),
     kind::<PausedDocument>("paused", "answer to `pause` and `resume`"),
     kind::<plan::PlanDocument>("plan", "`plan`, what a pass would do"),
+    kind::<crate::plan::rollback::document::RollbackDocument>("rollback", "`rollback`, what it would do or did"),
+    kind::<RollbackBody>("rollback-order", "body of POST /v1/rollback"),
     kind::<crate::saved::SavedPlanFile>("saved-plan", "`plan --out`, a plan and what it was made from"),
     kind::<HostStatus>("status", "`status`, the host and its components"),
     kind::<forms::TrustFile>("trust", "trust.toml, whom the operator trusts"),

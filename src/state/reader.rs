@@ -132,6 +132,11 @@ impl Reader {
         Ok(bytes.and_then(|bytes| Record::decode(&bytes).ok()))
     }
 
+    /// Whether an object is in the store; its bytes are checked when they are read.
+    pub fn has_object(&self, digest: &Digest) -> bool {
+        self.layout.object(digest).is_file()
+    }
+
     /// The kept generations from the current one back, newest first, at most `most`.
     pub fn history(&self, most: usize) -> Result<Vec<Past>, StateError> {
         let Some(loaded) = load(&self.layout, None)? else { return Ok(Vec::new()) };

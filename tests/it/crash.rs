@@ -59,7 +59,11 @@ fn converge(world: &World, wanted: &BTreeMap<String, String>, after: &str) {
 fn apply_killed_at(world: &World, call: &str, point: u32) -> bool {
     let mut paths = Vec::new();
     let arguments = world.arguments("apply", &mut paths);
-    let plain = world.command(&arguments);
+    killed_at(world, &world.command(&arguments), call, point)
+}
+
+/// The same with any command.
+fn killed_at(world: &World, plain: &Command, call: &str, point: u32) -> bool {
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
     strace.args(["-e", &format!("inject={call}:signal=KILL:when={point}")]);
@@ -186,4 +190,46 @@ fn p6_a_host_killed_at_random_times_converges_at_its_next_start() {
             world.desire("b", "test:idle", "idle", "");
         }
     }
+}
+
+#[test]
+fn p6_a_rollback_killed_at_every_state_changing_call_leaves_the_old_set_or_the_new_one() {
+    if !needs_tool("strace") {
+        return;
+    }
+    let world = crate::rollback::world_at_second();
+    let saved = world.path().join("saved");
+    copy_tree(&world.home(), &saved);
+    let set = |version: &str| ["one", "two"].map(|name| (name.to_owned(), version.to_owned())).into();
+    let (old, new): (BTreeMap<_, _>, BTreeMap<_, _>) = (set("1.1.0"), set("1.0.0"));
+    let (mut points, mut olds, mut news) = (0, 0, 0);
+    for call in STATE_CHANGING {
+        for point in 1.. {
+            assert!(point < MOST_POINTS, "it never ends");
+            let killed = killed_at(&world, &crate::rollback::command(&world, &["--yes"]), call, point);
+            let after = format!("killed at {call} number {point}");
+            let left = world.committed();
+            if left == new {
+                news += 1;
+            } else {
+                olds += 1;
+                assert_eq!(left, old, "{after}: a mix");
+                let again = crate::rollback::command(&world, &["--yes"]).output().expect("it runs");
+                assert!(again.status.success(), "{after}: {}{}", stdout(&again), stderr(&again));
+            }
+            assert_eq!(world.committed(), new, "{after}");
+            // What is held came with the same commit.
+            let applied = world.on_desired("apply", &[]);
+            assert_eq!(applied.status.code(), Some(12), "{after}: {}{}", stdout(&applied), stderr(&applied));
+            assert_eq!(world.committed(), new, "{after}");
+            std::fs::remove_dir_all(world.home()).expect("removed");
+            copy_tree(&saved, &world.home());
+            if !killed {
+                break;
+            }
+            points += 1;
+        }
+    }
+    println!("rollback: killed at {points} points, {olds} left the old set and {news} the new one");
+    assert!(points > 20 && olds > 5 && news > 5, "{points} points, {olds} old, {news} new");
 }

@@ -8,7 +8,7 @@ use crate::components::{idle, refuses_in_init};
 use crate::harness::{PATIENCE, Release, RunningHost, World, desired_text, rename_into_place, stderr, stdout};
 use crate::run::example_world;
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "run",
     "plan",
     "apply",
@@ -29,6 +29,7 @@ const COMMANDS: [&str; 20] = [
     "why",
     "export",
     "completions",
+    "rollback",
 ];
 
 fn release<'a>(version: &'a str, sequence: u64, wasm: &'a [u8]) -> Release<'a> {
@@ -164,6 +165,7 @@ fn normalised_line(line: &str) -> String {
         ("  mailbox-bytes ", " of ", "SIZE"),
         ("messages    handled ", ",", "N"),
         ("plan ", "  ", "DIGEST8"),
+        ("rollback ", "  from", "DIGEST"),
         ("in process ", "", "PID"),
     ];
     let mut line = line.to_owned();

@@ -92,11 +92,20 @@ fn a_service_is_laid_out_as_the_guide_says() {
 }
 
 #[test]
+fn going_back_as_the_guide_says_holds_until_it_is_resumed() {
+    let told = follow("history.md");
+    for words in ["rollback to generation 1 by", "held as in generation 1", "resume of sensor by", "done: generation 3"]
+    {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+}
+
+#[test]
 fn every_guide_has_a_test() {
     let guides = std::fs::read_dir(root().join("docs")).expect("readable");
     let guides: BTreeSet<String> =
         guides.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
-    let tested =
-        ["approvals.md", "backup.md", "file-drop.md", "gitops.md", "service.md", "storage.md"].map(str::to_owned);
+    let tested = ["approvals.md", "backup.md", "file-drop.md", "gitops.md", "history.md", "service.md", "storage.md"]
+        .map(str::to_owned);
     assert_eq!(guides, BTreeSet::from(tested));
 }

@@ -19,6 +19,7 @@ mod past;
 mod plan_only;
 mod properties;
 mod remote;
+mod rollback;
 mod run;
 mod saved;
 mod scale;

@@ -2,6 +2,7 @@
 //!
 //! `world` carries plans out and knows the rules in its own words; here is what must come of it.
 
+mod rollback;
 mod steps;
 mod wish;
 mod world;

@@ -14,7 +14,8 @@ use crate::name::{InstallationName, PackageName};
 use crate::observed::{HeldTarget, Installed, Observed, Phase, RecentSet};
 use crate::permission::{Declined, Entry as Permission};
 use crate::plan::action::{Action, Commit, Effect, Instance, Kind, Storage};
-use crate::plan::approval::{Approval, ApprovalName};
+use crate::plan::approval::{Approval, ApprovalName, Operator};
+use crate::plan::rollback::Rollback;
 use crate::plan::{Plan, PlanInput, plan};
 use crate::record::Record;
 use crate::resolution::Resolution;
@@ -226,6 +227,47 @@ impl World {
         let plan = self.plan()?;
         self.apply(&plan, Faults::default())?;
         Ok(plan)
+    }
+
+    /// Carries a rollback out, and holds what it holds.
+    pub fn go_back(&mut self, rollback: &Rollback) -> Result<(), Broken> {
+        must!(
+            (rollback.generation, rollback.parent) == (self.observed.generation, self.observed.generation_digest),
+            "old"
+        );
+        must!(rollback.refused.is_empty(), "{:?}", rollback.refused);
+        let before = self.observed.clone();
+        for action in &rollback.actions {
+            must!(action.is_ready(), "{} of a rollback waits", action.name);
+            match &action.effect {
+                Some(Effect::Commit(Commit { moved_from: Some(old), .. })) => drop(self.observed.installed.remove(old)),
+                Some(Effect::Uninstall { storage_id }) => {
+                    let have = self.observed.installed.remove(&action.name).ok_or("it is not installed")?;
+                    must!(have.storage_id == *storage_id, "{} has another storage", action.name);
+                }
+                _ => {}
+            }
+        }
+        for action in &rollback.actions {
+            let Some(Effect::Commit(commit)) = &action.effect else { continue };
+            let base = before.installed.get(commit.moved_from.as_ref().unwrap_or(&action.name));
+            let package = &commit.record.artifact.package;
+            let storage_id = match (commit.storage, base) {
+                (Storage::New, _) => self.storages.keys().next_back().map_or(1, |last| last + 1),
+                (Storage::Keep(id), Some(base)) if base.storage_id == id => id,
+                (Storage::Keep(id), _) => return Err(format!("{} takes storage {id}", action.name)),
+            };
+            let owner = self.storages.entry(storage_id).or_insert_with(|| package.clone());
+            must!(owner == package, "{} gets the storage of {owner}", action.name);
+            let phase = if commit.record.spec.enabled { Phase::Running } else { Phase::Stopped };
+            let installed = Installed { record: commit.record.clone(), target: commit.target, storage_id, phase };
+            self.observed.installed.insert(action.name.clone(), installed);
+        }
+        let by = Operator { uid: 7, user: "alice".to_owned() };
+        self.observed.held.extend(rollback.held_targets(&by));
+        rollback.released.iter().for_each(|name| drop(self.observed.held.remove(name)));
+        self.commit(&before);
+        Ok(())
     }
 
     /// Gives every approval that the plan for this world asks for.

@@ -4,6 +4,7 @@ mod carried;
 pub(super) mod fixture;
 mod golden;
 mod markdown;
+mod rollback;
 mod room;
 mod scale;
 mod situations;

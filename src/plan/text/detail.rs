@@ -52,7 +52,7 @@ fn labelled(label: &str, style: Style, text: &str) -> Line {
     Line::new(Style::Dim, format!("      {label:<LABEL_WIDTH$}")).and(style, text)
 }
 
-fn deltas(action: &Action) -> Vec<Line> {
+pub(super) fn deltas(action: &Action) -> Vec<Line> {
     let Deltas {
         package,
         version,
