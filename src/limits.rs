@@ -41,6 +41,10 @@ pub const MAX_MAILBOX_BYTES: u64 = 256 << 20;
 pub const DEFAULT_SENDS: u64 = 256;
 /// Ceiling of the sends of a handler call.
 pub const MAX_SENDS: u64 = 4_096;
+/// Answers that one instance may wait for by default.
+pub const DEFAULT_OPEN_REQUESTS: u64 = 64;
+/// Ceiling of the answers that one instance waits for.
+pub const MAX_OPEN_REQUESTS: u64 = 1_024;
 
 /// Bytes of keys and values that a component may keep by default.
 pub const DEFAULT_STORAGE_BYTES: u64 = 64 << 20;
@@ -78,6 +82,9 @@ pub struct LimitOverrides {
     /// Messages one handler call may send.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sends: Option<u64>,
+    /// Answers that one instance may wait for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_requests: Option<u64>,
 }
 
 /// The limits a component runs under, all of them enforced.
@@ -102,6 +109,18 @@ pub struct Limits {
     pub mailbox_bytes: ByteSize,
     /// Messages one handler call may send.
     pub sends: u64,
+    /// Answers that one instance may wait for. Written only where it is not the default: records of hosts that did not
+    /// know requests stay what they are.
+    #[serde(default = "default_open_requests", skip_serializing_if = "is_default_open_requests")]
+    pub open_requests: u64,
+}
+
+fn default_open_requests() -> u64 {
+    DEFAULT_OPEN_REQUESTS
+}
+
+fn is_default_open_requests(requests: &u64) -> bool {
+    *requests == DEFAULT_OPEN_REQUESTS
 }
 
 impl Limits {
@@ -117,16 +136,16 @@ impl Limits {
             mailbox: desired.mailbox.or(manifest.mailbox).unwrap_or(DEFAULT_MAILBOX_MESSAGES),
             mailbox_bytes: desired.mailbox_bytes.or(manifest.mailbox_bytes).unwrap_or(ByteSize(DEFAULT_MAILBOX_BYTES)),
             sends: desired.sends.or(manifest.sends).unwrap_or(DEFAULT_SENDS),
+            open_requests: desired.open_requests.or(manifest.open_requests).unwrap_or(DEFAULT_OPEN_REQUESTS),
         }
     }
 }
 
 /// Names of limits that later versions enforce and this one refuses.
-const NOT_ENFORCED: [&str; 14] = [
+const NOT_ENFORCED: [&str; 13] = [
     "stack",
     "health",
     "hops",
-    "requests",
     "send-rate",
     "storage",
     "storage-keys",
@@ -152,6 +171,7 @@ impl LimitOverrides {
             mailbox: count(table.take("mailbox"), MAX_MAILBOX_MESSAGES, report),
             mailbox_bytes: size(table.take("mailbox-bytes"), MAX_MAILBOX_BYTES, report),
             sends: count(table.take("sends"), MAX_SENDS, report),
+            open_requests: count(table.take("open-requests"), MAX_OPEN_REQUESTS, report),
         };
         for name in NOT_ENFORCED {
             table.refuse(name, "remove the line; a limit that does nothing would be worse than none", report);

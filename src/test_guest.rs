@@ -11,6 +11,8 @@ const TEXTS_AT: usize = 1024;
 pub(crate) struct TestGuest {
     init: Option<String>,
     handle: Option<String>,
+    callback: Option<String>,
+    takes_answers: bool,
     shutdown: String,
     functions: String,
     start: Option<String>,
@@ -27,6 +29,8 @@ impl TestGuest {
         Self {
             init: Some("(call $init_ok)".to_owned()),
             handle: Some("(call $ok_none)".to_owned()),
+            callback: None,
+            takes_answers: true,
             shutdown: String::new(),
             functions: String::new(),
             start: None,
@@ -69,6 +73,19 @@ impl TestGuest {
 
     pub(crate) fn without_handler(mut self) -> Self {
         self.handle = None;
+        self
+    }
+
+    /// `handle-callback(id: i64, failed, kind, ptr, len) -> i32`; locals `$i` and `$j` are free. For an answer, `$kind`
+    /// is 1 when there is a reply, at `$ptr`; for an error it is the place of its case. Lets the guest ask, too:
+    /// `$request(link, payload, timeout) -> i64` gives the number, or less than 0.
+    pub(crate) fn callback(mut self, body: &str) -> Self {
+        self.callback = Some(body.to_owned());
+        self
+    }
+
+    pub(crate) fn without_callback_handler(mut self) -> Self {
+        self.takes_answers = false;
         self
     }
 
@@ -117,6 +134,7 @@ impl TestGuest {
         let mut texts = Texts::default();
         let init = texts.place(self.init.as_deref().unwrap_or("(call $init_ok)"));
         let handle = texts.place(self.handle.as_deref().unwrap_or("(call $ok_none)"));
+        let callback = self.callback.as_deref().map(|body| texts.place(body));
         let shutdown = texts.place(&self.shutdown);
         let functions = texts.place(&self.functions);
         let start = self
@@ -130,9 +148,14 @@ impl TestGuest {
             if self.wasi { [WASI_IMPORTS, WASI_LOWERED, WASI_CORE, WASI_EXPORTS] } else { [""; 4] };
         let [storage_imports, storage_lowered, storage_core, storage_exports] =
             if self.storage { [STORAGE_IMPORTS, STORAGE_LOWERED, STORAGE_CORE, STORAGE_EXPORTS] } else { [""; 4] };
+        let asks = callback.is_some();
+        let [asking_imports, asking_lowered, asking_core, asking_exports] =
+            if asks { [ASKING_IMPORTS, ASKING_LOWERED, ASKING_CORE, ASKING_EXPORTS] } else { [""; 4] };
+        out.push_str(asking_imports);
         out.push_str(wasi_imports);
         out.push_str(storage_imports);
         out.push_str(LIBC);
+        out.push_str(asking_lowered);
         out.push_str(wasi_lowered);
         out.push_str(storage_lowered);
         out.push_str(&self.core_extra);
@@ -140,9 +163,11 @@ impl TestGuest {
             out,
             r#"
 (core module $main_code
+  {asking_core}
   {wasi_core}
   {storage_core}
   {MAIN_START}
+  {asking_functions}
   (data (i32.const {TEXTS_AT}) "{texts}")
   {functions}
   (func (export "init") (param $ptr i32) (param $len i32) (result i32) {init})
@@ -151,16 +176,25 @@ impl TestGuest {
     (param $id i64) (param $kind i32) (param $a i32) (param $b i32) (param $ptr i32) (param $len i32)
     (result i32) (local $i i32) (local $j i32)
     {handle})
+  (func (export "handle-callback")
+    (param $id i64) (param $failed i32) (param $kind i32) (param $ptr i64) (param $len i32)
+    (result i32) (local $i i32) (local $j i32)
+    {callback})
   {start})
 "#,
+            asking_functions = if asks { ASKING_FUNCTIONS } else { "" },
+            callback = callback.as_deref().unwrap_or("unreachable"),
             texts = texts.data
         );
-        out.push_str(&MAIN.replace("WASI", &format!("{wasi_exports}{storage_exports}")));
+        out.push_str(&MAIN.replace("WASI", &format!("{asking_exports} {wasi_exports}{storage_exports}")));
         if self.init.is_some() {
             out.push_str(LIFECYCLE);
         }
         if self.handle.is_some() {
             out.push_str(HANDLER);
+        }
+        if asks && self.takes_answers {
+            out.push_str(CALLBACK_HANDLER);
         }
         out.push_str(&self.exports);
         out.push(')');
@@ -282,6 +316,64 @@ const HANDLER: &str = r#"
     (post-return (core func $libc "forget"))))
 (instance $handler (export "message" (type $message)) (export "handle" (func $handle)))
 (export "airssys:component/message-handler@0.1.0" (instance $handler))
+"#;
+
+const ASKING_IMPORTS: &str = r#"
+(alias export $messaging "send-error" (type $send_error))
+(import "airssys:component/requests@0.1.0" (instance $requests
+  (alias outer 1 $send_error (type $se0))
+  (export "send-error" (type $se (eq $se0)))
+  (type $id0 u64)
+  (export "request-id" (type $id (eq $id0)))
+  (type $re (variant (case "not-sent" $se) (case "too-many-requests" u64)))
+  (export "request-error" (type $request_error (eq $re)))
+  (export "request" (func (param "link" string) (param "payload" (list u8)) (param "timeout-ms" u64)
+    (result (result $id (error $request_error)))))
+  (export "cancel" (func (param "id" $id) (result bool)))))
+"#;
+
+const ASKING_LOWERED: &str = r#"
+(core func $request (canon lower (func $requests "request") (memory (core memory $libc "memory"))))
+(core func $cancel (canon lower (func $requests "cancel")))
+"#;
+
+const ASKING_CORE: &str = r#"
+(import "host" "request" (func $host_request (param i32 i32 i32 i32 i64 i32)))
+(import "host" "cancel" (func $cancel (param i64) (result i32)))
+"#;
+
+/// The host's answer is written at 192. What was not sent is -1 less the case of the error; too many requests, -100.
+const ASKING_FUNCTIONS: &str = r#"
+(func $request (param $link i32) (param $link_len i32) (param $ptr i32) (param $len i32) (param $ms i64) (result i64)
+  (call $host_request (local.get $link) (local.get $link_len) (local.get $ptr) (local.get $len) (local.get $ms)
+    (i32.const 192))
+  (if (i32.eqz (i32.load8_u (i32.const 192))) (then (return (i64.load (i32.const 200)))))
+  (if (i32.load8_u (i32.const 200)) (then (return (i64.const -100))))
+  (i64.sub (i64.const -1) (i64.extend_i32_u (i32.load8_u (i32.const 208)))))
+(func $ok_unit (result i32) (i32.store8 (i32.const 16) (i32.const 0)) (i32.const 16))
+"#;
+
+const ASKING_EXPORTS: &str = r#"(export "request" (func $request)) (export "cancel" (func $cancel))"#;
+
+const CALLBACK_HANDLER: &str = r#"
+(type $callback_error0 (variant (case "failed" string) (case "crashed") (case "stopped") (case "timed-out")
+  (case "too-large" u64)))
+(func $handle_callback (param "id" u64) (param "answer" (result (option (list u8)) (error $callback_error0)))
+  (result (result (error string)))
+  (canon lift (core func $main "handle-callback") (memory (core memory $libc "memory"))
+    (realloc (core func $libc "realloc")) (post-return (core func $libc "forget"))))
+(component $callback_names
+  (type $e0 (variant (case "failed" string) (case "crashed") (case "stopped") (case "timed-out") (case "too-large" u64)))
+  (import "error" (type $e (eq $e0)))
+  (import "handle" (func $f (param "id" u64) (param "answer" (result (option (list u8)) (error $e)))
+    (result (result (error string)))))
+  (export $callback_error "callback-error" (type $e))
+  (export "handle-callback" (func $f)
+    (func (param "id" u64) (param "answer" (result (option (list u8)) (error $callback_error)))
+      (result (result (error string))))))
+(instance $callback_handler (instantiate $callback_names
+  (with "error" (type $callback_error0)) (with "handle" (func $handle_callback))))
+(export "airssys:component/callback-handler@0.1.0" (instance $callback_handler))
 "#;
 
 const WASI_IMPORTS: &str = r#"

@@ -1,4 +1,4 @@
-//! Measures the reconciler against bare floors: how much it adds to the least that the system can do.
+//! Measures the reconciler and the actors against bare floors: how much they add to the least that the system can do.
 //!
 //! Asserts nothing about time: machines differ and are busy. It ends with an error only when something
 //! is broken. Each ratio is of two things that took turns in this one run.
@@ -9,6 +9,7 @@
 mod change;
 mod cold;
 mod install;
+mod messages;
 mod pass;
 mod plan;
 mod start;
@@ -21,7 +22,7 @@ use table::Table;
 /// A group of rows and what it is called on the command line.
 type Rows = (&'static str, fn(&mut Table) -> anyhow::Result<()>);
 
-const ROWS: [Rows; 7] = [
+const ROWS: [Rows; 8] = [
     ("pass", pass::measure),
     ("change", change::measure),
     ("plan", plan::measure),
@@ -29,6 +30,7 @@ const ROWS: [Rows; 7] = [
     ("cold", cold::measure),
     ("install", install::measure),
     ("syncs", syncs::measure),
+    ("messages", messages::measure),
 ];
 
 fn main() -> anyhow::Result<()> {

@@ -39,7 +39,10 @@ impl World {
         std::fs::create_dir(world.desired())?;
         std::fs::create_dir(world.waiting())?;
         let key = world.key.public();
-        let policy = format!("schema = 1\n\n[publisher.bench]\nkeys = [\"{key}\"]\nnames = [\"bench:*\"]\n");
+        let policy = format!(
+            "schema = 1\n\n[publisher.bench]\nkeys = [\"{key}\"]\nnames = [\"bench:*\"]\n\
+             permissions-max = {{ send = [\"*\"], receive = [\"*\"] }}\n"
+        );
         std::fs::write(world.path().join("trust.toml"), policy)?;
         Ok(world)
     }
@@ -66,17 +69,23 @@ impl World {
 
     /// Writes and signs a component, and a desired file for it into `directory`.
     pub fn publish(&self, directory: &Path, name: &str, wasm: &[u8]) -> anyhow::Result<()> {
+        self.sign(name, wasm, "")?;
+        std::fs::write(directory.join(format!("{name}.toml")), desired_text(name))?;
+        Ok(())
+    }
+
+    /// Writes and signs a component; `more` is the end of its manifest.
+    pub fn sign(&self, name: &str, wasm: &[u8], more: &str) -> anyhow::Result<()> {
         let component = self.path().join("components").join(name);
         std::fs::create_dir_all(&component)?;
         let manifest = format!(
             "schema = 1\n\n[package]\nname = \"bench:{name}\"\nversion = \"1.0.0\"\nsequence = 1\n\n\
-             [wasm]\nfile = \"component.wasm\"\nworld = \"airssys:component/actor@0.1.0\"\n"
+             [wasm]\nfile = \"component.wasm\"\nworld = \"airssys:component/actor@0.1.0\"\n{more}"
         );
         let signed = sign_manifest(&manifest, wasm, None, &self.key).context("the manifest was not signed")?;
         std::fs::write(component.join("component.wasm"), wasm)?;
         std::fs::write(component.join("Component.toml"), signed.manifest)?;
         std::fs::write(component.join("Component.toml.sig"), signed.signature)?;
-        std::fs::write(directory.join(format!("{name}.toml")), desired_text(name))?;
         Ok(())
     }
 
@@ -105,6 +114,16 @@ impl World {
 
     /// A reconciler over a home, put together as a host does it, and nothing started yet.
     pub fn reconciler(&self, home: &str, runs: bool) -> anyhow::Result<Reconciler> {
+        Ok(self.parts(home, runs, |_| ())?.0)
+    }
+
+    /// The same, with the actors that it will start; `change` says how those are set up.
+    pub fn parts(
+        &self,
+        home: &str,
+        runs: bool,
+        change: impl FnOnce(&mut SystemConfig),
+    ) -> anyhow::Result<(Reconciler, Arc<System>)> {
         let HostConfig {
             home,
             desired,
@@ -123,10 +142,13 @@ impl World {
         let opened = Store::open(&home, Options::at(unix_now_s().unsigned_abs()))?;
         let engine = Engine::new(&EngineConfig::default())?;
         let logs = Logs::open(&home.logs_dir())?;
-        let actors = Arc::new(System::start(SystemConfig::new(engine.clone(), logs))?);
+        let mut config = SystemConfig::new(engine.clone(), logs);
+        change(&mut config);
+        let actors = Arc::new(System::start(config)?);
+        let handed_out = Arc::clone(&actors);
         let tell = Arc::new(|_: &_| {});
         let places = offline::secret_places(&home, Some(&desired), &secrets, Environment::Own);
-        Ok(Reconciler::new(opened, |store| Parts {
+        let reconciler = Reconciler::new(opened, |store| Parts {
             desired,
             from_git,
             trust,
@@ -141,7 +163,8 @@ impl World {
             secrets: places,
             tell,
             stopping: std::sync::Arc::default(),
-        })?)
+        })?;
+        Ok((reconciler, handed_out))
     }
 
     /// Commits what the desired directory says, as `apply` without a host does; gives how many were carried out.

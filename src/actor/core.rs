@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::cell::ActorCell;
+use super::dead::DeadLetters;
 use super::instance::Instance;
+use super::request::OpenRequests;
 use super::scheduler::Scheduler;
 use super::status::{ActorEvent, EventSink};
 use super::timer::Timer;
@@ -41,6 +43,8 @@ pub(super) struct Retired {
 pub(super) enum Due {
     /// The next tick of a trigger.
     Tick(Ticking),
+    /// The end of the time of an instance's requests.
+    Requests(std::sync::Weak<OpenRequests>),
     /// The end of a backoff.
     Restart {
         cell: std::sync::Weak<ActorCell>,
@@ -54,6 +58,7 @@ pub(super) struct Core {
     pub(super) engine: Engine,
     pub(super) linker: QuietLinker,
     pub(super) registry: Registry,
+    pub(super) dead: Arc<DeadLetters>,
     pub(super) max_hops: u32,
     pub(super) storage: Arc<Storage>,
     scheduler: OnceLock<Scheduler<Job>>,
@@ -78,6 +83,7 @@ impl Core {
             engine,
             linker,
             registry: Registry::default(),
+            dead: Arc::default(),
             max_hops,
             storage,
             scheduler: OnceLock::new(),
@@ -108,7 +114,12 @@ impl Core {
     pub(super) fn stop(&self) {
         drop(locked(&self.timer).take());
         self.scheduler().stop(|| self.engine.expire_running_calls());
-        for cell in self.registry.take_all() {
+        let cells = self.registry.take_all();
+        // What one of them leaves may go to another, which must not ask for a thread that is gone.
+        for cell in &cells {
+            cell.mailbox.set_runnable(false);
+        }
+        for cell in cells {
             cell.vacate();
         }
     }
@@ -130,6 +141,7 @@ impl Core {
     fn fire(self: &Arc<Self>, due: &Due, at: Instant) -> Option<Instant> {
         match due {
             Due::Tick(ticking) => ticking.fire(self, at, Instant::now()),
+            Due::Requests(requests) => requests.upgrade()?.expire(at),
             Due::Restart { cell, incarnation } => {
                 let cell = cell.upgrade()?;
                 cell.start_again(self, *incarnation);

@@ -7,7 +7,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wasmtime::Store;
 use wasmtime::component::TypedFunc;
@@ -15,11 +15,14 @@ use wasmtime::component::TypedFunc;
 use super::core::Core;
 use super::mark::during_call;
 use super::outbox::ActorOutbox;
+use super::request::OpenRequests;
 use super::version::Version;
 use crate::engine::{InstanceLimiter, MAX_WASM_STACK_BYTES, MemoryRefusal, ticks};
 use crate::escape::escape;
-use crate::host::contract::{HandleParams, HandleResults, InitParams, InitResults, Message};
-use crate::host::{Guest, HOSTCALL_BYTES, MAX_HANDLES, WouldWait};
+use crate::host::contract::{
+    Answer, CallbackParams, CallbackResults, HandleParams, HandleResults, InitParams, InitResults, Message, Sender,
+};
+use crate::host::{Guest, HOSTCALL_BYTES, MAX_HANDLES, Transaction, WouldWait};
 use crate::quantity::Millis;
 
 /// Longest text of a guest that an error repeats, in bytes.
@@ -61,10 +64,24 @@ pub enum CrashKind {
     Host,
 }
 
+/// What holds for one call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Circumstances {
+    /// Messages that led to it.
+    pub(super) hops: u32,
+    /// When nobody waits any more for what it is about.
+    pub(super) until: Option<Instant>,
+    /// The time that it has, if that is less than usual.
+    pub(super) left: Option<Duration>,
+}
+
 /// One instance of a version.
 pub(super) struct Instance {
     store: Store<Guest>,
     handle: Option<TypedFunc<HandleParams, HandleResults>>,
+    callback: Option<TypedFunc<CallbackParams, CallbackResults>>,
+    requests: Arc<OpenRequests>,
+    in_hand: Arc<Message>,
     shutdown: Option<TypedFunc<(), ()>>,
     /// Kept here, next to what every call touches anyway.
     call_time: Millis,
@@ -79,7 +96,8 @@ impl Instance {
         let number = core.next_instance();
         let limits = &version.record.limits;
         let limiter = InstanceLimiter::new(core.engine.memory_budget().clone(), limits.memory.0);
-        let outbox = ActorOutbox::new(Arc::clone(core), Arc::clone(version));
+        let requests = OpenRequests::new(Arc::clone(core), limits);
+        let outbox = ActorOutbox::new(Arc::clone(core), Arc::clone(version), Arc::clone(&requests));
         let log = version.log.for_instance(number);
         let mut guest = Guest::new(limiter, log, Arc::clone(&version.config), Box::new(outbox));
         // Reads only until the first message is begun.
@@ -105,48 +123,84 @@ impl Instance {
                 Some(index) => Some(instance.get_typed_func(&mut store, index)?),
                 None => None,
             };
+            let callback = match &exports.callback {
+                Some(index) => Some(instance.get_typed_func(&mut store, index)?),
+                None => None,
+            };
             let answer = match init {
                 Some(init) => init.call(&mut store, (version.config.text(),))?.0,
                 None => Ok(()),
             };
-            Ok((handle, shutdown, answer))
+            Ok((handle, callback, shutdown, answer))
         });
         match called {
-            Ok((handle, shutdown, Ok(()))) => Ok(Self {
+            Ok((handle, callback, shutdown, Ok(()))) => Ok(Self {
                 store,
                 handle,
+                callback,
+                requests,
+                in_hand: Arc::new(Message { id: 0, sender: Sender::Host, payload: Vec::new() }),
                 shutdown,
                 call_time: limits.call,
                 call_ticks: ticks(limits.call.duration()),
                 sends: limits.sends,
                 number,
             }),
-            Ok((_, _, Err(text))) => Err(Ended::Refused(quote(&version.config.redactions().apply(&text)))),
+            Ok((_, _, _, Err(text))) => Err(Ended::Refused(quote(&version.config.redactions().apply(&text)))),
             Err(failure) => Err(Ended::Crashed(failure.describe(&store, limits.init))),
         }
     }
 
-    /// Lets the guest handle a message to which `hops` others led. What it sent leaves if it says ok, and is
-    /// forgotten otherwise. The call has its usual time, or `left` if that is less.
+    /// Lets the guest handle a message. Gives its payload back when it did not.
     pub(super) fn handle(
         &mut self,
         message: Message,
-        hops: u32,
-        left: Option<Duration>,
-    ) -> Result<Option<Vec<u8>>, Ended> {
+        circumstances: Circumstances,
+    ) -> Result<Option<Vec<u8>>, (Ended, Vec<u8>)> {
         let Some(handle) = self.handle else {
-            return Err(Ended::Refused("it exports no message handler".to_owned()));
+            return Err((Ended::Refused("it exports no message handler".to_owned()), message.payload));
         };
+        // The same place each time: a call takes what it is given, and this is to come back without a copy.
+        match Arc::get_mut(&mut self.in_hand) {
+            Some(place) => *place = message,
+            None => self.in_hand = Arc::new(message),
+        }
+        let in_hand = Arc::clone(&self.in_hand);
+        let result = self.transaction(circumstances, |store| Ok(handle.call(store, (in_hand,))?.0));
+        let payload = Arc::get_mut(&mut self.in_hand).map(|message| std::mem::take(&mut message.payload));
+        result.map_err(|ended| (ended, payload.unwrap_or_default()))
+    }
+
+    /// Lets the guest handle the answer to a request.
+    pub(super) fn handle_callback(
+        &mut self,
+        id: u64,
+        answer: Answer,
+        circumstances: Circumstances,
+    ) -> Result<(), Ended> {
+        let Some(callback) = self.callback else {
+            return Err(Ended::Refused("it exports no callback handler".to_owned()));
+        };
+        self.transaction(circumstances, |store| Ok(callback.call(store, (id, answer))?.0))
+    }
+
+    /// One call. What it sent leaves if it says ok, and is forgotten otherwise.
+    fn transaction<T>(
+        &mut self,
+        circumstances: Circumstances,
+        call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<Result<T, String>>,
+    ) -> Result<T, Ended> {
+        let Circumstances { hops, until, left } = circumstances;
         let usual = (self.call_time, self.call_ticks);
         let (time, call_ticks) = left.map_or(usual, |left| (millis(left), ticks(left))).min(usual);
-        self.store.data_mut().begin(hops, self.sends);
+        self.store.data_mut().begin(Transaction { hops, sends: self.sends, until });
         self.store.set_epoch_deadline(call_ticks);
-        match guarded(|| handle.call(&mut self.store, (message,))) {
-            Ok((Ok(reply),)) => {
+        match guarded(|| call(&mut self.store)) {
+            Ok(Ok(reply)) => {
                 self.store.data_mut().commit().map_err(|error| Ended::Refused(error.to_string()))?;
                 Ok(reply)
             }
-            Ok((Err(text),)) => {
+            Ok(Err(text)) => {
                 self.store.data_mut().abort();
                 Err(Ended::Refused(quote(&self.store.data().config.redactions().apply(&text))))
             }
@@ -160,6 +214,11 @@ impl Instance {
         self.store.data_mut().begin_end();
         self.store.set_epoch_deadline(ticks(time));
         guarded(|| shutdown.call(&mut self.store, ())).map_err(|failure| failure.describe(&self.store, millis(time)))
+    }
+
+    /// The requests that it makes.
+    pub(super) fn requests(&self) -> &Arc<OpenRequests> {
+        &self.requests
     }
 
     /// Whether messages can be delivered to it.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::reply::ReplySlot;
+use super::request::Callback;
 use super::trigger::Tick;
 use crate::host::contract::Sender;
 use crate::limits::Limits;
@@ -119,8 +120,14 @@ impl SentBy {
     }
 }
 
+/// What waits in a mailbox.
+pub(super) enum Item {
+    Message(Envelope),
+    /// The answer to a request of an instance of this actor.
+    Callback(Callback),
+}
+
 /// One message on its way.
-#[derive(Debug)]
 pub(super) struct Envelope {
     pub(super) id: u64,
     pub(super) sent_by: SentBy,
@@ -144,12 +151,20 @@ pub(super) enum NoRoom {
 }
 
 /// What became of a message that came with room taken.
-#[derive(Debug)]
 pub(super) enum Put {
     /// It waits. True: a worker must be told.
     Waits(bool),
     /// The mailbox closed meanwhile; room and share are given back already.
     Closed(Envelope),
+}
+
+impl<C> Inner<C> {
+    /// Whether a worker must be told that something came.
+    fn wake(&mut self) -> bool {
+        let wake = self.runnable && !self.scheduled;
+        self.scheduled |= wake;
+        wake
+    }
 }
 
 /// The mailbox of one actor.
@@ -162,7 +177,7 @@ pub(super) struct Mailbox<C> {
 }
 
 struct Inner<C> {
-    queue: VecDeque<Envelope>,
+    queue: VecDeque<Item>,
     controls: VecDeque<C>,
     /// A worker has the actor, or it is in a run queue.
     scheduled: bool,
@@ -239,10 +254,16 @@ impl<C> Mailbox<C> {
             self.settle_sender(&envelope);
             return Put::Closed(envelope);
         }
-        inner.queue.push_back(envelope);
-        let wake = inner.runnable && !inner.scheduled;
-        inner.scheduled |= wake;
-        Put::Waits(wake)
+        inner.queue.push_back(Item::Message(envelope));
+        Put::Waits(inner.wake())
+    }
+
+    /// Puts an answer, for which the instance that asked keeps room. It comes after what waits already, and also when
+    /// no messages are taken. True: a worker must be told.
+    pub(super) fn put_callback(&self, callback: Callback) -> bool {
+        let mut inner = self.inner();
+        inner.queue.push_back(Item::Callback(callback));
+        inner.wake()
     }
 
     /// Puts a word of the system, ahead of all messages. True: a worker must be told.
@@ -265,10 +286,10 @@ impl<C> Mailbox<C> {
         std::mem::take(&mut inner.controls)
     }
 
-    /// The next message; when several wait, up to [`BATCH`] others move into the empty `batch`.
+    /// The next one; when several wait, up to [`BATCH`] others move into the empty `batch`.
     ///
     /// A mailbox with one message, the most common of all, touches no second buffer.
-    pub(super) fn take(&self, batch: &mut VecDeque<Envelope>) -> Option<Envelope> {
+    pub(super) fn take(&self, batch: &mut VecDeque<Item>) -> Option<Item> {
         let mut inner = self.inner();
         let first = inner.queue.pop_front()?;
         match inner.queue.len() {
@@ -280,7 +301,7 @@ impl<C> Mailbox<C> {
         Some(first)
     }
 
-    /// Whether no message waits.
+    /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         self.inner().queue.is_empty()
     }
@@ -324,7 +345,7 @@ impl<C> Mailbox<C> {
     }
 
     /// Empties the queue.
-    pub(super) fn take_all(&self) -> VecDeque<Envelope> {
+    pub(super) fn take_all(&self) -> VecDeque<Item> {
         std::mem::take(&mut self.inner().queue)
     }
 

@@ -5,17 +5,20 @@
 //!
 //! * Messages from one sender to one receiver arrive in the order of the calls. A handler's call is a
 //!   transaction over the messages it sends.
+//! * A request gets exactly one answer, at the latest when its time is over, as long as the instance that asked lives.
 //! * Every accepted message is handled once, or ends as a dead one with a reason; never both.
 //! * A crash takes the instance and the message in hand, and nothing else: the mailbox stays.
 //! * An update replaces the instance between two messages.
 
 mod cell;
 mod core;
+mod dead;
 mod instance;
 mod mailbox;
 mod mark;
 mod outbox;
 mod reply;
+mod request;
 mod scheduler;
 mod status;
 mod supervisor;
@@ -26,11 +29,16 @@ mod timer;
 mod trigger;
 mod version;
 
+pub use dead::{DeadLetter, MAX_DEAD_LETTER_BYTES, MAX_DEAD_LETTERS};
 pub use instance::{Crash, CrashKind};
 pub use reply::{CallError, PendingReply, Reply};
 pub use scheduler::MAX_STUCK_THREADS;
-pub use status::{ActorChange, ActorEvent, ActorPhase, ActorStatus, Counts, DeadReason, EventSink};
+pub use status::{ActorChange, ActorEvent, ActorPhase, ActorStatus, Counts, DeadReason, EventSink, RequestCounts};
 pub use supervisor::{HEALTHY_RUN, SLOW_RETRY};
 pub use system::{
-    DEFAULT_MAX_HOPS, PrepareError, Standby, StandbyRequest, StartError, Switch, Switched, System, SystemConfig,
+    DEFAULT_MAX_HOPS, PrepareError, ReplayError, Standby, StandbyRequest, StartError, Switch, Switched, System,
+    SystemConfig,
 };
+
+/// Who sent a message, as its receiver sees it.
+pub type Sender = crate::host::contract::Sender;

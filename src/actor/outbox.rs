@@ -3,12 +3,15 @@
 //! A message has its room in the target's mailbox from the call on, and its place from the commit on.
 
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use super::cell::ActorCell;
 use super::core::{Core, IdBlock};
 use super::mailbox::{Envelope, NoRoom, SentBy, Share};
+use super::reply::ReplySlot;
+use super::request::{Open, OpenRequests, until};
 use super::version::Version;
-use crate::host::{Outbox, SendError};
+use crate::host::{Outbox, RequestError, SendError, Transaction};
 use crate::name::{InstallationName, MAX_NAME_PART_BYTES};
 
 /// Links that are remembered; a guest that asks for more words than this has them looked up again.
@@ -21,9 +24,9 @@ pub(super) struct ActorOutbox {
     /// Few and short: looking through them is faster than any map.
     links: Vec<Link>,
     pending: Vec<Outgoing>,
+    requests: Arc<OpenRequests>,
     ids: IdBlock,
-    hops: u32,
-    sends: u64,
+    transaction: Transaction,
 }
 
 struct Link {
@@ -44,12 +47,45 @@ struct Outgoing {
     cell: Arc<ActorCell>,
     share: Arc<Share>,
     payload: Vec<u8>,
+    /// Number and end of the request that it is.
+    request: Option<(u64, Instant)>,
 }
 
 impl ActorOutbox {
     /// Takes nothing before its first transaction.
-    pub(super) fn new(core: Arc<Core>, version: Arc<Version>) -> Self {
-        Self { core, version, links: Vec::new(), pending: Vec::new(), ids: IdBlock::default(), hops: 0, sends: 0 }
+    pub(super) fn new(core: Arc<Core>, version: Arc<Version>, requests: Arc<OpenRequests>) -> Self {
+        let transaction = Transaction { hops: 0, sends: 0, until: None };
+        let (links, pending, ids) = (Vec::new(), Vec::new(), IdBlock::default());
+        Self { core, version, links, pending, requests, ids, transaction }
+    }
+
+    /// Finds the way of a message and takes room for it.
+    fn take_room(&mut self, link: &str, bytes: usize) -> Result<(Arc<ActorCell>, Arc<Share>), SendError> {
+        let Transaction { hops, sends, .. } = self.transaction;
+        let (cell, share) = self.reach(link)?;
+        if self.pending.len() as u64 >= sends {
+            return Err(SendError::TooManySends(sends));
+        }
+        if hops >= self.core.max_hops {
+            return Err(SendError::TooManyHops(self.core.max_hops));
+        }
+        cell.mailbox.take_room(bytes, Some(&share)).map_err(|no| {
+            cell.counters.rejected();
+            match no {
+                NoRoom::Closed => SendError::NoSuchTarget,
+                NoRoom::Full => SendError::MailboxFull,
+                NoRoom::TooLarge(limit) => SendError::TooLarge(limit),
+            }
+        })?;
+        Ok((cell, share))
+    }
+
+    /// Forgets a message that has not left.
+    fn forget(&self, outgoing: &Outgoing) {
+        outgoing.cell.mailbox.give_back(outgoing.payload.len(), Some(&outgoing.share));
+        if outgoing.request.is_some() {
+            self.requests.give_back();
+        }
     }
 
     fn reach(&mut self, word: &str) -> Result<(Arc<ActorCell>, Arc<Share>), SendError> {
@@ -92,10 +128,9 @@ fn find(core: &Core, version: &Version, target: &InstallationName) -> Result<Rea
 }
 
 impl Outbox for ActorOutbox {
-    fn begin(&mut self, hops: u32, sends: u64) {
+    fn begin(&mut self, transaction: Transaction) {
         self.abort();
-        self.hops = hops;
-        self.sends = sends;
+        self.transaction = transaction;
     }
 
     fn send(&mut self, link: &str, payload: &[u8]) -> Result<(), SendError> {
@@ -103,37 +138,54 @@ impl Outbox for ActorOutbox {
         if link == "panic-in-the-host" {
             panic!("meant for a test");
         }
-        let (cell, share) = self.reach(link)?;
-        if self.pending.len() as u64 >= self.sends {
-            return Err(SendError::TooManySends(self.sends));
-        }
-        if self.hops >= self.core.max_hops {
-            return Err(SendError::TooManyHops(self.core.max_hops));
-        }
-        cell.mailbox.take_room(payload.len(), Some(&share)).map_err(|no| {
-            cell.counters.rejected();
-            match no {
-                NoRoom::Closed => SendError::NoSuchTarget,
-                NoRoom::Full => SendError::MailboxFull,
-                NoRoom::TooLarge(limit) => SendError::TooLarge(limit),
-            }
-        })?;
-        self.pending.push(Outgoing { cell, share, payload: payload.to_vec() });
+        let (cell, share) = self.take_room(link, payload.len())?;
+        self.pending.push(Outgoing { cell, share, payload: payload.to_vec(), request: None });
         Ok(())
     }
 
+    fn request(&mut self, link: &str, payload: &[u8], timeout_ms: u64) -> Result<u64, RequestError> {
+        let (cell, share) = self.take_room(link, payload.len())?;
+        if let Err(limit) = self.requests.promise() {
+            cell.mailbox.give_back(payload.len(), Some(&share));
+            return Err(RequestError::TooManyRequests(limit));
+        }
+        let id = self.ids.next(&self.core);
+        let until = until(Instant::now(), timeout_ms, self.transaction.until);
+        self.pending.push(Outgoing { cell, share, payload: payload.to_vec(), request: Some((id, until)) });
+        Ok(id)
+    }
+
+    fn cancel(&mut self, id: u64) -> bool {
+        let is_it = |outgoing: &Outgoing| outgoing.request.is_some_and(|(pending, _)| pending == id);
+        match self.pending.iter().position(is_it) {
+            // It has not left, and will not. The others keep their order.
+            Some(at) => {
+                let outgoing = self.pending.remove(at);
+                self.forget(&outgoing);
+                true
+            }
+            None => self.requests.cancel(id),
+        }
+    }
+
     fn commit(&mut self) {
-        for Outgoing { cell, share, payload } in self.pending.drain(..) {
+        let Transaction { hops, until: parent, .. } = self.transaction;
+        for Outgoing { cell, share, payload, request } in self.pending.drain(..) {
             let sent_by = SentBy::Installation { name: Arc::clone(&self.version.sender), share };
-            let id = self.ids.next(&self.core);
-            let envelope = Envelope { id, sent_by, payload, hops: self.hops + 1, expires: None, reply: None };
-            cell.accept(&self.core, envelope);
+            let (id, expires, reply) = match request {
+                Some((id, until)) => {
+                    self.requests.open(id, Open { until, hops, parent });
+                    (id, Some(until), Some(ReplySlot::of_request(Arc::clone(&self.requests), id)))
+                }
+                None => (self.ids.next(&self.core), None, None),
+            };
+            cell.accept(&self.core, Envelope { id, sent_by, payload, hops: hops + 1, expires, reply });
         }
     }
 
     fn abort(&mut self) {
-        for Outgoing { cell, share, payload } in self.pending.drain(..) {
-            cell.mailbox.give_back(payload.len(), Some(&share));
+        while let Some(outgoing) = self.pending.pop() {
+            self.forget(&outgoing);
         }
     }
 }
@@ -141,5 +193,6 @@ impl Outbox for ActorOutbox {
 impl Drop for ActorOutbox {
     fn drop(&mut self) {
         self.abort();
+        self.requests.end();
     }
 }

@@ -1,4 +1,4 @@
-//! Owns the answer to one message of the host: a place that is filled once and waited for by one.
+//! Owns the answer to one message: a place that is filled once, for the host that waits or the instance that asked.
 //!
 //! Needs no runtime: the answer can be waited for on a thread or polled as a future.
 
@@ -7,6 +7,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
+
+use super::request::OpenRequests;
 
 /// Why a call has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,21 +71,40 @@ impl Shared {
 }
 
 /// The side that answers. Dropped without an answer, it says that the actor stopped.
-#[derive(Debug)]
-pub(super) struct ReplySlot(Option<Arc<Shared>>);
+pub(super) struct ReplySlot(Option<Asker>);
+
+/// Who waits for an answer.
+enum Asker {
+    Host(Arc<Shared>),
+    Instance { requests: Arc<OpenRequests>, id: u64 },
+}
+
+impl Asker {
+    fn tell(self, reply: Reply) {
+        match self {
+            Self::Host(shared) => shared.fill(reply),
+            Self::Instance { requests, id } => requests.answer(id, reply),
+        }
+    }
+}
 
 impl ReplySlot {
+    /// The place for the answer to an open request of an instance.
+    pub(super) fn of_request(requests: Arc<OpenRequests>, id: u64) -> Self {
+        Self(Some(Asker::Instance { requests, id }))
+    }
+
     pub(super) fn answer(mut self, reply: Reply) {
-        if let Some(shared) = self.0.take() {
-            shared.fill(reply);
+        if let Some(asker) = self.0.take() {
+            asker.tell(reply);
         }
     }
 }
 
 impl Drop for ReplySlot {
     fn drop(&mut self) {
-        if let Some(shared) = self.0.take() {
-            shared.fill(Err(CallError::Stopped));
+        if let Some(asker) = self.0.take() {
+            asker.tell(Err(CallError::Stopped));
         }
     }
 }
@@ -102,7 +123,7 @@ pub(super) fn slot(timeout: Duration) -> (ReplySlot, PendingReply) {
     // A time too far away to be written down is cut to a day, which no call lives.
     let now = Instant::now();
     let until = now.checked_add(timeout).unwrap_or(now + Duration::from_secs(24 * 60 * 60));
-    (ReplySlot(Some(Arc::clone(&shared))), PendingReply { shared, until })
+    (ReplySlot(Some(Asker::Host(Arc::clone(&shared)))), PendingReply { shared, until })
 }
 
 impl PendingReply {

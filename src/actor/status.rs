@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use crate::host::contract::{Answer, CallbackError};
 use crate::name::InstallationName;
 use crate::record::Record;
 
@@ -35,6 +36,17 @@ pub enum DeadReason {
     Expired,
     /// The actor stopped first.
     Stopped,
+}
+
+impl DeadReason {
+    /// The word in lists and documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Expired => "expired",
+            Self::Stopped => "stopped",
+        }
+    }
 }
 
 /// An actor as it is now.
@@ -68,6 +80,8 @@ pub struct ActorStatus {
     pub mailbox_bytes: u64,
     /// Numbers since the actor came up first; updates and restarts keep them.
     pub counts: Counts,
+    /// What became of the requests that it made; kept like `counts`.
+    pub requests: RequestCounts,
     /// Ticks of this version's triggers that were skipped.
     pub ticks_skipped: u64,
     /// Memory of the instance now, in bytes; 0 while there is none.
@@ -98,6 +112,23 @@ impl Counts {
     pub fn dead(&self) -> u64 {
         self.failed + self.expired + self.stopped
     }
+}
+
+/// What became of the requests that an actor made. `opened` is the sum of the others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RequestCounts {
+    /// Sent.
+    pub opened: u64,
+    /// Answered with a reply.
+    pub answered: u64,
+    /// Answered with an error of the target.
+    pub failed: u64,
+    /// Ended by time.
+    pub timed_out: u64,
+    /// Given up, or ended with the instance that made them.
+    pub cancelled: u64,
+    /// Not answered yet, or with the answer waiting in the mailbox.
+    pub open: u64,
 }
 
 /// Something that happened to an actor by itself.
@@ -131,9 +162,44 @@ pub(super) struct Counters {
     failed: AtomicU64,
     expired: AtomicU64,
     stopped: AtomicU64,
+    requests: [AtomicU64; 5],
 }
 
+/// Places in [`Counters::requests`].
+const OPENED: usize = 0;
+const ANSWERED: usize = 1;
+const ANSWER_FAILED: usize = 2;
+const TIMED_OUT: usize = 3;
+const CANCELLED: usize = 4;
+
 impl Counters {
+    pub(super) fn request_opened(&self) {
+        self.requests[OPENED].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn request_answered(&self, answer: &Answer) {
+        let place = match answer {
+            Ok(_) => ANSWERED,
+            Err(CallbackError::TimedOut) => TIMED_OUT,
+            Err(_) => ANSWER_FAILED,
+        };
+        self.requests[place].fetch_add(1, Ordering::Release);
+    }
+
+    pub(super) fn requests_cancelled(&self, requests: u64) {
+        self.requests[CANCELLED].fetch_add(requests, Ordering::Release);
+    }
+
+    pub(super) fn requests(&self) -> RequestCounts {
+        // What ended before it began is read first, so that no sum is ever larger than what was opened.
+        let read = |place: usize| self.requests[place].load(Ordering::Acquire);
+        let (answered, failed, timed_out, cancelled) =
+            (read(ANSWERED), read(ANSWER_FAILED), read(TIMED_OUT), read(CANCELLED));
+        let opened = read(OPENED);
+        let open = opened.saturating_sub(answered + failed + timed_out + cancelled);
+        RequestCounts { opened, answered, failed, timed_out, cancelled, open }
+    }
+
     pub(super) fn rejected(&self) {
         self.rejected.fetch_add(1, Ordering::Relaxed);
     }

@@ -12,12 +12,14 @@ use std::time::{Duration, Instant};
 
 use super::cell::{Activation, ActorCell, Control, StopOrder, not_started};
 use super::core::{Core, locked};
+use super::dead::DeadLetter;
 use super::instance::{Crash, Ended, Instance};
 use super::mailbox::{Envelope, NoRoom, SentBy};
 use super::reply::{self, CallError, PendingReply, Reply};
 use super::status::{ActorPhase, ActorStatus, EventSink};
 use super::version::Version;
 use crate::engine::{CompiledComponent, Engine};
+use crate::host::contract::Sender;
 use crate::host::{GuestConfig, LinkError, QuietLinker};
 use crate::limits::{MAX_CALL_MS, MAX_STOP_MS};
 use crate::logs::Logs;
@@ -150,6 +152,20 @@ pub struct System {
     hurry: AtomicBool,
 }
 
+/// Why a dead letter was not sent again. It is kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReplayError {
+    /// There is none of this number.
+    #[error("there is no such dead letter")]
+    Unknown,
+    /// The target does not receive from who sent it; their name.
+    #[error("it does not receive from {0}")]
+    NotReceived(String),
+    /// The target does not take it.
+    #[error(transparent)]
+    NotTaken(#[from] CallError),
+}
+
 /// The system could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -243,7 +259,7 @@ impl System {
                 Begun::Waits(wait)
             }
             None => {
-                let cell = ActorCell::new(&limits);
+                let cell = ActorCell::new(&limits, Arc::clone(&self.core.dead));
                 cell.activate_first(&self.core, Activation { version, instance, done: None });
                 self.core.registry.insert(name, cell);
                 Begun::Done
@@ -324,17 +340,52 @@ impl System {
         reply: Option<(reply::ReplySlot, Instant)>,
     ) -> Result<(Arc<ActorCell>, Envelope), CallError> {
         let cell = self.core.registry.get(name).ok_or(CallError::NoSuchTarget)?;
-        cell.mailbox.take_room(payload.len(), None).map_err(|no| {
-            cell.counters.rejected();
-            match no {
-                NoRoom::Closed => CallError::NoSuchTarget,
-                NoRoom::Full => CallError::MailboxFull,
-                NoRoom::TooLarge(limit) => CallError::TooLarge(limit),
-            }
-        })?;
+        cell.mailbox.take_room(payload.len(), None).map_err(|no| refused(&cell, no))?;
         let id = self.core.next_id();
         let (reply, expires) = reply.unzip();
         Ok((cell, Envelope { id, sent_by: SentBy::Host, payload, hops: 0, expires, reply }))
+    }
+
+    /// The newest `most` dead letters, oldest first; how many are kept, and how many there were ever.
+    pub fn dead_letters(&self, most: usize) -> (Vec<Arc<DeadLetter>>, usize, u64) {
+        self.core.dead.newest(most)
+    }
+
+    /// The dead letter of this message.
+    pub fn dead_letter(&self, id: u64) -> Option<Arc<DeadLetter>> {
+        self.core.dead.get(id)
+    }
+
+    /// Sends a dead letter again, as a new message in the name of who sent the old one. Gives the new one's number.
+    ///
+    /// It leaves the list when its target takes it; whether that ends better is another matter.
+    pub fn replay(&self, id: u64) -> Result<u64, ReplayError> {
+        let letter = self.core.dead.get(id).ok_or(ReplayError::Unknown)?;
+        let cell = self.core.registry.get(&letter.target).ok_or(CallError::NoSuchTarget)?;
+        let version = cell.version().ok_or(CallError::NoSuchTarget)?;
+        let share = Arc::new(cell.mailbox.share());
+        let (sent_by, share) = match &letter.sender {
+            Sender::Installation(name) => {
+                let is_taken = name.parse().is_ok_and(|name| version.receives_from(&name));
+                if !is_taken {
+                    return Err(ReplayError::NotReceived(name.to_string()));
+                }
+                (SentBy::Installation { name: Arc::clone(name), share: Arc::clone(&share) }, Some(&*share))
+            }
+            Sender::Trigger(index) => (SentBy::Trigger { index: *index, tick: Arc::default() }, None),
+            Sender::Host => (SentBy::Host, None),
+        };
+        let bytes = letter.payload.len();
+        cell.mailbox.take_room(bytes, share).map_err(|no| refused(&cell, no))?;
+        // Of two who replay one letter, one gets it.
+        let Some(letter) = self.core.dead.take(id) else {
+            cell.mailbox.give_back(bytes, share);
+            return Err(ReplayError::Unknown);
+        };
+        let payload = Arc::try_unwrap(letter).map_or_else(|shared| shared.payload.clone(), |letter| letter.payload);
+        let id = self.core.next_id();
+        cell.accept(&self.core, Envelope { id, sent_by, payload, hops: 0, expires: None, reply: None });
+        Ok(id)
     }
 
     /// The actor of this name as it is now.
@@ -415,6 +466,16 @@ enum Begun {
     Done,
     NotThere,
     Waits(Receiver<()>),
+}
+
+/// Counts a message for which an actor has no room.
+fn refused(cell: &ActorCell, no: NoRoom) -> CallError {
+    cell.counters.rejected();
+    match no {
+        NoRoom::Closed => CallError::NoSuchTarget,
+        NoRoom::Full => CallError::MailboxFull,
+        NoRoom::TooLarge(limit) => CallError::TooLarge(limit),
+    }
 }
 
 fn is_ending(cell: &ActorCell) -> bool {

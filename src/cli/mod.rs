@@ -7,6 +7,7 @@ mod apply;
 mod call;
 mod completions;
 mod control;
+mod dead_letters;
 mod document_file;
 mod exit;
 mod export;
@@ -94,6 +95,8 @@ enum Command {
     Logs(logs::LogsArgs),
     /// Deliver one message to a component and print its reply
     Call(call::CallArgs),
+    /// Show messages that no component handled, and send them again
+    DeadLetters(dead_letters::DeadLettersArgs),
     /// Let the host look at everything now, and wait for the pass
     Sync(control::SyncArgs),
     /// Print or write what is committed and running, for `plan --against` elsewhere; holds no secret
@@ -149,6 +152,7 @@ pub fn main() -> ExitCode {
         Command::Info(args) => info::info(&cli.global, args),
         Command::Call(args) => call::call(&cli.global, args),
         Command::Logs(args) => logs::logs(&cli.global, args),
+        Command::DeadLetters(args) => dead_letters::dead_letters(&cli.global, args),
         Command::Sync(args) => control::sync(&cli.global, args),
         Command::Export(args) => export::export(&cli.global, args),
         Command::Schema(args) => schema::schema(&cli.global, args),

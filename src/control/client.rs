@@ -18,6 +18,7 @@ use crate::resolution::Refusal;
 use crate::status::HostStatus;
 use crate::status::info::InfoDocument;
 
+use super::dead_letters::{DeadLetterDocument, DeadLettersDocument, ReplayedDocument};
 use super::documents::{
     ApplyBody, EmptyBody, ErrorDocument, GcBody, GcDocument, NameBody, PassDocument, PausedDocument, RollbackBody,
     SyncBody,
@@ -110,6 +111,21 @@ impl Client {
     pub async fn call(&self, name: &str, payload: Vec<u8>, timeout_ms: u64) -> Result<Bytes, AskError> {
         let path = format!("/v1/call/{name}?timeout_ms={timeout_ms}");
         self.ask(Method::POST, &path, payload.into(), timeout_ms.saturating_add(ANSWER_TIMEOUT_MS)).await
+    }
+
+    /// The newest dead letters.
+    pub async fn dead_letters(&self, tail: usize) -> Result<DeadLettersDocument, AskError> {
+        self.get(&format!("/v1/dead-letters?tail={tail}")).await
+    }
+
+    /// One dead letter.
+    pub async fn dead_letter(&self, id: u64) -> Result<DeadLetterDocument, AskError> {
+        self.get(&format!("/v1/dead-letters/{id}")).await
+    }
+
+    /// Sends a dead letter again.
+    pub async fn replay(&self, id: u64) -> Result<ReplayedDocument, AskError> {
+        self.post(&format!("/v1/dead-letters/{id}/replay"), &EmptyBody {}).await
     }
 
     /// Asks with GET.

@@ -4,6 +4,7 @@
 //! root are served.
 
 pub mod client;
+pub mod dead_letters;
 pub mod documents;
 pub mod peer;
 pub mod request;

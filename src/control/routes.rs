@@ -18,6 +18,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::dead_letters::{self, DeadLetterOffice};
 use super::documents::{EmptyBody, ErrorDocument, GcBody, NameBody, SyncBody};
 use super::peer::Asker;
 use super::request::{Because, Inlet, Refused, Request};
@@ -49,6 +50,8 @@ pub struct Shown {
     pub info: Arc<Inform>,
     /// Delivers one message and gives the reply.
     pub call: Arc<Call>,
+    /// Shows dead letters, and sends them again.
+    pub dead_letters: Arc<dyn DeadLetterOffice>,
     /// Takes requests to the loop.
     pub inlet: Inlet,
 }
@@ -60,6 +63,9 @@ pub(super) fn router(shown: Shown) -> Router {
         .route("/v1/logs/{name}", get(logs))
         .route("/v1/info/{name}", get(info))
         .route("/v1/call/{name}", post(call))
+        .route("/v1/dead-letters", get(dead_letters::list))
+        .route("/v1/dead-letters/{id}", get(dead_letters::show))
+        .route("/v1/dead-letters/{id}/replay", post(dead_letters::replay))
         .route("/v1/sync", post(sync))
         .route("/v1/pause", post(pause))
         .route("/v1/resume", post(resume))
@@ -72,7 +78,7 @@ pub(super) fn router(shown: Shown) -> Router {
         .with_state(shown)
 }
 
-fn error(refused: Refused) -> Response {
+pub(super) fn error(refused: Refused) -> Response {
     let status = match refused.because {
         Because::Malformed => StatusCode::BAD_REQUEST,
         Because::NotFound => StatusCode::NOT_FOUND,

@@ -49,6 +49,7 @@ pub const HOMES: &[(&str, &str)] = &[
     ("message", "in [limits]"),
     ("mailbox-bytes", "in [limits]"),
     ("sends", "in [limits]"),
+    ("open-requests", "in [limits]"),
     ("restart", "in [supervision]"),
     ("max-restarts", "in [supervision]"),
     ("window", "in [supervision]"),

@@ -109,7 +109,8 @@ fn quoted(value: &impl ToString) -> String {
 }
 
 fn limit_lines(limits: &LimitOverrides) -> String {
-    let LimitOverrides { call, init, drain, stop, memory, message, mailbox, mailbox_bytes, sends } = limits;
+    let LimitOverrides { call, init, drain, stop, memory, message, mailbox, mailbox_bytes, sends, open_requests } =
+        limits;
     let time = |key: &str, value: &Option<Millis>| line(key, value.as_ref());
     let size = |key: &str, value: &Option<ByteSize>| line(key, value.as_ref());
     let count = |key: &str, value: &Option<u64>| value.map_or(String::new(), |count| format!("{key} = {count}\n"));
@@ -123,6 +124,7 @@ fn limit_lines(limits: &LimitOverrides) -> String {
         count("mailbox", mailbox),
         size("mailbox-bytes", mailbox_bytes),
         count("sends", sends),
+        count("open-requests", open_requests),
     ]
     .concat()
 }

@@ -12,6 +12,8 @@ pub const TYPES: &str = "airssys:component/types@0.1.0";
 pub const LIFECYCLE: &str = "airssys:component/lifecycle@0.1.0";
 /// Where messages arrive.
 pub const MESSAGE_HANDLER: &str = "airssys:component/message-handler@0.1.0";
+/// Where answers arrive.
+pub const CALLBACK_HANDLER: &str = "airssys:component/callback-handler@0.1.0";
 
 /// Who sent a message.
 #[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lower)]
@@ -40,14 +42,42 @@ pub struct Message {
     pub payload: Vec<u8>,
 }
 
+/// Why a request has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lower)]
+#[component(variant)]
+pub enum CallbackError {
+    /// The target answered with an error; its words.
+    #[component(name = "failed")]
+    Failed(String),
+    /// The target crashed with the message in hand.
+    #[component(name = "crashed")]
+    Crashed,
+    /// The target was stopped before it came to the message.
+    #[component(name = "stopped")]
+    Stopped,
+    /// The time is over.
+    #[component(name = "timed-out")]
+    TimedOut,
+    /// The answer is larger than the component takes; its limit in bytes.
+    #[component(name = "too-large")]
+    TooLarge(u64),
+}
+
+/// The answer to a request.
+pub type Answer = Result<Option<Vec<u8>>, CallbackError>;
+
 /// Parameters of `init`: the config as JSON.
 pub type InitParams = (Arc<str>,);
 /// Result of `init`.
 pub type InitResults = (Result<(), String>,);
-/// Parameters of `handle`.
-pub type HandleParams = (Message,);
+/// Parameters of `handle`. Shared, so that the host has the message back when it was not handled.
+pub type HandleParams = (Arc<Message>,);
 /// Result of `handle`: a reply or none, or an error in the guest's words.
 pub type HandleResults = (Result<Option<Vec<u8>>, String>,);
+/// Parameters of `handle-callback`: which request, and its answer.
+pub type CallbackParams = (u64, Answer);
+/// Result of `handle-callback`.
+pub type CallbackResults = (Result<(), String>,);
 
 #[cfg(test)]
 mod tests {
@@ -59,7 +89,7 @@ mod tests {
 
     /// What the WIT file says, as the engine's own generator understands it.
     mod wit {
-        wasmtime::component::bindgen!({ path: "wit", world: "actor" });
+        wasmtime::component::bindgen!({ path: "wit", world: "everything" });
     }
 
     /// Does nothing; only its types matter.
@@ -123,17 +153,34 @@ mod tests {
         }
     }
 
+    impl wit::airssys::component::requests::Host for Nothing {
+        fn request(
+            &mut self,
+            _: String,
+            _: Vec<u8>,
+            _: u64,
+        ) -> Result<u64, wit::airssys::component::requests::RequestError> {
+            Ok(0)
+        }
+
+        fn cancel(&mut self, _: u64) -> bool {
+            false
+        }
+    }
+
     #[test]
     fn the_types_of_this_host_are_those_of_the_wit_file() {
         let engine = Engine::new(&EngineConfig::default()).unwrap();
         // One component that uses everything: whoever can link it has its types.
-        let compiled = engine.compile_for_test(&TestGuest::new().storage().wasm()).unwrap();
+        let compiled = engine.compile_for_test(&TestGuest::new().storage().callback("(call $ok_unit)").wasm()).unwrap();
         let linked = QuietLinker::new(&engine).unwrap().link(&compiled).unwrap();
-        assert!(linked.exports.init.is_some() && linked.exports.shutdown.is_some() && linked.takes_messages());
+        let exports = &linked.exports;
+        assert!(exports.init.is_some() && exports.shutdown.is_some() && exports.callback.is_some());
+        assert!(linked.takes_messages());
 
         let mut linker: Linker<Nothing> = Linker::new(engine.wasmtime());
-        wit::Actor::add_to_linker::<_, HasSelf<_>>(&mut linker, |nothing| nothing).unwrap();
+        wit::Everything::add_to_linker::<_, HasSelf<_>>(&mut linker, |nothing| nothing).unwrap();
         let pre = linker.instantiate_pre(compiled.component()).unwrap();
-        wit::ActorPre::new(pre).unwrap();
+        wit::EverythingPre::new(pre).unwrap();
     }
 }

@@ -43,6 +43,13 @@ pub enum LinkError {
         /// What this host knows.
         known: Vec<String>,
     },
+    /// It asks questions and takes no answers.
+    #[error(
+        "the component imports `{}` and does not export `{}`, so no answer would reach it",
+        super::requests::INTERFACE,
+        contract::CALLBACK_HANDLER
+    )]
+    NobodyToAnswer,
     /// It exports a known interface with another content.
     #[error("the component exports `{interface}`, and its `{function}` is not as this host calls it: {problem}")]
     OtherExportType {
@@ -78,6 +85,7 @@ pub(crate) struct Exports {
     pub(crate) init: Option<ComponentExportIndex>,
     pub(crate) shutdown: Option<ComponentExportIndex>,
     pub(crate) handle: Option<ComponentExportIndex>,
+    pub(crate) callback: Option<ComponentExportIndex>,
 }
 
 impl Linked {
@@ -140,7 +148,19 @@ impl QuietLinker {
             let known = vec![contract::LIFECYCLE.to_owned(), contract::MESSAGE_HANDLER.to_owned()];
             return Err(LinkError::NothingToCall { exported, known });
         }
+        if exports.callback.is_none() && self.asks(compiled) {
+            return Err(LinkError::NobodyToAnswer);
+        }
         Ok(Linked { pre, exports })
+    }
+
+    fn asks(&self, compiled: &CompiledComponent) -> bool {
+        let engine = self.linker.engine();
+        compiled
+            .component()
+            .component_type()
+            .imports(engine)
+            .any(|(name, import)| satisfies(super::requests::INTERFACE, name) && !is_only_types(engine, &import.ty))
     }
 
     /// What speaks against a component is looked for only when something does.
@@ -205,6 +225,13 @@ fn find_exports(pre: &InstancePre<Guest>) -> Result<Exports, LinkError> {
             pre,
             (&handler, contract::MESSAGE_HANDLER),
             "handle",
+        )?);
+    }
+    if let Some(handler) = find(contract::CALLBACK_HANDLER) {
+        exports.callback = Some(function::<contract::CallbackParams, contract::CallbackResults>(
+            pre,
+            (&handler, contract::CALLBACK_HANDLER),
+            "handle-callback",
         )?);
     }
     Ok(exports)

@@ -2,10 +2,12 @@
 //!
 //! Does not decide who may be reached nor when a message leaves; that is the [`Outbox`]'s part.
 
+use std::time::Instant;
+
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Linker, Lower, WasmList, WasmStr};
 
-use super::Guest;
+use super::{Guest, RequestError};
 
 pub(super) const INTERFACE: &str = "airssys:component/messaging@0.1.0";
 
@@ -43,15 +45,30 @@ pub enum SendError {
     TooManyHops(u32),
 }
 
+/// What holds for the messages of one call.
+#[derive(Debug, Clone, Copy)]
+pub struct Transaction {
+    /// Messages that led to the call.
+    pub hops: u32,
+    /// Messages that it may send.
+    pub sends: u64,
+    /// When nobody waits any more for what the call is about.
+    pub until: Option<Instant>,
+}
+
 /// Where the messages of one instance wait until its call is over.
 ///
 /// A call is a transaction over them: [`Outbox::commit`] lets them go in the order of the calls,
 /// [`Outbox::abort`] forgets them.
 pub trait Outbox: Send {
-    /// Opens the transaction of a call that `hops` messages led to and that may send `sends`.
-    fn begin(&mut self, hops: u32, sends: u64);
+    /// Opens the transaction of a call.
+    fn begin(&mut self, transaction: Transaction);
     /// Takes one message, or says why not. The payload is read only when it is taken.
     fn send(&mut self, link: &str, payload: &[u8]) -> Result<(), SendError>;
+    /// Takes one message that wants an answer, or says why not; gives the number of the request.
+    fn request(&mut self, link: &str, payload: &[u8], timeout_ms: u64) -> Result<u64, RequestError>;
+    /// Gives up a request. Whether it was open.
+    fn cancel(&mut self, id: u64) -> bool;
     /// The call ended well.
     fn commit(&mut self);
     /// The call did not.
@@ -59,24 +76,41 @@ pub trait Outbox: Send {
 }
 
 pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    let send = |mut store: StoreContextMut<'_, Guest>, (link, payload): (WasmStr, WasmList<u8>)| {
-        // The outbox steps out of the store for the call, so that it can read link and payload in the
-        // guest's memory without a copy.
-        let mut outbox = std::mem::replace(&mut store.data_mut().outbox, Box::new(NoOutbox));
-        let sent = link.to_str(&store).map(|link| outbox.send(&link, payload.as_le_slice(&store)));
-        store.data_mut().outbox = outbox;
+    let send = |store: StoreContextMut<'_, Guest>, (link, payload): (WasmStr, WasmList<u8>)| {
+        let sent = with_outbox(store, |outbox, store| {
+            let link = link.to_str(store)?;
+            Ok(outbox.send(&link, payload.as_le_slice(store)))
+        });
         Ok((sent?,))
     };
     linker.instance(INTERFACE)?.func_wrap("send", send)
+}
+
+/// Lets the outbox step out of the store for a call, so that it can read what the guest has in its memory without a
+/// copy.
+pub(super) fn with_outbox<T>(
+    mut store: StoreContextMut<'_, Guest>,
+    call: impl FnOnce(&mut dyn Outbox, &StoreContextMut<'_, Guest>) -> wasmtime::Result<T>,
+) -> wasmtime::Result<T> {
+    let mut outbox = std::mem::replace(&mut store.data_mut().outbox, Box::new(NoOutbox));
+    let result = call(&mut *outbox, &store);
+    store.data_mut().outbox = outbox;
+    result
 }
 
 /// Holds the place of an outbox that is in use; takes nothing.
 struct NoOutbox;
 
 impl Outbox for NoOutbox {
-    fn begin(&mut self, _hops: u32, _sends: u64) {}
+    fn begin(&mut self, _transaction: Transaction) {}
     fn send(&mut self, _link: &str, _payload: &[u8]) -> Result<(), SendError> {
         Err(SendError::NotPermitted)
+    }
+    fn request(&mut self, _link: &str, _payload: &[u8], _timeout_ms: u64) -> Result<u64, RequestError> {
+        Err(SendError::NotPermitted.into())
+    }
+    fn cancel(&mut self, _id: u64) -> bool {
+        false
     }
     fn commit(&mut self) {}
     fn abort(&mut self) {}

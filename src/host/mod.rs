@@ -8,6 +8,7 @@ pub mod contract;
 mod link;
 mod log;
 mod messaging;
+mod requests;
 mod storage;
 mod wasi;
 
@@ -15,7 +16,8 @@ use std::sync::Arc;
 
 pub use config::GuestConfig;
 pub use link::{LinkError, Linked, QuietLinker};
-pub use messaging::{Outbox, SendError};
+pub use messaging::{Outbox, SendError, Transaction};
+pub use requests::RequestError;
 pub(crate) use wasi::WouldWait;
 use wasmtime::component::Linker;
 
@@ -37,6 +39,7 @@ pub const OFFERED: &[&str] = &[
     config::INTERFACE,
     log::INTERFACE,
     messaging::INTERFACE,
+    requests::INTERFACE,
     storage::INTERFACE,
     contract::TYPES,
     "wasi:cli/environment@0.2.12",
@@ -81,9 +84,9 @@ impl Guest {
 
 /// A call is one transaction over messages and storage.
 impl Guest {
-    /// A call begins that `hops` messages led to and that may send `sends`.
-    pub(crate) fn begin(&mut self, hops: u32, sends: u64) {
-        self.outbox.begin(hops, sends);
+    /// A call begins.
+    pub(crate) fn begin(&mut self, transaction: Transaction) {
+        self.outbox.begin(transaction);
         if let Some(storage) = &mut self.storage {
             storage.begin(true);
         }
@@ -91,7 +94,7 @@ impl Guest {
 
     /// The last call begins: it sends nothing, and reads.
     pub(crate) fn begin_end(&mut self) {
-        self.outbox.begin(0, 0);
+        self.outbox.begin(Transaction { hops: 0, sends: 0, until: None });
         if let Some(storage) = &mut self.storage {
             storage.begin(false);
         }
@@ -123,6 +126,7 @@ fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     config::add_to_linker(linker)?;
     log::add_to_linker(linker)?;
     messaging::add_to_linker(linker)?;
+    requests::add_to_linker(linker)?;
     storage::add_to_linker(linker)?;
     wasi::add_to_linker(linker)
 }

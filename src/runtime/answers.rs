@@ -47,7 +47,7 @@ impl Shared {
         })
     }
 
-    fn refused(&self, name: &InstallationName, error: &CallError) -> Refused {
+    pub(super) fn refused(&self, name: &InstallationName, error: &CallError) -> Refused {
         let is_known = self.board.lock().unwrap_or_else(PoisonError::into_inner).records.contains_key(name);
         let (because, code) = match error {
             CallError::NoSuchTarget if !is_known => return no_such(name),

@@ -5,6 +5,7 @@
 
 mod answers;
 mod board;
+mod dead_letters;
 mod open;
 mod pulse;
 mod requests;
@@ -255,6 +256,7 @@ impl Host {
             call: Arc::new(move |name, payload, timeout| call.call(name, payload, timeout)),
             status: Arc::new(move || status.status()),
             logs: shared.logs.clone(),
+            dead_letters: shared.clone(),
             inlet,
         };
         let served = tokio::spawn(server.serve(shown, stop.clone()));

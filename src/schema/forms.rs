@@ -222,6 +222,9 @@ pub struct Limits {
     /// Messages that one handler call may send; 256.
     #[schemars(range(min = 1, max = 4096))]
     pub sends: Option<u64>,
+    /// Answers to requests that one instance may wait for; 64.
+    #[schemars(range(min = 1, max = 1024))]
+    pub open_requests: Option<u64>,
 }
 
 /// What happens after a crash.

@@ -12,6 +12,7 @@ mod words;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 
+use crate::control::dead_letters::{DeadLetterDocument, DeadLettersDocument, ReplayedDocument};
 use crate::control::documents::{
     ApplyBody, ErrorDocument, GcDocument, NameBody, PassDocument, PausedDocument, RollbackBody,
 };
@@ -29,9 +30,11 @@ pub struct Kind {
 }
 
 /// All of them, in the order of their names.
-pub const KINDS: [Kind; 19] = [
+pub const KINDS: [Kind; 22] = [
     kind::<ApplyBody>("apply", "body of POST /v1/apply"),
     kind::<forms::ConfigFile>("config", "config.toml, the host's own settings"),
+    kind::<DeadLetterDocument>("dead-letter", "`dead-letters show`, a message that was not handled"),
+    kind::<DeadLettersDocument>("dead-letters", "`dead-letters list`, messages that were not handled"),
     kind::<forms::DesiredFile>("desired", "a desired file, one installation"),
     kind::<ErrorDocument>("error", "every refusal of the API"),
     kind::<crate::export::Export>("export", "`export`, what is committed and running"),
@@ -43,6 +46,7 @@ pub const KINDS: [Kind; 19] = [
     kind::<PassDocument>("pass", "answer to `sync` and `apply`"),
     kind::<PausedDocument>("paused", "answer to `pause` and `resume`"),
     kind::<plan::PlanDocument>("plan", "`plan`, what a pass would do"),
+    kind::<ReplayedDocument>("replayed", "answer to `dead-letters replay`"),
     kind::<crate::plan::rollback::document::RollbackDocument>("rollback", "`rollback`, what it would do or did"),
     kind::<RollbackBody>("rollback-order", "body of POST /v1/rollback"),
     kind::<crate::saved::SavedPlanFile>("saved-plan", "`plan --out`, a plan and what it was made from"),

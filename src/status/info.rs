@@ -147,6 +147,7 @@ fn limits(record: &Record, used: Option<Use>) -> Vec<LimitInfo> {
         row("mailbox", Unit::Count, limits.mailbox, used.map(|used| used.mailbox)),
         row("mailbox-bytes", Unit::Bytes, limits.mailbox_bytes.0, used.map(|used| used.mailbox_bytes)),
         row("sends", Unit::Count, limits.sends, None),
+        row("open-requests", Unit::Count, limits.open_requests, None),
     ]
 }
 

@@ -31,7 +31,7 @@ pub(crate) fn readmit(policy: &TrustPolicy, record: &Record, now_unix_s: i64) ->
 }
 
 fn committed_limits(limits: &Limits) -> LimitOverrides {
-    let Limits { call, init, drain, stop, memory, message, mailbox, mailbox_bytes, sends } = *limits;
+    let Limits { call, init, drain, stop, memory, message, mailbox, mailbox_bytes, sends, open_requests } = *limits;
     LimitOverrides {
         call: Some(call),
         init: Some(init),
@@ -42,5 +42,6 @@ fn committed_limits(limits: &Limits) -> LimitOverrides {
         mailbox: Some(mailbox),
         mailbox_bytes: Some(mailbox_bytes),
         sends: Some(sends),
+        open_requests: Some(open_requests),
     }
 }

@@ -365,3 +365,34 @@ fn a_limit_above_the_budget_of_the_host_is_blocked_before_anything_starts_and_st
     host.wait_for(&["c", "installed"]);
     assert!(host.stop().success());
 }
+
+#[test]
+fn a_message_that_failed_is_listed_shown_and_sent_again() {
+    let world = World::new();
+    let refuses = TestGuest::new().handle(r#"(call $error @"not today")"#).wasm();
+    world.publish("idle", &release("1.0.0", 1, &refuses));
+    world.desire("one", "test:idle", "idle", "");
+    let mut host = world.run();
+    host.wait_for(&["converged: 1 of 1"]);
+    assert_eq!(ok(&world.output(&["dead-letters", "list"])), "no message has died since the host started\n");
+    assert_eq!(world.output(&["call", "one", "hello"]).status.code(), Some(23));
+    let listed = ok(&world.output(&["dead-letters", "list"]));
+    assert!(listed.contains("to one from host, 5 bytes, failed: not today\n1 kept of 1 since"), "{listed}");
+    let document: serde_json::Value =
+        serde_json::from_str(&ok(&world.output(&["dead-letters", "list", "--output", "json"]))).expect("JSON");
+    let id = document["letters"][0]["id"].to_string();
+    let shown = ok(&world.output(&["dead-letters", "show", &id]));
+    assert!(shown.ends_with("\nhello\n"), "{shown}");
+
+    let echo = TestGuest::new().handle("(call $ok_some (local.get $ptr) (local.get $len))").wasm();
+    world.publish("idle", &release("1.1.0", 2, &echo));
+    ok(&world.output(&["sync"]));
+    assert!(ok(&world.output(&["dead-letters", "replay", &id])).starts_with("sent again as message "));
+    assert!(ok(&world.output(&["dead-letters", "list"])).starts_with("none kept of 1 since"));
+    let gone = world.output(&["dead-letters", "show", &id]);
+    assert_eq!(gone.status.code(), Some(1));
+    assert!(stderr(&gone).contains(&format!("there is no dead letter {id} [no-such-letter]")), "{}", stderr(&gone));
+    let (status, refused) = get(&world, "/v1/dead-letters/x");
+    assert_eq!((status, refused["code"].as_str()), (400, Some("no-number")));
+    assert_eq!(get(&world, &format!("/v1/dead-letters/{}", u64::MAX)).0, 404);
+}

@@ -8,7 +8,7 @@ use crate::components::{idle, refuses_in_init};
 use crate::harness::{PATIENCE, Release, RunningHost, World, desired_text, rename_into_place, stderr, stdout};
 use crate::run::example_world;
 
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 22] = [
     "run",
     "plan",
     "apply",
@@ -21,6 +21,7 @@ const COMMANDS: [&str; 21] = [
     "logs",
     "info",
     "call",
+    "dead-letters",
     "sync",
     "pause",
     "resume",

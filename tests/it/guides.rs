@@ -105,7 +105,26 @@ fn every_guide_has_a_test() {
     let guides = std::fs::read_dir(root().join("docs")).expect("readable");
     let guides: BTreeSet<String> =
         guides.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
-    let tested = ["approvals.md", "backup.md", "file-drop.md", "gitops.md", "history.md", "service.md", "storage.md"]
-        .map(str::to_owned);
+    let tested = [
+        "approvals.md",
+        "backup.md",
+        "file-drop.md",
+        "gitops.md",
+        "history.md",
+        "messaging.md",
+        "service.md",
+        "storage.md",
+    ]
+    .map(str::to_owned);
     assert_eq!(guides, BTreeSet::from(tested));
+}
+
+#[test]
+fn a_message_that_dies_as_the_guide_says_is_listed_shown_and_sent_again() {
+    let told = follow("messaging.md");
+    for words in
+        ["to alerter from host, 10 bytes, failed: ", "1 kept of 1 since", "\nno average\n", "sent again as message "]
+    {
+        assert!(told.contains(words), "{words}: {told}");
+    }
 }

@@ -44,6 +44,7 @@ impl ActorCell {
             memory: instance.memory_gauge(),
         };
         let takes_messages = instance.takes_messages();
+        instance.requests().belong_to(self);
         version.log.for_instance(instance.number).write(Level::Info, Source::Host, &activated_text(&version));
         seat.instance = Some(instance);
         self.mailbox.set_limits(&version.record.limits);
@@ -81,6 +82,7 @@ impl ActorCell {
                     supervisor.started(core.elapsed());
                 }
                 self.mailbox.set_runnable(instance.takes_messages());
+                instance.requests().belong_to(self);
                 seat.instance = Some(instance);
                 core.tell(&ActorEvent { name: version.record.spec.name.clone(), what: ActorChange::Recovered });
             }

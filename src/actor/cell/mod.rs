@@ -9,12 +9,14 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender as Acknowledge;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::core::{Core, locked};
-use super::instance::{Crash, CrashKind, Ended, Instance};
-use super::mailbox::{BATCH, Envelope, Mailbox, Put};
+use super::dead::{DeadLetter, DeadLetters};
+use super::instance::{Circumstances, Crash, CrashKind, Ended, Instance};
+use super::mailbox::{BATCH, Envelope, Item, Mailbox, Put};
 use super::reply::CallError;
+use super::request::Callback;
 use super::status::{ActorPhase, ActorStatus, Counters, DeadReason};
 use super::supervisor::Supervisor;
 use super::trigger::Triggers;
@@ -65,6 +67,7 @@ struct Stopping {
 pub(in crate::actor) struct ActorCell {
     pub(in crate::actor) mailbox: Mailbox<Control>,
     pub(in crate::actor) counters: Counters,
+    dead: Arc<DeadLetters>,
     face: RwLock<Option<Arc<Version>>>,
     news: Mutex<News>,
     seat: Mutex<Seat>,
@@ -91,7 +94,7 @@ struct Seat {
     version: Option<Arc<Version>>,
     instance: Option<Instance>,
     /// Taken from the mailbox and not yet in hand.
-    batch: VecDeque<Envelope>,
+    batch: VecDeque<Item>,
     supervisor: Option<Supervisor>,
     /// Counts starts, so that a late timer starts nothing.
     incarnation: u64,
@@ -100,7 +103,7 @@ struct Seat {
 
 impl ActorCell {
     /// An actor without a version: it takes no messages.
-    pub(in crate::actor) fn new(limits: &Limits) -> Arc<Self> {
+    pub(in crate::actor) fn new(limits: &Limits, dead: Arc<DeadLetters>) -> Arc<Self> {
         let now = Instant::now();
         let news = News {
             phase: ActorPhase::Starting,
@@ -126,6 +129,7 @@ impl ActorCell {
         Arc::new(Self {
             mailbox: Mailbox::new(limits),
             counters: Counters::default(),
+            dead,
             face: RwLock::new(None),
             news: Mutex::new(news),
             seat: Mutex::new(seat),
@@ -143,6 +147,13 @@ impl ActorCell {
             Put::Waits(true) => core.schedule(Arc::clone(self)),
             Put::Waits(false) => {}
             Put::Closed(envelope) => self.bury(envelope, DeadReason::Stopped),
+        }
+    }
+
+    /// Takes an answer to a request of its instance.
+    pub(in crate::actor) fn take_callback(self: &Arc<Self>, core: &Core, callback: Callback) {
+        if self.mailbox.put_callback(callback) {
+            core.schedule(Arc::clone(self));
         }
     }
 
@@ -215,17 +226,20 @@ impl ActorCell {
             if seat.instance.is_none() {
                 return;
             }
-            let Some(envelope) = self.next_message(seat) else { return };
-            self.deliver(core, seat, envelope);
+            match self.next_item(seat) {
+                Some(Item::Message(envelope)) => self.deliver(core, seat, envelope),
+                Some(Item::Callback(callback)) => self.call_back(core, seat, callback),
+                None => return,
+            }
             if enough() {
                 return;
             }
         }
     }
 
-    fn next_message(&self, seat: &mut Seat) -> Option<Envelope> {
+    fn next_item(&self, seat: &mut Seat) -> Option<Item> {
         match seat.batch.pop_front() {
-            Some(envelope) => Some(envelope),
+            Some(item) => Some(item),
             None => self.mailbox.take(&mut seat.batch),
         }
     }
@@ -238,32 +252,59 @@ impl ActorCell {
         let (Some(instance), Some(version)) = (&mut seat.instance, &seat.version) else {
             return self.bury(envelope, DeadReason::Stopped);
         };
-        let left = seat.stopping.as_ref().map(|stop| stop.stop_until.saturating_duration_since(Instant::now()));
-        let Envelope { id, sent_by, payload, reply, hops, .. } = envelope;
+        let left = time_left(&seat.stopping);
+        let Envelope { id, sent_by, payload, reply, hops, expires } = envelope;
         let sender = sent_by.sender();
-        match instance.handle(Message { id, sender: sender.clone(), payload }, hops, left) {
+        let circumstances = Circumstances { hops, until: expires, left };
+        match instance.handle(Message { id, sender: sender.clone(), payload }, circumstances) {
             Ok(answer) => {
                 self.counters.handled();
                 if let Some(reply) = reply {
                     reply.answer(Ok(answer));
                 }
             }
-            Err(Ended::Refused(text)) => {
+            Err((Ended::Refused(text), payload)) => {
                 self.counters.dead(DeadReason::Failed);
                 let line = format!("message {id} from {} failed: {text}", author(&sender));
+                let target = version.record.spec.name.clone();
+                self.keep((id, sender, payload), target, DeadReason::Failed, Some(text.clone()));
                 version.log.for_instance(instance.number).write(Level::Warn, Source::Host, &line);
                 locked(&self.news).last_error = Some(text.clone());
                 if let Some(reply) = reply {
                     reply.answer(Err(CallError::Failed(text)));
                 }
             }
-            Err(Ended::Crashed(crash)) => {
+            Err((Ended::Crashed(crash), payload)) => {
                 self.counters.dead(DeadReason::Failed);
                 let line = format!("crashed at message {id} from {}: {crash}", author(&sender));
+                let target = version.record.spec.name.clone();
+                self.keep((id, sender, payload), target, DeadReason::Failed, Some(crash.text.clone()));
                 self.crashed(core, seat, &crash, &line);
                 if let Some(reply) = reply {
                     reply.answer(Err(CallError::Crashed(crash.text)));
                 }
+            }
+        }
+    }
+
+    /// Gives the instance the answer to a request, if it is the one that asked and still wants to know.
+    fn call_back(self: &Arc<Self>, core: &Arc<Core>, seat: &mut Seat, callback: Callback) {
+        let Callback { id, requests, answer, hops, parent } = callback;
+        let (Some(instance), Some(version)) = (&mut seat.instance, &seat.version) else { return };
+        if !Arc::ptr_eq(instance.requests(), &requests) || !requests.take(id) {
+            return;
+        }
+        self.counters.request_answered(&answer);
+        let circumstances = Circumstances { hops, until: parent, left: time_left(&seat.stopping) };
+        match instance.handle_callback(id, answer, circumstances) {
+            Ok(()) => {}
+            Err(Ended::Refused(text)) => {
+                let line = format!("the answer to request {id} failed: {text}");
+                version.log.for_instance(instance.number).write(Level::Warn, Source::Host, &line);
+                locked(&self.news).last_error = Some(text);
+            }
+            Err(Ended::Crashed(crash)) => {
+                self.crashed(core, seat, &crash, &format!("crashed at the answer to request {id}: {crash}"));
             }
         }
     }
@@ -283,7 +324,9 @@ impl ActorCell {
     }
 
     fn bury_all(&self, seat: &mut Seat) {
-        for envelope in seat.batch.drain(..).chain(self.mailbox.take_all()) {
+        for item in seat.batch.drain(..).chain(self.mailbox.take_all()) {
+            // An answer is nobody's when its instance is gone.
+            let Item::Message(envelope) = item else { continue };
             self.mailbox.settle_sender(&envelope);
             self.bury(envelope, DeadReason::Stopped);
         }
@@ -292,12 +335,27 @@ impl ActorCell {
     /// Ends a message that is not handled. Its room was given back before.
     fn bury(&self, envelope: Envelope, reason: DeadReason) {
         self.counters.dead(reason);
-        if let Some(reply) = envelope.reply {
+        let Envelope { id, sent_by, payload, reply, .. } = envelope;
+        if let Some(version) = self.version() {
+            self.keep((id, sent_by.sender(), payload), version.record.spec.name.clone(), reason, None);
+        }
+        if let Some(reply) = reply {
             reply.answer(Err(match reason {
                 DeadReason::Expired => CallError::TimedOut,
                 DeadReason::Failed | DeadReason::Stopped => CallError::Stopped,
             }));
         }
+    }
+
+    /// Keeps a message that died, for the operator.
+    fn keep(
+        &self,
+        (id, sender, payload): (u64, Sender, Vec<u8>),
+        target: InstallationName,
+        reason: DeadReason,
+        why: Option<String>,
+    ) {
+        self.dead.add(DeadLetter { id, sender, target, reason, why, at: SystemTime::now(), payload });
     }
 
     fn enter(&self, phase: ActorPhase, next_start: Option<Instant>) {
@@ -333,11 +391,17 @@ impl ActorCell {
             mailbox_messages,
             mailbox_bytes,
             counts,
+            requests: self.counters.requests(),
             ticks_skipped: news.ticks.skipped(),
             memory_bytes: news.memory.load(Ordering::Relaxed),
             log_lines_lost: version.log.lost(),
         })
     }
+}
+
+/// The time that an actor has left that is to end.
+fn time_left(stopping: &Option<Stopping>) -> Option<Duration> {
+    stopping.as_ref().map(|stop| stop.stop_until.saturating_duration_since(Instant::now()))
 }
 
 fn author(sender: &Sender) -> String {

@@ -328,3 +328,48 @@ fn every_message_among_twenty_actors_is_accounted_for_and_in_order_through_crash
         assert!(!host.log_text(own).contains("out of order"), "{own}");
     }
 }
+
+#[test]
+fn what_dies_is_kept_with_its_reason_and_its_content_and_can_be_sent_again_once() {
+    let host = Host::new();
+    let soon = |limits: &mut Limits| (limits.drain, limits.stop, limits.call) = (Millis(1), Millis(50), Millis(300));
+    host.run(&linked("a", "b"), &sender());
+    host.run(&Actor::new("b"), &TestGuest::new().handle(r#"(call $error @"not today")"#));
+    answers(&host, "a", b"hello", TAKEN);
+    host.until("it fails", || host.status("b").counts.failed == 1);
+    let (letters, kept, total) = host.system.dead_letters(10);
+    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!((kept, total, &*letter.payload, letter.reason), (1, 1, &b"hello"[..], DeadReason::Failed));
+    assert_eq!((letter.sender.clone(), letter.target.as_str()), (Sender::Installation("a".into()), "b"));
+    assert_eq!(letter.why.as_deref(), Some("not today"));
+
+    // The repaired version gets it in the name of who sent it.
+    let reader = TestGuest::new().handle(
+        "(call $log (local.get $a) (local.get $b)) (call $log (local.get $ptr) (local.get $len)) (call $ok_none)",
+    );
+    host.run(&Actor::new("b"), &reader);
+    let id = letter.id;
+    host.system.replay(id).unwrap();
+    assert_eq!(host.system.replay(id), Err(ReplayError::Unknown));
+    host.until("it is read", || host.status("b").counts.handled == 1);
+    let lines: Vec<String> = host.log("b").into_iter().map(|line| line.message).collect();
+    assert!(lines.ends_with(&["a".to_owned(), "hello".to_owned()]), "{lines:?}");
+
+    // A crash, and what waits behind it when the actor stops.
+    host.run(&Actor::new("b").limits(soon), &stuck());
+    host.system.send_from_host(&name("b"), b"in hand".to_vec()).unwrap();
+    host.until("b has its hands full", || host.status("b").mailbox_messages == 0);
+    answers(&host, "a", b"waits", TAKEN);
+    host.stop("b");
+    let (letters, kept, total) = host.system.dead_letters(10);
+    let found: Vec<_> = letters.iter().map(|letter| (&*letter.payload, letter.reason)).collect();
+    assert_eq!(found, [(&b"in hand"[..], DeadReason::Failed), (&b"waits"[..], DeadReason::Stopped)]);
+    assert_eq!((kept, total), (2, 3));
+    assert_eq!(host.system.replay(letters[1].id), Err(ReplayError::NotTaken(CallError::NoSuchTarget)));
+    assert!(host.system.dead_letter(letters[1].id).is_some(), "what is not taken stays");
+
+    let mut deaf = Actor::new("b");
+    deaf.receive = vec!["somebody-else"];
+    host.run(&deaf, &echo());
+    assert_eq!(host.system.replay(letters[1].id), Err(ReplayError::NotReceived("a".to_owned())));
+}

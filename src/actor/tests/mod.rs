@@ -21,6 +21,7 @@ use crate::test_guest::TestGuest;
 mod basics;
 mod hostile;
 mod messages;
+mod requests;
 mod speed;
 mod storage;
 mod switching;

@@ -4,7 +4,7 @@
 //! `CARGO_PROFILE_TEST_OPT_LEVEL=3 cargo test --lib actor::tests::speed -- --ignored --nocapture --test-threads 1`
 
 use super::*;
-use crate::actor::instance::Instance;
+use crate::actor::instance::{Circumstances, Instance};
 use crate::actor::version::Version;
 use crate::host::contract::{Message, Sender};
 
@@ -47,7 +47,8 @@ fn bare_call_ns(host: &Host, guest: &TestGuest, instances: usize, threads: usize
             scope.spawn(move || {
                 for id in 0..CALLS {
                     let message = Message { id: id as u64, sender: Sender::Host, payload: vec![7; 64] };
-                    ring[id % instances].handle(message, 0, None).unwrap();
+                    let circumstances = Circumstances { hops: 0, until: None, left: None };
+                    ring[id % instances].handle(message, circumstances).unwrap();
                 }
             });
         }

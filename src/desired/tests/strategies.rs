@@ -73,8 +73,9 @@ fn limits() -> impl Strategy<Value = LimitOverrides> {
     let time = || option::of((1u64..=30_000).prop_map(Millis));
     let size = || option::of((1u64..=1 << 20).prop_map(ByteSize));
     let count = || option::of(1u64..=4_096);
-    (time(), time(), time(), size(), count(), size(), count()).prop_map(
-        |(call, init, stop, memory, mailbox, mailbox_bytes, sends)| LimitOverrides {
+    let requests = option::of(1u64..=1_024);
+    (time(), time(), time(), size(), count(), size(), count(), requests).prop_map(
+        |(call, init, stop, memory, mailbox, mailbox_bytes, sends, open_requests)| LimitOverrides {
             call,
             init,
             stop,
@@ -82,6 +83,7 @@ fn limits() -> impl Strategy<Value = LimitOverrides> {
             mailbox,
             mailbox_bytes,
             sends,
+            open_requests,
             ..LimitOverrides::default()
         },
     )

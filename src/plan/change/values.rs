@@ -24,7 +24,7 @@ pub(super) fn limit_changes(before: &LimitOverrides, after: &LimitOverrides) -> 
 
 /// The values under which something runs, all of them set.
 pub(super) fn limit_values(limits: &Limits) -> LimitOverrides {
-    let Limits { call, init, drain, stop, memory, message, mailbox, mailbox_bytes, sends } = *limits;
+    let Limits { call, init, drain, stop, memory, message, mailbox, mailbox_bytes, sends, open_requests } = *limits;
     LimitOverrides {
         call: Some(call),
         init: Some(init),
@@ -35,14 +35,16 @@ pub(super) fn limit_values(limits: &Limits) -> LimitOverrides {
         mailbox: Some(mailbox),
         mailbox_bytes: Some(mailbox_bytes),
         sends: Some(sends),
+        open_requests: Some(open_requests),
     }
 }
 
-fn limit_texts(limits: &LimitOverrides) -> NamedValues<9> {
+fn limit_texts(limits: &LimitOverrides) -> NamedValues<10> {
     fn text<T: ToString>(value: &Option<T>) -> Option<String> {
         value.as_ref().map(ToString::to_string)
     }
-    let LimitOverrides { call, init, drain, stop, memory, message, mailbox, mailbox_bytes, sends } = limits;
+    let LimitOverrides { call, init, drain, stop, memory, message, mailbox, mailbox_bytes, sends, open_requests } =
+        limits;
     [
         ("call", text(call)),
         ("init", text(init)),
@@ -53,6 +55,7 @@ fn limit_texts(limits: &LimitOverrides) -> NamedValues<9> {
         ("mailbox", text(mailbox)),
         ("mailbox-bytes", text(mailbox_bytes)),
         ("sends", text(sends)),
+        ("open-requests", text(open_requests)),
     ]
 }
 

@@ -1,0 +1,144 @@
+//! Owns the dead letters: messages that were accepted and not handled, as long as there is room for them.
+//!
+//! A ring: the oldest make room. The counters of the actors are exact, whatever the ring has forgotten.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use super::core::locked;
+use super::status::DeadReason;
+use crate::host::contract::Sender;
+use crate::name::InstallationName;
+
+/// Dead letters that are kept, at most.
+pub const MAX_DEAD_LETTERS: usize = 10_000;
+/// Bytes of payloads and reasons that are kept, at most.
+pub const MAX_DEAD_LETTER_BYTES: usize = 64 << 20;
+
+/// A message that was accepted and not handled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The message's number.
+    pub id: u64,
+    /// Who sent it.
+    pub sender: Sender,
+    /// The installation that it was for, by its name then.
+    pub target: InstallationName,
+    /// Why it was not handled.
+    pub reason: DeadReason,
+    /// The error or the crash, escaped, if there was one.
+    pub why: Option<String>,
+    /// When it died.
+    pub at: SystemTime,
+    /// Its content.
+    pub payload: Vec<u8>,
+}
+
+impl DeadLetter {
+    fn bytes(&self) -> usize {
+        self.payload.len() + self.why.as_ref().map_or(0, String::len)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Ring {
+    letters: VecDeque<Arc<DeadLetter>>,
+    bytes: usize,
+    /// Letters ever.
+    total: u64,
+}
+
+impl Ring {
+    fn push(&mut self, letter: DeadLetter, most: usize, most_bytes: usize) {
+        self.total += 1;
+        self.bytes += letter.bytes();
+        self.letters.push_back(Arc::new(letter));
+        while self.letters.len() > most || self.bytes > most_bytes {
+            let Some(oldest) = self.letters.pop_front() else { break };
+            self.bytes -= oldest.bytes();
+        }
+    }
+
+    fn position(&self, id: u64) -> Option<usize> {
+        self.letters.iter().rposition(|letter| letter.id == id)
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Arc<DeadLetter>> {
+        let letter = self.letters.remove(self.position(id)?)?;
+        self.bytes -= letter.bytes();
+        Some(letter)
+    }
+}
+
+/// The dead letters of a host.
+#[derive(Debug, Default)]
+pub(super) struct DeadLetters(Mutex<Ring>);
+
+impl DeadLetters {
+    pub(super) fn add(&self, letter: DeadLetter) {
+        locked(&self.0).push(letter, MAX_DEAD_LETTERS, MAX_DEAD_LETTER_BYTES);
+    }
+
+    /// The newest `most`, oldest first, how many are kept, and how many there were ever.
+    pub(super) fn newest(&self, most: usize) -> (Vec<Arc<DeadLetter>>, usize, u64) {
+        let ring = locked(&self.0);
+        let kept = ring.letters.len();
+        (ring.letters.iter().skip(kept.saturating_sub(most)).cloned().collect(), kept, ring.total)
+    }
+
+    pub(super) fn get(&self, id: u64) -> Option<Arc<DeadLetter>> {
+        let ring = locked(&self.0);
+        ring.letters.get(ring.position(id)?).cloned()
+    }
+
+    /// Takes a letter out. None when it is not there (any more): of two who try, one gets it.
+    pub(super) fn take(&self, id: u64) -> Option<Arc<DeadLetter>> {
+        locked(&self.0).remove(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn letter(id: u64, bytes: usize) -> DeadLetter {
+        DeadLetter {
+            id,
+            sender: Sender::Host,
+            target: "a".parse().unwrap(),
+            reason: DeadReason::Stopped,
+            why: None,
+            at: SystemTime::UNIX_EPOCH,
+            payload: vec![0; bytes],
+        }
+    }
+
+    fn ids(ring: &Ring) -> Vec<u64> {
+        ring.letters.iter().map(|letter| letter.id).collect()
+    }
+
+    #[test]
+    fn the_oldest_make_room_by_count_and_by_bytes_and_all_are_counted() {
+        let mut ring = Ring::default();
+        for id in 0..5 {
+            ring.push(letter(id, 10), 3, 1_000);
+        }
+        assert_eq!((ids(&ring), ring.bytes, ring.total), (vec![2, 3, 4], 30, 5));
+        ring.push(letter(5, 35), 3, 50);
+        assert_eq!((ids(&ring), ring.bytes, ring.total), (vec![4, 5], 45, 6));
+        ring.push(letter(6, 51), 3, 50);
+        assert_eq!((ids(&ring), ring.bytes, ring.total), (vec![], 0, 7), "larger than all of the room");
+    }
+
+    #[test]
+    fn a_letter_is_taken_out_once_and_its_room_is_free_again() {
+        let mut ring = Ring::default();
+        for id in 0..3 {
+            ring.push(letter(id, 10), 10, 100);
+        }
+        assert_eq!(ring.remove(1).map(|letter| letter.id), Some(1));
+        assert_eq!(ring.remove(1), None);
+        assert_eq!((ids(&ring), ring.bytes, ring.total), (vec![0, 2], 20, 3));
+    }
+}
