@@ -29,7 +29,7 @@
 //! | floor | modules | may touch |
 //! |---|---|---|
 //! | 0 vocabulary | [`name`], [`digest`], [`key`], [`quantity`], [`permission`], [`limits`], [`hex`], [`timestamp`], [`sealed`], [`escape`], [`diagnostic`], [`document`], [`remote_url`], [`secret`] | nothing |
-//! | 1 decisions | [`desired`], [`manifest`], [`trust`], [`record`], [`resolution`], [`observed`], [`paused`], [`plan`], [`snapshot`], [`generation`], [`floors`], [`backoff`], [`remote`], [`status`], [`history`], [`config`], [`saved`], [`export`] | nothing: no files, clock, randomness, environment |
+//! | 1 decisions | [`desired`], [`manifest`], [`trust`], [`record`], [`resolution`], [`observed`], [`paused`], [`plan`], [`snapshot`], [`generation`], [`floors`], [`backoff`], [`remote`], [`status`], [`surface`], [`history`], [`config`], [`saved`], [`export`] | nothing: no files, clock, randomness, environment |
 //! | 2 adapters | `home`, `safe_open`, `source`, `state`, `watch`, `logs`, `engine`, `storage`, `host`, `user` | one outside thing each |
 //! | 2½ workers | `worker` | processes of this program, in which sources fetch and the engine compiles |
 //! | 3 actors | `actor` | threads, the engine |
@@ -86,6 +86,7 @@ pub mod sealed;
 pub mod secret;
 pub mod snapshot;
 pub mod status;
+pub mod surface;
 mod text_serde;
 pub mod timestamp;
 pub mod trust;

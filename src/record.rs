@@ -14,6 +14,7 @@ use crate::limits::Limits;
 use crate::name::PackageName;
 use crate::permission::Permissions;
 use crate::secret::Fingerprints;
+use crate::surface::Surface;
 
 /// What is committed for one installation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,9 @@ pub struct Record {
     /// What its source was when it was committed, a commit id for instance; untrusted text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
+    /// What the component imports and exports; none in what an earlier version of this program committed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub surface: Option<Surface>,
 }
 
 /// Which artifact, by digests and by the names that were signed.
@@ -80,7 +84,7 @@ impl Record {
     /// The hash of the spec with its resolved revision: what approvals, holds and markers are bound to.
     ///
     /// Where the spec was written is left out: moving a line is no change. So is the revision: another commit with
-    /// the same artifact is no update.
+    /// the same artifact is no update. And so is the surface: it follows from the wasm, whose digest is in the artifact.
     pub fn target_digest(&self) -> Digest {
         let parts = (&self.spec, &self.artifact, &self.effective, &self.limits);
         let bytes = match self.secrets.is_empty() {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::LimitOverrides;
 use crate::record::ArtifactIdentity;
+use crate::surface::Surface;
 
 /// What came of one spec's source.
 #[derive(Debug, Clone)]
@@ -113,6 +114,8 @@ pub struct Candidate {
     pub limits: LimitOverrides,
     /// What the source was, a commit id for instance; untrusted text.
     pub revision: Option<String>,
+    /// What the component imports and exports.
+    pub surface: Surface,
 }
 
 /// Why an artifact is refused or missing.

@@ -17,6 +17,7 @@ use airssys_wasm::plan::action::Effect;
 use airssys_wasm::plan::{Plan, PlanInput, plan};
 use airssys_wasm::record::ArtifactIdentity;
 use airssys_wasm::resolution::{Candidate, Resolution};
+use airssys_wasm::surface::{HostSurface, Surface};
 use airssys_wasm::trust::SigningKey;
 
 use super::table::{Pairs, Row, Table, timed};
@@ -108,6 +109,7 @@ impl Scene {
             recent: RecentSet::unchanged(self.observed.installed.len()),
             floors: &self.floors,
             approvals: &BTreeSet::new(),
+            host: HostSurface::default(),
         })
     }
 }
@@ -134,5 +136,6 @@ fn release(name: &InstallationName, sequence: u64) -> Resolution {
         permissions_max,
         limits: LimitOverrides::default(),
         revision: None,
+        surface: Surface::default(),
     }))
 }

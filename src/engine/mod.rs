@@ -10,6 +10,7 @@ mod inspect;
 mod limits;
 pub mod maps;
 mod precompile;
+mod surface;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ pub use limits::{
 
 pub(crate) use precompile::check_bytes;
 pub use precompile::{Compiler, FreshCode};
+pub use surface::{MAX_SIGNATURE_BYTES, MAX_TYPE_BYTES, MAX_TYPE_DEPTH, SurfaceError, surface};
 
 use crate::config::host::MemorySettings;
 use crate::digest::{Digest, Digester};

@@ -140,3 +140,143 @@ fn the_clock_ends_with_its_engine() {
         std::thread::yield_now();
     }
 }
+
+mod surfaces {
+    use crate::engine::{MAX_TYPE_BYTES, SurfaceError, surface};
+    use crate::surface::Surface;
+    use crate::test_guest::TestGuest;
+
+    fn read(text: &str) -> Result<Surface, SurfaceError> {
+        surface(&wat::parse_str(text).unwrap_or_else(|e| panic!("{e}")))
+    }
+
+    fn shown(surface: &Surface) -> String {
+        serde_json::to_value(surface).unwrap().as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn the_surface_of_a_component_has_every_function_with_its_signature() {
+        let surface = surface(&TestGuest::new().wasi().wasm()).unwrap();
+        expect_test::expect![[r#"
+            import airssys:component/config@0.1.0
+             get func(key: string) -> option<string>
+            import airssys:component/log@0.1.0
+             log func(level: enum { trace, debug, info, warn, error }, message: string)
+            import airssys:component/messaging@0.1.0
+             send func(link: string, payload: list<u8>) -> result<_, variant { not-permitted, no-such-target, refused-by-target, mailbox-full, too-large(u64), too-many-sends(u64), too-many-hops(u32) }>
+            import airssys:component/types@0.1.0
+            import wasi:cli/exit@0.2.0
+             exit func(status: result)
+            import wasi:cli/stderr@0.2.0
+             get-stderr func() -> own<wasi:io/streams/output-stream>
+             output-stream resource
+            import wasi:cli/stdout@0.2.0
+             get-stdout func() -> own<wasi:io/streams/output-stream>
+             output-stream resource
+            import wasi:clocks/monotonic-clock@0.2.0
+             now func() -> u64
+             pollable resource
+             subscribe-duration func(when: u64) -> own<wasi:io/poll/pollable>
+            import wasi:io/error@0.2.0
+             error resource
+            import wasi:io/poll@0.2.0
+             [method]pollable.block func(self: borrow<wasi:io/poll/pollable>)
+             [method]pollable.ready func(self: borrow<wasi:io/poll/pollable>) -> bool
+             pollable resource
+            import wasi:io/streams@0.2.0
+             [method]output-stream.blocking-write-and-flush func(self: borrow<wasi:io/streams/output-stream>, contents: list<u8>) -> result<_, variant { last-operation-failed(own<wasi:io/error/error>), closed }>
+             [method]output-stream.subscribe func(self: borrow<wasi:io/streams/output-stream>) -> own<wasi:io/poll/pollable>
+             [method]output-stream.write-zeroes func(self: borrow<wasi:io/streams/output-stream>, len: u64) -> result<_, variant { last-operation-failed(own<wasi:io/error/error>), closed }>
+             error resource
+             output-stream resource
+             pollable resource
+            import wasi:random/random@0.2.0
+             get-random-bytes func(len: u64) -> list<u8>
+            export airssys:component/lifecycle@0.1.0
+             init func(config: string) -> result<_, string>
+             shutdown func()
+            export airssys:component/message-handler@0.1.0
+             handle func(message: record { id: u64, sender: variant { installation(string), trigger(u32), host }, payload: list<u8> }) -> result<option<list<u8>>, string>
+        "#]].assert_eq(&shown(&surface));
+    }
+
+    #[test]
+    fn functions_modules_and_instances_at_the_top_are_there_too() {
+        let surface = read(
+            r#"(component
+              (import "f" (func $f (param "a" u8) (result (tuple u8 (option char)))))
+              (import "r" (type $r (sub resource)))
+              (import "g" (func (param "r" (borrow $r))))
+              (import "m" (core module))
+              (import "outer" (instance (export "inner" (instance (export "h" (func))))))
+              (export "again" (func $f)))"#,
+        );
+        expect_test::expect![[r#"
+            import f
+              func(a: u8) -> tuple<u8, option<char>>
+            import g
+              func(r: borrow<r>)
+            import m
+              module
+            import outer
+             inner instance
+             inner/h func()
+            import r
+              resource
+            export again
+              func(a: u8) -> tuple<u8, option<char>>
+        "#]]
+        .assert_eq(&shown(&surface.unwrap()));
+    }
+
+    #[test]
+    fn names_of_types_do_not_count_and_their_content_does() {
+        let of = |types: &str| read(&format!(r#"(component (import "a:b/c@1.0.0" (instance {types})))"#)).unwrap();
+        let inline = of(r#"(export "f" (func (result (list u8))))"#);
+        let named = of(r#"(type $t (list u8)) (export "bytes" (type $b (eq $t))) (export "f" (func (result $b)))"#);
+        assert_eq!(inline, named);
+        assert_ne!(inline, of(r#"(export "f" (func (result (list s8))))"#));
+    }
+
+    #[test]
+    fn hostile_types_are_refused_and_nothing_panics() {
+        // Each type holds the one before twice: 2^30 when written out.
+        let mut doubled = String::from("(component (type $t0 (tuple u8 u8))\n");
+        for n in 1..18 {
+            doubled.push_str(&format!("(type $t{n} (tuple $t{} $t{}))\n", n - 1, n - 1));
+        }
+        doubled.push_str("(import \"f\" (func (param \"x\" $t17))))");
+        assert_eq!(read(&doubled), Err(SurfaceError::Signature));
+
+        let mut deep = String::from("(component (type $t0 (option u8))\n");
+        for n in 1..90 {
+            deep.push_str(&format!("(type $t{n} (option $t{}))\n", n - 1));
+        }
+        deep.push_str("(import \"f\" (func (param \"x\" $t89))))");
+        assert_eq!(read(&deep), Err(SurfaceError::Depth));
+
+        let names: String = (0..40_000).map(|n| format!("(type (enum \"{}{n}\"))", "a".repeat(60))).collect();
+        assert_eq!(read(&format!("(component {names})")), Err(SurfaceError::Types));
+        assert!(names.len() > MAX_TYPE_BYTES);
+
+        let instance: String = (0..2_100).map(|n| format!("(export \"f{n}\" (func))")).collect();
+        let many = read(&format!(r#"(component (import "a:b/c" (instance {instance})))"#));
+        assert!(matches!(many, Err(SurfaceError::TooLarge(_))), "{many:?}");
+    }
+
+    #[test]
+    fn a_component_that_is_cut_or_damaged_anywhere_is_an_error_or_another_surface() {
+        let wasm = TestGuest::new().wasm();
+        for length in 0..wasm.len() {
+            // What is left before the first export is none that anybody could mistake for the whole.
+            let exports = surface(&wasm[..length]).map_or(0, |surface| surface.exports().len());
+            assert!(exports == 0 || length > wasm.len() / 2, "cut at {length}");
+        }
+        for at in 0..wasm.len().min(4_000) {
+            let mut damaged = wasm.clone();
+            damaged[at] ^= 0x41;
+            let _ = surface(&damaged);
+        }
+        assert!(surface(b"\0asm\x01\0\0\0").is_err(), "a core module");
+    }
+}

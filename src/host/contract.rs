@@ -15,6 +15,11 @@ pub const MESSAGE_HANDLER: &str = "airssys:component/message-handler@0.1.0";
 /// Where answers arrive.
 pub const CALLBACK_HANDLER: &str = "airssys:component/callback-handler@0.1.0";
 
+/// Every interface that the host calls where a component exports it.
+pub const CALLED: &[&str] = &[LIFECYCLE, MESSAGE_HANDLER, CALLBACK_HANDLER];
+/// Those of them through which other components reach it.
+pub const RELAYED: &[&str] = &[MESSAGE_HANDLER];
+
 /// Who sent a message.
 #[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lower)]
 #[component(variant)]
@@ -166,6 +171,15 @@ mod tests {
         fn cancel(&mut self, _: u64) -> bool {
             false
         }
+    }
+
+    #[test]
+    fn what_the_host_calls_is_what_the_world_exports() {
+        let wit = include_str!("../../wit/actor.wit");
+        let (_, world) = wit.split_once("world actor {").expect("the world of all interfaces");
+        let exports = world.lines().filter_map(|line| line.trim().strip_prefix("export ")?.strip_suffix(';'));
+        let exports: Vec<String> = exports.map(|name| format!("airssys:component/{name}@0.1.0")).collect();
+        assert_eq!(super::CALLED, exports);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::{Guest, OFFERED, add_to_linker, contract};
 use crate::digest::Digest;
 use crate::engine::{CompiledComponent, Engine};
 use crate::escape::escape;
+use crate::surface::satisfies;
 
 /// Longest list of names that an error shows.
 const MAX_LISTED: usize = 32;
@@ -145,7 +146,7 @@ impl QuietLinker {
         if exports.init.is_none() && exports.handle.is_none() {
             let ty = compiled.component().component_type();
             let exported = ty.exports(self.linker.engine()).map(|(name, _)| escape(name)).collect();
-            let known = vec![contract::LIFECYCLE.to_owned(), contract::MESSAGE_HANDLER.to_owned()];
+            let known = contract::CALLED.iter().map(|name| (*name).to_owned()).collect();
             return Err(LinkError::NothingToCall { exported, known });
         }
         if exports.callback.is_none() && self.asks(compiled) {
@@ -180,32 +181,6 @@ fn is_only_types(engine: &wasmtime::Engine, item: &ComponentItem) -> bool {
         }
         ComponentItem::Type(_) => true,
         _ => false,
-    }
-}
-
-/// Whether the interface `offered` stands for an import of `wanted`: the same one, in the same line of versions.
-fn satisfies(offered: &str, wanted: &str) -> bool {
-    if offered == wanted {
-        return true;
-    }
-    match (offered.split_once('@'), wanted.split_once('@')) {
-        (Some((offered_name, offered_version)), Some((wanted_name, wanted_version))) => {
-            offered_name == wanted_name && version_line(offered_version) == version_line(wanted_version)
-        }
-        _ => false,
-    }
-}
-
-/// `1` of 1.2.3, `0.2` of 0.2.3: within a line, names resolve to one another. None of anything else.
-fn version_line(version: &str) -> Option<(u64, Option<u64>)> {
-    let version = semver::Version::parse(version).ok()?;
-    if !version.pre.is_empty() {
-        return None;
-    }
-    match (version.major, version.minor) {
-        (0, 0) => None,
-        (0, minor) => Some((0, Some(minor))),
-        (major, _) => Some((major, None)),
     }
 }
 

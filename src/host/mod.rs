@@ -24,6 +24,7 @@ use wasmtime::component::Linker;
 use crate::engine::InstanceLimiter;
 use crate::logs::ComponentLog;
 use crate::storage::{HandlerStorage, StoreError};
+use crate::surface::HostSurface;
 
 /// Bytes that one host call may bring from the guest into host memory, and one result of the guest likewise.
 pub const HOSTCALL_BYTES: usize = 2 << 20;
@@ -63,6 +64,10 @@ pub const OFFERED: &[&str] = &[
     "wasi:random/insecure@0.2.12",
     "wasi:random/random@0.2.12",
 ];
+
+/// The surface that this host has for components.
+pub const SURFACE: HostSurface<'static> =
+    HostSurface { offers: OFFERED, calls: contract::CALLED, relays: contract::RELAYED };
 
 /// What the host keeps for one instance: the data of its store.
 pub struct Guest {

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::approval::{Approval, ApprovalName};
 use super::change::Deltas;
+use super::impact::Impact;
 use crate::desired::spec::Origin;
 use crate::digest::Digest;
 use crate::key::PublicKey;
@@ -281,6 +282,8 @@ pub struct Action {
     pub after: Option<Summary>,
     /// What differs.
     pub deltas: Deltas,
+    /// What it does to interface, state and messages, and whom it touches.
+    pub impact: Impact,
     /// What a person should know before saying yes; sentences without a full stop.
     pub risks: Vec<String>,
     /// What it needs before it is carried out.
@@ -307,6 +310,7 @@ impl Action {
         self.reason = reason;
         self.effect = None;
         self.approvals.clear();
+        self.impact.outcome = None;
     }
 
     /// What approvals are bound to: name, kind, what is there and exactly what replaces it.

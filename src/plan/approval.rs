@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Plan;
 use super::action::Action;
+use super::impact::Interface;
 use crate::digest::Digest;
 use crate::escape::escape;
 use crate::name::InstallationName;
@@ -22,11 +23,16 @@ use crate::resolution::Refusal;
 /// Most approvals that are given at a time.
 pub const MAX_APPROVALS: usize = 1_000;
 
+/// Most lost exports that one sentence names.
+const MAX_SHOWN_LOST: usize = 8;
+
 /// What is approved.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ApprovalName {
     /// New permissions that the operator's file only covers by a pattern.
     Permission(InstallationName),
+    /// An interface change that breaks those who use the component.
+    Breaking(InstallationName),
     /// Another signer or publisher.
     Signer(InstallationName),
     /// A delete that the guard against mass deletes stopped.
@@ -37,6 +43,7 @@ impl fmt::Display for ApprovalName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Permission(name) => write!(f, "permission:{name}"),
+            Self::Breaking(name) => write!(f, "breaking:{name}"),
             Self::Signer(name) => write!(f, "signer:{name}"),
             Self::Delete => f.write_str("delete"),
         }
@@ -51,7 +58,7 @@ impl Serialize for ApprovalName {
 
 /// A text that names no approval.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} is no approval: permission:NAME, signer:NAME or delete", escape(.0))]
+#[error("{} is no approval: permission:NAME, signer:NAME, breaking:NAME or delete", escape(.0))]
 pub struct ParseApprovalError(String);
 
 impl FromStr for ApprovalName {
@@ -62,6 +69,7 @@ impl FromStr for ApprovalName {
             let make = match kind {
                 "permission" => Self::Permission,
                 "signer" => Self::Signer,
+                "breaking" => Self::Breaking,
                 _ => return None,
             };
             Some(make(name.parse().ok()?))
@@ -140,6 +148,9 @@ pub(super) fn require(
     if let Some(why) = covered_escalation(before.1, after.1) {
         action.need(ApprovalName::Permission(action.name.clone()), why, given);
     }
+    if let Some(why) = action.impact.interface.as_ref().and_then(breaking_change) {
+        action.need(ApprovalName::Breaking(action.name.clone()), why, given);
+    }
 }
 
 /// A change of hands: another publisher, or none of the keys that signed before.
@@ -149,6 +160,18 @@ fn signer_change(before: &ArtifactIdentity, after: &ArtifactIdentity) -> Option<
     }
     let is_known = before.signers.intersection(&after.signers).next().is_some();
     (!is_known).then(|| "none of the keys that signed before signed this".to_owned())
+}
+
+/// An export that others may use is gone or has another signature.
+fn breaking_change(interface: &Interface) -> Option<String> {
+    let exports = &interface.breaking()?.exports;
+    let removed = exports.removed.iter().map(|name| format!("- {name}"));
+    let lost: Vec<String> =
+        removed.chain(exports.changed.iter().map(|changed| format!("~ {}", changed.name))).collect();
+    let shown = lost.iter().take(MAX_SHOWN_LOST).cloned().collect::<Vec<_>>().join(", ");
+    let more = lost.len().saturating_sub(MAX_SHOWN_LOST);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Some(format!("what it exports goes away or changes: {shown}{more}"))
 }
 
 /// Permissions that are new, and that no line of the grant names.

@@ -184,7 +184,7 @@ deltas! {
 impl Deltas {
     /// What changes from `before` to `after`; where the specs were written is no difference.
     pub fn between(before: &Record, after: &Record) -> Self {
-        let Record { spec, origin: _, artifact, effective, limits, secrets, revision: _ } = after;
+        let Record { spec, origin: _, artifact, effective, limits, secrets, revision: _, surface: _ } = after;
         let mut deltas = Self { secrets: secret_changes(&before.secrets, secrets), ..Self::default() };
         deltas.compare_artifacts(&before.artifact, artifact);
         deltas.compare_specs(&before.spec, spec);

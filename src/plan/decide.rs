@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use super::action::{Action, Commit, Effect, Instance, Kind, Location, Reason, Storage, Summary};
 use super::approval::{self, Approval};
 use super::change::Deltas;
+use super::impact::{Impact, Interface, Outcome};
 use super::moved::{Claim, Moves};
 use super::rows::Row;
 use super::wanted::{self, Wanted};
@@ -17,12 +18,14 @@ use crate::name::InstallationName;
 use crate::observed::{HeldTarget, Installed, Phase};
 use crate::resolution::{Candidate, Refusal, Resolution};
 use crate::secret::{AllSecrets, Fingerprints, SecretStates};
+use crate::surface::HostSurface;
 
 /// What all decisions share.
 pub(super) struct Rules<'a> {
     pub floors: &'a Floors,
     pub approvals: &'a BTreeSet<Approval>,
     pub secrets: &'a AllSecrets,
+    pub host: HostSurface<'a>,
 }
 
 /// What was decided about one row.
@@ -80,10 +83,10 @@ pub(super) fn decide<'a>(
         (None, None) => Verdict::Nothing.into(),
         (None, Some(_)) if moves.taken_by(place).is_some() => Verdict::MovesAway.into(),
         (None, Some(have)) => match moves.disputed(place) {
-            Some(reason) => keep(row, have, reason.clone()).into(),
+            Some(reason) => keep(row, have, reason.clone(), rules).into(),
             None => match row.hold.filter(|hold| hold.is_of_absence()) {
-                Some(hold) => keep(row, have, held_absence(row.name, hold)).into(),
-                None => uninstall(row, have).into(),
+                Some(hold) => keep(row, have, held_absence(row.name, hold), rules).into(),
+                None => uninstall(row, have, rules).into(),
             },
         },
         (Some(Entry::Held(held)), _) => hold_bad_file(row, held).into(),
@@ -97,8 +100,8 @@ pub(super) fn decide<'a>(
 }
 
 /// An installation that no file wants stays all the same.
-fn keep(row: &Row<'_>, have: &Installed, reason: Reason) -> Action {
-    let mut action = uninstall(row, have);
+fn keep(row: &Row<'_>, have: &Installed, reason: Reason, rules: &Rules<'_>) -> Action {
+    let mut action = uninstall(row, have, rules);
     action.stop(Kind::Hold, reason);
     action
 }
@@ -109,7 +112,7 @@ fn held_absence(name: &InstallationName, hold: &HeldTarget) -> Reason {
     Reason::new("held-target", hold.reason.clone()).hint(hint)
 }
 
-fn uninstall(row: &Row<'_>, have: &Installed) -> Action {
+fn uninstall(row: &Row<'_>, have: &Installed, rules: &Rules<'_>) -> Action {
     let file = &have.record.origin.file;
     Action {
         name: row.name.clone(),
@@ -120,6 +123,7 @@ fn uninstall(row: &Row<'_>, have: &Installed) -> Action {
         before: Some(Summary::installed(have)),
         after: None,
         deltas: Deltas::default(),
+        impact: Impact { outcome: Some(Outcome::uninstalled(have, &rules.host)), ..Impact::default() },
         risks: Vec::new(),
         approvals: Vec::new(),
         effect: Some(Effect::Uninstall { storage_id: have.storage_id }),
@@ -157,6 +161,7 @@ fn stopped(row: &Row<'_>, kind: Kind, reason: Reason, location: Location) -> Act
         before: row.have.map(Summary::installed),
         after: None,
         deltas: Deltas::default(),
+        impact: Impact::default(),
         risks: Vec::new(),
         approvals: Vec::new(),
         effect: None,
@@ -177,7 +182,7 @@ fn wanted(subject: &Subject<'_>, rules: &Rules<'_>) -> Decided {
         Some(Resolution::Unavailable(_)) | None
             if row.have.is_some_and(|have| is_down(have) && have.record.spec == *spec) =>
         {
-            row.have.map_or(Verdict::Nothing.into(), |have| drift(row, have, origin).into())
+            row.have.map_or(Verdict::Nothing.into(), |have| drift(row, have, origin, rules).into())
         }
         Some(Resolution::Unavailable(refusal)) => stop(Kind::Hold, refusal.into(), at_source()),
         None => stop(Kind::Hold, Reason::new("not-resolved", "its source was not looked at yet"), at_source()),
@@ -194,14 +199,14 @@ fn ready(subject: &Subject<'_>, candidate: &Candidate, rules: &Rules<'_>) -> Dec
         }
     };
     if let Some(have) = row.have.filter(|have| wanted::is_unchanged(spec, candidate, &secrets, have)) {
-        return unchanged(row, have, origin);
+        return unchanged(row, have, origin, rules);
     }
     let wanted = Wanted::new(spec, origin, candidate, secrets);
     if let Some(have) = row.have.filter(|have| have.target == wanted.target && !wanted.decision.is_blocked()) {
-        return unchanged(row, have, origin);
+        return unchanged(row, have, origin, rules);
     }
     let mut action = change(subject, &wanted, rules);
-    if let Some((reason, location)) = wanted.objection(base.map(|base| &*base.record), rules.floors) {
+    if let Some((reason, location)) = wanted.objection(base.map(|base| &*base.record), rules) {
         action.stop(Kind::Blocked, reason);
         action.location = location;
     } else if let Some(hold) = row.hold.filter(|hold| hold.target == wanted.target) {
@@ -217,8 +222,8 @@ fn fingerprints(states: Option<&SecretStates>) -> Result<Fingerprints, (&str, &R
     states.map(|(place, state)| Ok((place.clone(), *state.as_ref().map_err(|why| (place.as_str(), why))?))).collect()
 }
 
-fn unchanged(row: &Row<'_>, have: &Installed, origin: &Origin) -> Decided {
-    let verdict = if is_down(have) || is_up(have) { drift(row, have, origin) } else { Verdict::Unchanged };
+fn unchanged(row: &Row<'_>, have: &Installed, origin: &Origin, rules: &Rules<'_>) -> Decided {
+    let verdict = if is_down(have) || is_up(have) { drift(row, have, origin, rules) } else { Verdict::Unchanged };
     Decided { verdict, releases_hold: row.hold.is_some_and(|hold| hold.target != have.target) }
 }
 
@@ -234,12 +239,15 @@ fn is_up(have: &Installed) -> bool {
 }
 
 /// Brings back what differs although nothing that is wanted changed.
-fn drift(row: &Row<'_>, have: &Installed, origin: &Origin) -> Verdict {
+fn drift(row: &Row<'_>, have: &Installed, origin: &Origin, rules: &Rules<'_>) -> Verdict {
+    let outcome;
     let (kind, reason, effect) = if have.record.spec.enabled {
+        outcome = Outcome::restarted(have);
         let reason = Reason::new("not-running", "it is stopped and should run");
         (Kind::Restart, reason, Effect::Restart { record: have.record.clone() })
     } else {
         let reason = Reason::new("not-stopped", "it runs and should be stopped");
+        outcome = Outcome::replaced(have, &have.record, (Storage::Keep(have.storage_id), Instance::Stop), &rules.host);
         let commit = Commit {
             record: have.record.clone(),
             target: have.target,
@@ -258,6 +266,7 @@ fn drift(row: &Row<'_>, have: &Installed, origin: &Origin) -> Verdict {
         before: Some(Summary::installed(have)),
         after: Some(Summary::installed(have)),
         deltas: Deltas::default(),
+        impact: Impact { outcome: Some(outcome), ..Impact::default() },
         risks: Vec::new(),
         approvals: Vec::new(),
         effect: Some(effect),
@@ -283,6 +292,7 @@ fn change(subject: &Subject<'_>, wanted: &Wanted, rules: &Rules<'_>) -> Action {
         instance: instance(base, wanted, &deltas, moved_from.is_some()),
         moved_from: moved_from.cloned(),
     };
+    let impact = impact(base, wanted, &commit, &rules.host);
     let mut action = Action {
         name: row.name.clone(),
         kind,
@@ -293,6 +303,7 @@ fn change(subject: &Subject<'_>, wanted: &Wanted, rules: &Rules<'_>) -> Action {
         after: Some(Summary::record(&wanted.record, wanted.target)),
         risks: risks(&deltas, base, claim),
         deltas,
+        impact,
         approvals: Vec::new(),
         effect: Some(Effect::Commit(commit)),
     };
@@ -301,6 +312,16 @@ fn change(subject: &Subject<'_>, wanted: &Wanted, rules: &Rules<'_>) -> Action {
         approval::require(&mut action, before, (&wanted.record.artifact, &wanted.decision), rules.approvals);
     }
     action
+}
+
+fn impact(base: Option<&Installed>, wanted: &Wanted, commit: &Commit, host: &HostSurface<'_>) -> Impact {
+    let after = &wanted.record;
+    let interface = match base {
+        Some(base) => Interface::replacing(&base.record, after, host),
+        None => after.surface.as_ref().map(|surface| Interface::first(surface, host)),
+    };
+    let outcome = base.map(|base| Outcome::replaced(base, after, (commit.storage, commit.instance), host));
+    Impact { interface, outcome, ..Impact::default() }
 }
 
 /// Kind, reason and the keys of the file that say so.
@@ -371,7 +392,7 @@ pub(super) fn risks(deltas: &Deltas, base: Option<&Installed>, claim: Option<&Cl
 }
 
 /// An action for the installation that would be moved and is not: it stays under its old name.
-pub(super) fn stays(row: &Row<'_>, have: &Installed, new: &InstallationName) -> Action {
+pub(super) fn stays(row: &Row<'_>, have: &Installed, new: &InstallationName, rules: &Rules<'_>) -> Action {
     let reason = Reason::new("moves-later", format!("it stays until {new} can take it over"));
-    Action { wanted: Kind::Move, ..keep(row, have, reason) }
+    Action { wanted: Kind::Move, ..keep(row, have, reason, rules) }
 }

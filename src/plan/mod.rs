@@ -10,10 +10,12 @@ mod decide;
 pub mod diff;
 mod graph;
 pub mod guard;
+pub mod impact;
 pub mod json;
 #[cfg(test)]
 mod laws;
 mod moved;
+pub mod neighbours;
 pub mod notes;
 mod order;
 mod pause;
@@ -45,6 +47,7 @@ use crate::name::InstallationName;
 use crate::observed::{Observed, Phase, RecentSet};
 use crate::resolution::Resolution;
 use crate::secret::AllSecrets;
+use crate::surface::HostSurface;
 
 /// Everything that a plan depends on.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +66,8 @@ pub struct PlanInput<'a> {
     pub floors: &'a Floors,
     /// Which approvals were given, each for one action.
     pub approvals: &'a BTreeSet<Approval>,
+    /// What the host offers to components and calls of them.
+    pub host: HostSurface<'a>,
 }
 
 /// What must happen, in order.
@@ -124,7 +129,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     let rows = Rows::join(input);
     let absence = guard::absence_is_unknown(input.desired);
     let moves = Moves::find(&rows, absence.as_ref());
-    let rules = Rules { floors: input.floors, approvals: input.approvals, secrets: input.secrets };
+    let rules = Rules { floors: input.floors, approvals: input.approvals, secrets: input.secrets, host: input.host };
     let mut actions = Actions::new();
     let mut released = BTreeSet::new();
     let mut unchanged = 0;
@@ -149,8 +154,9 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     room::apply(&rows, &mut actions, input.observed);
     let graph = Graph::new(&rows);
     order::block(&rows, &graph, &mut actions);
-    keep_what_does_not_move(&rows, &moves, &mut actions);
+    keep_what_does_not_move(&rows, &moves, &rules, &mut actions);
     related::tell(&rows, &graph, &mut actions);
+    neighbours::tell(&rows, &mut actions);
     if absence.is_none() {
         released.extend(gone(&rows, &actions));
     }
@@ -173,12 +179,12 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
 }
 
 /// Where a move is not carried out, what would have been moved is held under its old name.
-fn keep_what_does_not_move(rows: &Rows<'_>, moves: &Moves<'_>, actions: &mut Actions) {
+fn keep_what_does_not_move(rows: &Rows<'_>, moves: &Moves<'_>, rules: &Rules<'_>, actions: &mut Actions) {
     for (old_place, new_place) in moves.taken() {
         let is_ready = actions.get(&new_place).is_some_and(Action::is_ready);
         let (old, new) = (rows.at(old_place), rows.at(new_place));
         if let Some(have) = old.have.filter(|_| !is_ready) {
-            actions.insert(old_place, decide::stays(old, have, new.name));
+            actions.insert(old_place, decide::stays(old, have, new.name, rules));
         }
     }
 }

@@ -4,6 +4,7 @@
 //! here, once more, so that nothing in it can pass for a line of the plan.
 
 mod detail;
+mod impact;
 pub mod markdown;
 
 use std::collections::BTreeSet;
@@ -176,15 +177,16 @@ impl Plan {
     /// `1 permission, 2 signer`: how many approvals of each kind are missing.
     fn missing_kinds(&self) -> String {
         let missing = self.actions.iter().flat_map(|action| action.approvals.iter().filter(|approval| !approval.given));
-        let (mut permissions, mut signers, mut deletes) = (0, 0, 0);
+        let (mut permissions, mut signers, mut breaking, mut deletes) = (0, 0, 0, 0);
         for approval in missing {
             match approval.name {
                 ApprovalName::Permission(_) => permissions += 1,
                 ApprovalName::Signer(_) => signers += 1,
+                ApprovalName::Breaking(_) => breaking += 1,
                 ApprovalName::Delete => deletes += 1,
             }
         }
-        let kinds = [(permissions, "permission"), (signers, "signer"), (deletes, "delete")];
+        let kinds = [(permissions, "permission"), (signers, "signer"), (breaking, "breaking"), (deletes, "delete")];
         let kinds = kinds.into_iter().filter(|(count, _)| *count > 0);
         kinds.map(|(count, kind)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ")
     }

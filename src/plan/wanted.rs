@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::action::{Location, Reason};
+use super::decide::Rules;
 use crate::desired::spec::{Origin, Spec};
 use crate::digest::Digest;
 use crate::floors::Floors;
@@ -15,6 +16,10 @@ use crate::permission::{Decision, Declined, ENFORCED_KINDS, Entry, Kind, decide,
 use crate::record::{ArtifactIdentity, Record};
 use crate::resolution::Candidate;
 use crate::secret::Fingerprints;
+use crate::surface::HostSurface;
+
+/// Most interfaces that one list of an objection names.
+const MAX_SHOWN_INTERFACES: usize = 40;
 
 /// What would be committed, and what was decided about its permissions.
 pub(super) struct Wanted {
@@ -26,7 +31,7 @@ pub(super) struct Wanted {
 impl Wanted {
     /// Puts a spec, an artifact and the fingerprints of the spec's secrets together.
     pub fn new(spec: &Spec, origin: &Origin, candidate: &Candidate, secrets: Fingerprints) -> Self {
-        let Candidate { artifact, permissions_max, limits, revision } = candidate;
+        let Candidate { artifact, permissions_max, limits, revision, surface } = candidate;
         let decision = decide(&artifact.ask, &spec.grant, permissions_max, ENFORCED_KINDS);
         let record = Record {
             spec: spec.clone(),
@@ -36,20 +41,24 @@ impl Wanted {
             limits: Limits::resolve(&spec.limits, limits),
             secrets,
             revision: revision.clone(),
+            surface: Some(surface.clone()),
         };
         let target = record.target_digest();
         Self { record: Arc::new(record), target, decision }
     }
 
     /// Which rule forbids it, if one does; `base` is what it would replace.
-    pub fn objection(&self, base: Option<&Record>, floors: &Floors) -> Option<(Reason, Location)> {
+    pub fn objection(&self, base: Option<&Record>, rules: &Rules<'_>) -> Option<(Reason, Location)> {
         let Record { spec, origin, artifact, .. } = &*self.record;
         if artifact.package != spec.package {
             let message = format!("the source holds {}, and the file asks for {}", artifact.package, spec.package);
             return Some((Reason::new("wrong-package", message), Location::of(origin, &["package"])));
         }
-        if let Some(reason) = sequence_objection(spec, artifact, base.map(|base| &base.artifact), floors) {
+        if let Some(reason) = sequence_objection(spec, artifact, base.map(|base| &base.artifact), rules.floors) {
             return Some((reason, Location::of(origin, &["require.version", "source.file.path", "source"])));
+        }
+        if let Some(reason) = import_objection(&self.record, &rules.host) {
+            return Some((reason, Location::of(origin, &["source.file.path", "source"])));
         }
         let reason = permission_objection(&self.record, &self.decision)?;
         Some((reason, Location::of(origin, &["grant", "package"])))
@@ -60,7 +69,7 @@ impl Wanted {
 ///
 /// `false` only means that a closer look is needed.
 pub(super) fn is_unchanged(spec: &Spec, candidate: &Candidate, secrets: &Fingerprints, installed: &Installed) -> bool {
-    let Candidate { artifact, permissions_max, limits, revision: _ } = candidate;
+    let Candidate { artifact, permissions_max, limits, revision: _, surface: _ } = candidate;
     let Record {
         spec: old_spec,
         origin: _,
@@ -69,6 +78,7 @@ pub(super) fn is_unchanged(spec: &Spec, candidate: &Candidate, secrets: &Fingerp
         limits: old_limits,
         secrets: old_secrets,
         revision: _,
+        surface: _, // Follows from the wasm, and is not looked at where nothing changes.
     } = &*installed.record;
     // Where all of the ask was given under the same grant, all of it is given again, unless the cap fell below it.
     old_artifact == artifact
@@ -108,6 +118,27 @@ fn sequence_objection(
         Reason::new("same-version-other-bytes", message)
             .hint("a release must not change: the publisher has to give it a new version and a higher sequence")
     })
+}
+
+/// What it imports and this host does not have: it could not be started.
+fn import_objection(record: &Record, host: &HostSurface<'_>) -> Option<Reason> {
+    let missing = host.missing(record.surface.as_ref()?);
+    if missing.is_empty() {
+        return None;
+    }
+    let shown = |names: &mut dyn Iterator<Item = &str>| -> String {
+        let names: Vec<&str> = names.collect();
+        let more = names.len().saturating_sub(MAX_SHOWN_INTERFACES);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("{}{more}", names.into_iter().take(MAX_SHOWN_INTERFACES).collect::<Vec<_>>().join(", "))
+    };
+    let names = shown(&mut missing.iter().map(|missing| missing.name.as_str()));
+    let near = missing.iter().filter_map(|missing| Some((&missing.name, missing.near.as_ref()?)));
+    let near =
+        near.take(MAX_SHOWN_INTERFACES).map(|(name, near)| format!("{name}: there is {near}; did you mean that?"));
+    let offered = format!("this host offers: {}", shown(&mut host.offers.iter().copied()));
+    let hint = near.chain([offered]).collect::<Vec<_>>().join("\n");
+    Some(Reason::new("missing-import", format!("it imports what this host does not offer: {names}")).hint(hint))
 }
 
 /// Everything that stands between the ask and the component, in one reason: so that one edit is enough.

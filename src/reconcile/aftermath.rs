@@ -168,7 +168,7 @@ impl Reconciler {
             let last = status.and_then(|status| status.last_error).map_or_else(String::new, |e| format!("; last: {e}"));
             let why = format!("{why}{last}");
             if now >= probation.not_before
-                && let Some(action) = revert(installed, previous.clone(), &why)
+                && let Some(action) = revert(installed, previous.clone(), &why, &crate::host::SURFACE)
             {
                 actions.push(action);
                 holds.add.insert(name.clone(), HeldTarget { target: installed.target, reason: why });

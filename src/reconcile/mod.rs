@@ -24,6 +24,7 @@ pub mod resolve;
 pub mod rollback;
 pub mod room;
 pub mod secrets;
+mod surfaces;
 pub mod waves;
 
 mod pass;
@@ -35,8 +36,10 @@ mod turns;
 
 use std::sync::Arc;
 
+pub use crate::host::SURFACE as HOST_SURFACE;
 pub use asked::{Lifted, PauseError};
 pub use pass::{Parts, Pass, Reconciler, unix_now_s, why_not};
+pub use surfaces::surface_of;
 
 /// Where notices go. Called from the loop's thread; must not block for long.
 pub type Tell = Arc<dyn Fn(&notice::Notice) + Send + Sync>;

@@ -135,6 +135,7 @@ pub fn plan(look: Look<'_>) -> anyhow::Result<Made> {
         recent,
         floors: &committed.floors,
         approvals: &std::collections::BTreeSet::new(),
+        host: crate::host::SURFACE,
     };
     let mut plan = crate::plan::plan(&input);
     plan.is_stale = is_stale;
@@ -264,7 +265,8 @@ pub fn info(home: &Home, name: &InstallationName) -> anyhow::Result<Option<InfoD
     let component = status(home)?.components.into_iter().find(|component| component.name == name.as_str());
     Ok(component.zip(committed.records.get(name)).map(|(component, targeted)| {
         let storage_id = committed.generation.entries.get(name).map(|slot| slot.storage_id).unwrap_or_default();
-        let committed = CommittedInfo::of(&targeted.record, committed.generation.number, storage_id, None);
+        let committed =
+            CommittedInfo::of(&targeted.record, committed.generation.number, storage_id, None, &crate::host::SURFACE);
         InfoDocument { document: INFO_TYPE.to_owned(), component, committed: Some(committed) }
     }))
 }

@@ -380,6 +380,7 @@ impl Reconciler {
             recent,
             floors: &self.committed.floors,
             approvals: &BTreeSet::new(),
+            host: crate::host::SURFACE,
         };
         let mut plan = crate::plan::plan(&input);
         if let Some(order) = order {

@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use super::observe::Targeted;
 use super::remote::{Remote, SourceKey, SourceView, hint, known, source_text};
+use super::surfaces::{NoSurface, Surfaces};
 use crate::desired::spec::{GitReference, Source, Spec};
 use crate::desired::{DesiredState, Entry};
 use crate::digest::Digest;
 use crate::name::InstallationName;
+use crate::record::Record;
 use crate::remote::memo::Memo;
 use crate::remote_url::Transport;
 use crate::resolution::{Candidate, Class, Refusal, Resolution};
@@ -35,6 +37,7 @@ pub struct Resolver {
     remote_cache: BTreeMap<InstallationName, RemoteCached>,
     resolutions: BTreeMap<InstallationName, Resolution>,
     sources_changed: bool,
+    surfaces: Surfaces,
 }
 
 /// What one spec resolved to, and what that depended on.
@@ -76,6 +79,7 @@ impl Resolver {
             remote_cache: BTreeMap::new(),
             resolutions: BTreeMap::new(),
             sources_changed: true,
+            surfaces: Surfaces::default(),
         }
     }
 
@@ -109,16 +113,18 @@ impl Resolver {
                 }
                 None => spec,
             };
+            let committed = committed.get(name).map(|targeted| &*targeted.record);
             let Source::File { path } = &spec.source else {
                 self.sources_changed |= self.cache.remove(name).is_some();
-                let resolution = self.resolve_remote(name, spec, &policy_digest, policy, objects, now_unix_s);
+                let resolution =
+                    self.resolve_remote((name, spec, committed), &policy_digest, policy, objects, now_unix_s);
                 self.resolutions.insert(name.clone(), resolution);
                 continue;
             };
             if self.still_holds(name, spec, path, &policy_digest, now_unix_s) {
                 continue;
             }
-            let attempt = self.attempt(spec, path, policy, objects, now_unix_s);
+            let attempt = self.attempt((spec, path, committed), policy, objects, now_unix_s);
             let Attempt { resolution, stamp, wasm_file, until } = attempt;
             let cached = Cached { spec: spec.clone(), policy: policy_digest, stamp, wasm_file, until };
             let before = self.cache.insert(name.clone(), cached);
@@ -189,8 +195,7 @@ impl Resolver {
     /// What is known of a remote source, as the policy of now sees it. Waits for nothing.
     fn resolve_remote(
         &mut self,
-        name: &InstallationName,
-        spec: &Spec,
+        (name, spec, committed): (&InstallationName, &Spec, Option<&Record>),
         policy_digest: &Digest,
         policy: &TrustPolicy,
         objects: &Objects,
@@ -216,17 +221,18 @@ impl Resolver {
         }) {
             return cached.resolution.clone();
         }
-        let (resolution, until) = match known::admit(spec, &memo, policy, objects, now_unix_s) {
-            Ok(known::Admitted { candidate, until }) => (Resolution::Ready(Arc::new(candidate)), until),
-            Err(known::NotAdmitted::Refused(refusal)) => {
-                let until = (refusal.code == "not-yet-valid").then_some(now_unix_s);
-                (Resolution::Refused(refusal), until)
-            }
-            Err(known::NotAdmitted::Lost) => {
-                self.remote.lost(&spec.source);
-                return self.not_known(&spec.source, None);
-            }
-        };
+        let (resolution, until) =
+            match known::admit(spec, &memo, policy, (objects, &mut self.surfaces, committed), now_unix_s) {
+                Ok(known::Admitted { candidate, until }) => (Resolution::Ready(Arc::new(candidate)), until),
+                Err(known::NotAdmitted::Refused(refusal)) => {
+                    let until = (refusal.code == "not-yet-valid").then_some(now_unix_s);
+                    (Resolution::Refused(refusal), until)
+                }
+                Err(known::NotAdmitted::Lost) => {
+                    self.remote.lost(&spec.source);
+                    return self.not_known(&spec.source, None);
+                }
+            };
         let policy = *policy_digest;
         let cached = RemoteCached { key, policy, memo, until, resolution: resolution.clone() };
         self.remote_cache.insert(name.clone(), cached);
@@ -287,8 +293,7 @@ impl Resolver {
 
     fn attempt(
         &mut self,
-        spec: &Spec,
-        path: &str,
+        (spec, path, committed): (&Spec, &str, Option<&Record>),
         policy: &TrustPolicy,
         objects: &Objects,
         now_unix_s: i64,
@@ -344,11 +349,20 @@ impl Resolver {
         }
         match verified.admit(&StoredWasm::streamed(wasm.digest, wasm.size, &head)) {
             Ok(artifact) => {
+                let surface = match self.surfaces.of(artifact.identity(), committed, objects) {
+                    Ok(surface) => surface,
+                    Err(NoSurface::Refused(refusal)) => return failed(Resolution::Refused(refusal)),
+                    Err(NoSurface::Lost) => {
+                        let refusal = not_stored("it was stored, and can't be read back");
+                        return Attempt { until: Some(now_unix_s), ..failed(Resolution::Unavailable(refusal)) };
+                    }
+                };
                 let candidate = Candidate {
                     artifact: artifact.identity().clone(),
                     permissions_max: artifact.permissions_max().clone(),
                     limits: artifact.limits().clone(),
                     revision: None,
+                    surface,
                 };
                 let resolution = Resolution::Ready(Arc::new(candidate));
                 Attempt { resolution, stamp: wasm.stamp, wasm_file, until }

@@ -93,7 +93,7 @@ impl Grounds<'_> {
         let then = self.then(number)?;
         // What the actors do makes no difference to what a rollback is.
         let observed = self.committed.observe(|_| Phase::NotRunning);
-        let asked = Asked { observed: &observed, then: &then, names: &target.names };
+        let asked = Asked { observed: &observed, then: &then, names: &target.names, host: crate::host::SURFACE };
         let mut rollback = propose(&asked, &mut |record| self.check(record)).map_err(Refused)?;
         for action in &rollback.actions {
             if let Some(by) = self.committed.paused.holds(&action.name) {

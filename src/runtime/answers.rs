@@ -25,7 +25,7 @@ impl Shared {
         let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
         let committed = board.records.get(name).map(|targeted| {
             let storage_id = board.storage_ids.get(name).copied().unwrap_or_default();
-            CommittedInfo::of(&targeted.record, board.generation, storage_id, used)
+            CommittedInfo::of(&targeted.record, board.generation, storage_id, used, &crate::reconcile::HOST_SURFACE)
         });
         Ok(InfoDocument { document: INFO_TYPE.to_owned(), component, committed })
     }

@@ -169,7 +169,8 @@ impl Inputs {
     /// The inputs of a plan that is made now.
     pub fn of(made: Made<'_>) -> Self {
         let Made { input, desired, trust, settings } = made;
-        let PlanInput { desired: _, resolutions, secrets, observed, recent, floors, approvals: _ } = *input;
+        // What the host offers is part of this program: another one makes another plan.
+        let PlanInput { desired: _, resolutions, secrets, observed, recent, floors, approvals: _, host: _ } = *input;
         let RecentSet { size, removed } = recent;
         let down = observed.installed.iter().filter(|(_, installed)| installed.phase == Phase::Stopped);
         let secrets = secrets.iter().flat_map(|(name, states)| {

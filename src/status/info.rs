@@ -12,6 +12,7 @@ use super::{ActorCounters, ComponentStatus, InstalledStatus};
 use crate::permission::Entry;
 use crate::quantity::{ByteSize, Millis};
 use crate::record::Record;
+use crate::surface::{HostSurface, Interface, Surface};
 use crate::timestamp::rfc3339;
 
 /// `$type` of [`InfoDocument`].
@@ -45,6 +46,10 @@ pub struct CommittedInfo {
     pub wasm_bytes: u64,
     /// When the release ceases to be accepted, in seconds since 1970.
     pub expires_unix_s: Option<i64>,
+    /// What it imports, and whether the host that answers offers it; absent when an earlier version committed it.
+    pub imports: Option<Vec<InterfaceInfo>>,
+    /// What it exports, and whether the host that answers calls it; absent when an earlier version committed it.
+    pub exports: Option<Vec<InterfaceInfo>>,
     /// What it may do, and where that was granted.
     pub permissions: Vec<GrantedInfo>,
     /// The limits it runs under, and how much of each is used.
@@ -55,6 +60,60 @@ pub struct CommittedInfo {
     pub depends_on: Vec<String>,
     /// The periods at which the host sends it a message, in milliseconds.
     pub triggers_ms: Vec<u64>,
+}
+
+/// One interface that a component imports or exports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
+pub struct InterfaceInfo {
+    /// Its name, with its version.
+    pub name: String,
+    /// Functions and resources in it, each with its signature; an import or export by itself has no name.
+    pub items: Vec<ItemInfo>,
+    /// Of an import: whether the host offers it. Of an export: whether the host calls it.
+    pub known_to_host: bool,
+}
+
+/// One function or resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
+pub struct ItemInfo {
+    /// Its name within the interface.
+    pub name: String,
+    /// Its signature; a long one is cut and ends in its digest.
+    pub signature: String,
+}
+
+/// What a component imports, as a host that is `host` sees it.
+pub fn imports(surface: &Surface, host: &HostSurface<'_>) -> Vec<InterfaceInfo> {
+    // What is imported for its types alone asks for nothing.
+    let offers = |import: &Interface<'_>| import.items.is_empty() || host.offers(import.name);
+    surface.imports().iter().map(|import| interface(import, offers(import))).collect()
+}
+
+/// What a component exports, as a host that is `host` sees it.
+pub fn exports(surface: &Surface, host: &HostSurface<'_>) -> Vec<InterfaceInfo> {
+    surface.exports().iter().map(|export| interface(export, host.calls(export.name))).collect()
+}
+
+fn interface(interface: &Interface<'_>, known_to_host: bool) -> InterfaceInfo {
+    let item =
+        |(name, signature): &(&str, &str)| ItemInfo { name: (*name).to_owned(), signature: (*signature).to_owned() };
+    InterfaceInfo { name: interface.name.to_owned(), items: interface.items.iter().map(item).collect(), known_to_host }
+}
+
+/// The lines that show imports and exports.
+pub fn surface_lines(imports: &[InterfaceInfo], exports: &[InterfaceInfo]) -> String {
+    let mut text = String::new();
+    for import in imports {
+        let answer = if import.known_to_host { "yes" } else { "no" };
+        let _ = writeln!(text, "imports     {}  (offered by this host: {answer})", import.name);
+    }
+    for export in exports {
+        let answer = if export.known_to_host { "yes" } else { "no" };
+        let _ = writeln!(text, "exports     {}  (called by this host: {answer})", export.name);
+    }
+    text
 }
 
 /// One permission in force.
@@ -107,7 +166,7 @@ pub struct Use {
 
 impl CommittedInfo {
     /// What a record says; `used` when an actor is there.
-    pub fn of(record: &Record, generation: u64, storage_id: u64, used: Option<Use>) -> Self {
+    pub fn of(record: &Record, generation: u64, storage_id: u64, used: Option<Use>, host: &HostSurface<'_>) -> Self {
         let links = record.spec.links.iter().map(|(link, name)| (link.to_string(), name.to_string()));
         Self {
             generation,
@@ -115,6 +174,8 @@ impl CommittedInfo {
             manifest: record.artifact.manifest.to_string(),
             wasm_bytes: record.artifact.wasm_size,
             expires_unix_s: record.artifact.expires,
+            imports: record.surface.as_ref().map(|surface| imports(surface, host)),
+            exports: record.surface.as_ref().map(|surface| exports(surface, host)),
             permissions: record.effective.entries().map(|entry| granted(record, entry)).collect(),
             limits: limits(record, used),
             links: links.collect(),
@@ -199,6 +260,8 @@ fn package(text: &mut String, installed: &InstalledStatus, committed: Option<&Co
         if !committed.depends_on.is_empty() {
             let _ = writeln!(text, "depends on  {}", committed.depends_on.join(", "));
         }
+        let (imports, exports) = (committed.imports.as_deref(), committed.exports.as_deref());
+        text.push_str(&surface_lines(imports.unwrap_or_default(), exports.unwrap_or_default()));
         for every in &committed.triggers_ms {
             let _ = writeln!(text, "trigger     every {}", Millis(*every));
         }

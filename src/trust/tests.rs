@@ -322,6 +322,7 @@ fn record(release: &Release) -> Record {
         artifact: artifact.identity().clone(),
         secrets: BTreeMap::new(),
         revision: None,
+        surface: None,
     }
 }
 

@@ -35,6 +35,7 @@ const PURE: &[&str] = &[
     "secret",
     "snapshot",
     "status",
+    "surface",
     "text_serde",
     "timestamp",
     "trust",

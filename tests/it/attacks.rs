@@ -469,8 +469,14 @@ fn t12_what_is_no_component_is_refused_although_it_is_signed() {
         assert!(told.contains(words), "{words}: {told}");
         assert_eq!(world.output(&["verify", "components/idle", "--trust", "trust.toml"]).status.code(), Some(9));
     }
-    // The right head, and rubbish behind it: found when it is compiled, held as an update that failed.
+    // The right head, and rubbish behind it: it has no imports and exports that could be read.
     let rubbish = [b"\0asm\x0d\0\x01\0".as_slice(), &[0xff; 64]].concat();
+    publish_raw(&world, "idle", &manifest_for(&release("1.1.0", 2, &rubbish)), &rubbish);
+    refused(&world, "one", "unreadable-component");
+    // Rubbish in a function alone: found when it is compiled, held as an update that failed.
+    let mut rubbish = idle("rubbish");
+    let body = rubbish.windows(3).rposition(|bytes| bytes == [0x41, 0x10, 0x0b]).expect("the end of a function");
+    rubbish[body] = 0x42;
     publish_raw(&world, "idle", &manifest_for(&release("1.1.0", 2, &rubbish)), &rubbish);
     let output = world.on_desired("apply", &[]);
     assert_eq!(output.status.code(), Some(1), "{}{}", stdout(&output), stderr(&output));

@@ -27,12 +27,31 @@ pub fn spins_in_init(mark: &str) -> Vec<u8> {
     lifecycle(mark, "(func (export \"init\") (param i32 i32) (result i32) (loop br 0) unreachable)")
 }
 
+/// An idle component with more imports and exports, as component text before and after its own. Its functions
+/// `$nothing` and `$number` take nothing and a `u32`.
+pub fn idle_with(mark: &str, imports: &str, exports: &str) -> Vec<u8> {
+    let init = "(func (export \"init\") (param i32 i32) (result i32) i32.const 16)";
+    lifecycle_with(mark, init, imports, exports)
+}
+
+/// The text that exports an interface of functions such as `"place" (func $nothing)`.
+pub fn exported(interface: &str, functions: &[&str]) -> String {
+    let functions: String = functions.iter().map(|function| format!("(export {function})")).collect();
+    format!("(instance $x {functions}) (export \"{interface}\" (instance $x))")
+}
+
 fn lifecycle(mark: &str, init: &str) -> Vec<u8> {
+    lifecycle_with(mark, init, "", "")
+}
+
+fn lifecycle_with(mark: &str, init: &str, imports: &str, exports: &str) -> Vec<u8> {
     assert!(mark.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-'), "{mark}");
     let text = format!(
         r#"(component
+  {imports}
   (core module $m
     (memory (export "memory") 1)
+    (func (export "number") (param i32))
     (global $next (mut i32) (i32.const 4096))
     (func (export "realloc") (param i32 i32 i32 i32) (result i32)
       global.get $next
@@ -45,6 +64,9 @@ fn lifecycle(mark: &str, init: &str) -> Vec<u8> {
     (canon lift (core func $i "init") (memory (core memory $i "memory")) (realloc (core func $i "realloc"))))
   (func $shutdown (canon lift (core func $i "shutdown")))
   (instance $lifecycle (export "init" (func $init)) (export "shutdown" (func $shutdown)))
+  (func $nothing (canon lift (core func $i "shutdown")))
+  (func $number (param "n" u32) (canon lift (core func $i "number")))
+  {exports}
   (export "airssys:component/lifecycle@0.1.0" (instance $lifecycle)))"#
     );
     wat::parse_str(&text).expect("component text")

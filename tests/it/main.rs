@@ -26,6 +26,7 @@ mod scale;
 mod secrets;
 mod service;
 mod storage;
+mod surface;
 #[path = "../../src/test_guest.rs"]
 #[expect(dead_code, reason = "shared with the unit tests, which use all of it")]
 mod test_guest;

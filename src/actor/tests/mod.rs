@@ -234,7 +234,16 @@ impl Actor {
             expires: None,
         };
         let origin = Origin { file: format!("{}.toml", self.name), lines: BTreeMap::new() };
-        Record { spec, origin, artifact, effective, limits: self.limits, secrets: BTreeMap::new(), revision: None }
+        Record {
+            spec,
+            origin,
+            artifact,
+            effective,
+            limits: self.limits,
+            secrets: BTreeMap::new(),
+            revision: None,
+            surface: None,
+        }
     }
 }
 

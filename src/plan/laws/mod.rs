@@ -481,6 +481,8 @@ fn histories_meet_every_kind_of_action_and_every_rule() {
     }
     let expected = [
         "install not-installed",
+        "breaking given",
+        "breaking missing",
         "update new-artifact",
         "update pinned-older",
         "update other-package",

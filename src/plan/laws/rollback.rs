@@ -9,6 +9,7 @@ use super::wish::{NAMES, VERSIONS, Wish, name};
 use super::world::{Broken, World, write};
 use crate::name::InstallationName;
 use crate::plan::rollback::{Asked, Rollback, Then, ThenEntry, propose, substance};
+use crate::surface::HostSurface;
 
 /// A version that is newer than all of a wish, so that nothing stands against it.
 const NEWER: u64 = VERSIONS + 2;
@@ -47,7 +48,7 @@ fn then(world: &World) -> Then {
 
 fn proposed(world: &World, then: &Then, names: &[InstallationName]) -> Result<Rollback, Broken> {
     let names: BTreeSet<_> = names.iter().cloned().collect();
-    let asked = Asked { observed: &world.observed, then, names: &names };
+    let asked = Asked { observed: &world.observed, then, names: &names, host: HostSurface::default() };
     propose(&asked, &mut |record| Ok(record.secrets.clone())).map_err(|refusal| refusal.message)
 }
 

@@ -15,6 +15,7 @@ use crate::name::{InstallationName, PackageName};
 use crate::permission::{Grant, Permissions};
 use crate::record::ArtifactIdentity;
 use crate::resolution::{Candidate, Refusal, Resolution};
+use crate::surface::{Side, Surface, SurfaceBuilder};
 
 /// Names of the model.
 pub const NAMES: usize = 8;
@@ -107,8 +108,19 @@ impl Release {
             permissions_max: permissions(cap),
             limits: LimitOverrides::default(),
             revision: None,
+            surface: surface(version),
         })
     }
+}
+
+/// Every other version has one export less than the one before it.
+fn surface(version: u64) -> Surface {
+    let mut builder = SurfaceBuilder::default();
+    let items = if version.is_multiple_of(2) { &["f", "g"][..] } else { &["f"] };
+    for item in items {
+        builder.item(Side::Export, "acme:api/x@1.0.0", item, "func()").expect("it is small");
+    }
+    builder.finish()
 }
 
 /// A good file.

@@ -19,6 +19,7 @@ use crate::plan::rollback::Rollback;
 use crate::plan::{Plan, PlanInput, plan};
 use crate::record::Record;
 use crate::resolution::Resolution;
+use crate::surface::HostSurface;
 
 /// A broken rule, in words.
 pub type Broken = String;
@@ -134,6 +135,7 @@ impl World {
             floors: &self.floors,
             approvals: &self.approvals,
             secrets: &BTreeMap::new(),
+            host: HostSurface::default(),
         })
     }
 
@@ -445,6 +447,12 @@ impl World {
         let (Some(before), Some(base)) = (before, base) else { return Ok(()) };
         if before.publisher != artifact.publisher || before.signers.is_disjoint(&artifact.signers) {
             must!(self.is_approved(action, &ApprovalName::Signer(name.clone())), "{name} changes hands unasked");
+        }
+        let exports = |record: &Record| -> usize {
+            record.surface.as_ref().map_or(0, |surface| surface.exports().iter().map(|export| export.items.len()).sum())
+        };
+        if exports(record) < exports(&base.record) {
+            must!(self.is_approved(action, &ApprovalName::Breaking(name.clone())), "{name} breaks its callers unasked");
         }
         let is_new = |permission: &&Permission| !base.record.effective.includes(permission);
         for permission in record.effective.entries().filter(is_new) {

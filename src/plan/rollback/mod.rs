@@ -12,12 +12,14 @@ use super::action::{Action, Commit, Effect, Instance, Kind, Location, NeededAppr
 use super::approval::{ApprovalName, Operator};
 use super::change::Deltas;
 use super::decide;
+use super::impact::{Impact, Interface, Outcome};
 use crate::digest::Digest;
 use crate::name::InstallationName;
 use crate::observed::{HeldTarget, Installed, Observed};
 use crate::record::Record;
 use crate::resolution::Refusal;
 use crate::secret::Fingerprints;
+use crate::surface::HostSurface;
 
 /// The machine reason of an action of a rollback.
 pub const ROLLED_BACK: &str = "rolled-back";
@@ -53,6 +55,8 @@ pub struct Asked<'a> {
     pub then: &'a Then,
     /// Which installations; all when there is none.
     pub names: &'a BTreeSet<InstallationName>,
+    /// What this host offers to components and calls in them.
+    pub host: HostSurface<'a>,
 }
 
 /// Says whether a record may run now, and gives the fingerprints that its secrets have now.
@@ -87,7 +91,7 @@ pub struct Rollback {
 ///
 /// `no-such-installation` when a name is in neither of the two sets.
 pub fn propose(asked: &Asked<'_>, check: &mut Check<'_>) -> Result<Rollback, Refusal> {
-    let Asked { observed, then, names } = *asked;
+    let Asked { observed, then, names, host } = *asked;
     if let Some(name) = names.iter().find(|name| !has(observed, then, name)) {
         let message = format!("{name} is installed neither now nor in generation {}", then.number);
         return Err(Refusal::new("no-such-installation", message)
@@ -113,7 +117,7 @@ pub fn propose(asked: &Asked<'_>, check: &mut Check<'_>) -> Result<Rollback, Ref
     for (name, entry) in then.entries.iter().filter(|(name, _)| is_selected(name)) {
         let old_name = moves.get(name).copied();
         let base = observed.installed.get_key_value(old_name.unwrap_or(name));
-        match back(name, entry, base, then.number, check) {
+        match back(name, entry, base, (then.number, &host), check) {
             Ok(Some(action)) => drop(commits.insert(name.clone(), action)),
             Ok(None) => {}
             Err(refusal) => drop(rollback.refused.insert(name.clone(), refusal)),
@@ -124,7 +128,7 @@ pub fn propose(asked: &Asked<'_>, check: &mut Check<'_>) -> Result<Rollback, Ref
         .installed
         .iter()
         .filter(|(name, _)| is_selected(name) && !then.entries.contains_key(*name) && !is_moved(name));
-    let gone: Vec<Action> = gone.map(|(name, have)| uninstall(name, have, then.number)).collect();
+    let gone: Vec<Action> = gone.map(|(name, have)| uninstall(name, have, (then.number, &host))).collect();
     let touched = |name: &InstallationName| {
         commits.contains_key(name) || is_moved(name) || gone.iter().any(|action| action.name == *name)
     };
@@ -169,7 +173,7 @@ fn back(
     name: &InstallationName,
     entry: &ThenEntry,
     base: Option<(&InstallationName, &Installed)>,
-    to: u64,
+    (to, host): (u64, &HostSurface<'_>),
     check: &mut Check<'_>,
 ) -> Result<Option<Action>, Refusal> {
     let record = entry.record.as_ref().ok_or_else(|| {
@@ -188,7 +192,7 @@ fn back(
         true => Arc::new(Record { secrets, ..Record::clone(record) }),
         false => record.clone(),
     };
-    let mut action = commit(name, record, base, to);
+    let mut action = commit(name, record, base, (to, host));
     if other_secret {
         action.risks.push("the content of a secret is another than then; it gets the one of now".to_owned());
     }
@@ -199,7 +203,7 @@ fn commit(
     name: &InstallationName,
     record: Arc<Record>,
     base: Option<(&InstallationName, &Installed)>,
-    to: u64,
+    (to, host): (u64, &HostSurface<'_>),
 ) -> Action {
     let (old_name, have) = base.unzip();
     let moved_from = old_name.filter(|old| *old != name);
@@ -229,6 +233,11 @@ fn commit(
         (false, true) => Instance::Stop,
         (false, false) => Instance::Keep,
     };
+    let interface = match have {
+        Some(have) => Interface::replacing(&have.record, &record, host),
+        None => record.surface.as_ref().map(|surface| Interface::first(surface, host)),
+    };
+    let outcome = have.map(|have| Outcome::replaced(have, &record, (storage, instance), host));
     Action {
         name: name.clone(),
         kind,
@@ -238,6 +247,7 @@ fn commit(
         before: have.map(Summary::installed),
         after: Some(Summary::record(&record, target)),
         deltas,
+        impact: Impact { interface, outcome, ..Impact::default() },
         risks,
         approvals: Vec::new(),
         effect: Some(Effect::Commit(Commit { record, target, storage, instance, moved_from: moved_from.cloned() })),
@@ -245,7 +255,7 @@ fn commit(
 }
 
 /// An uninstall, which the order of the rollback approves: it lists it.
-fn uninstall(name: &InstallationName, have: &Installed, to: u64) -> Action {
+fn uninstall(name: &InstallationName, have: &Installed, (to, host): (u64, &HostSurface<'_>)) -> Action {
     let why = format!("it was not there in generation {to}");
     Action {
         name: name.clone(),
@@ -256,6 +266,7 @@ fn uninstall(name: &InstallationName, have: &Installed, to: u64) -> Action {
         before: Some(Summary::installed(have)),
         after: None,
         deltas: Deltas::default(),
+        impact: Impact { outcome: Some(Outcome::uninstalled(have, host)), ..Impact::default() },
         risks: vec![format!("storage {} is left behind; a later install starts with an empty one", have.storage_id)],
         approvals: vec![NeededApproval { name: ApprovalName::Delete, why, given: true }],
         effect: Some(Effect::Uninstall { storage_id: have.storage_id }),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use expect_test::expect_file;
 
-use super::fixture::{Scene, name, spec, with};
+use super::fixture::{HOST, Scene, name, spec, with};
 use super::golden::mixed;
 use crate::config::sources::SourceSettings;
 use crate::digest::Digest;
@@ -49,6 +49,7 @@ fn inputs(scene: &Scene, desired: DesiredInput) -> Inputs {
         floors: &scene.floors,
         approvals: &scene.approvals,
         secrets: &scene.secrets,
+        host: HOST,
     };
     let settings = settings_digest(&SecretRules::default(), &SourceSettings::default(), &[]);
     Inputs::of(Made { input: &input, desired, trust: Digest::of(b"trust"), settings })

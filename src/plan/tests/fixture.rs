@@ -22,6 +22,36 @@ use crate::plan::{Plan, PlanInput, plan};
 use crate::record::ArtifactIdentity;
 use crate::resolution::{Candidate, Refusal, Resolution};
 use crate::secret::{AllSecrets, Fingerprint, Fingerprints};
+use crate::surface::{HostSurface, Side, Surface, SurfaceBuilder};
+
+/// The surface of an actor, with more lines: `export a:b/c@1.0.0 f func()`.
+pub fn surface(more: &[&str]) -> Surface {
+    let usual = [
+        "import airssys:component/log@0.1.0 log func(message: string)",
+        "export airssys:component/lifecycle@0.1.0 init func(config: string)",
+        "export airssys:component/message-handler@0.1.0 handle func(message: list<u8>)",
+    ];
+    bare_surface(&[&usual[..], more].concat())
+}
+
+/// A surface of these lines alone.
+pub fn bare_surface(lines: &[&str]) -> Surface {
+    let mut builder = SurfaceBuilder::default();
+    for line in lines {
+        let words: Vec<&str> = line.splitn(4, ' ').collect();
+        let [side, interface, item, signature] = words[..] else { panic!("{line}") };
+        let side = if side == "import" { Side::Import } else { Side::Export };
+        builder.item(side, interface, item, signature).expect("it is small");
+    }
+    builder.finish()
+}
+
+/// A host with little to offer.
+pub const HOST: HostSurface<'static> = HostSurface {
+    offers: &["airssys:component/log@0.1.0", "airssys:component/messaging@0.1.0", "wasi:io/streams@0.2.12"],
+    calls: &["airssys:component/lifecycle@0.1.0", "airssys:component/message-handler@0.1.0"],
+    relays: &["airssys:component/message-handler@0.1.0"],
+};
 
 /// All inputs of a plan.
 #[derive(Clone, Debug)]
@@ -119,7 +149,7 @@ pub fn artifact(spec: &Spec, version: &str) -> ArtifactIdentity {
 
 pub fn candidate(artifact: ArtifactIdentity) -> Candidate {
     let permissions_max = permissions(&["send *", "receive *", "fs.read /data/**", "publish orders.*"]);
-    Candidate { artifact, permissions_max, limits: LimitOverrides::default(), revision: None }
+    Candidate { artifact, permissions_max, limits: LimitOverrides::default(), revision: None, surface: surface(&[]) }
 }
 
 impl Default for Scene {
@@ -151,6 +181,7 @@ impl Scene {
             floors: &self.floors,
             approvals: &self.approvals,
             secrets: &self.secrets,
+            host: HOST,
         })
     }
 

@@ -3,7 +3,7 @@
 use expect_test::expect_file;
 use serde_json::json;
 
-use super::fixture::{Scene, grant, key, name, needs, permissions, spec, with};
+use super::fixture::{Scene, grant, key, name, needs, permissions, spec, surface, with};
 use crate::desired::spec::Trigger;
 use crate::observed::{Phase, RecentSet};
 use crate::quantity::{ByteSize, Millis};
@@ -298,6 +298,33 @@ fn changes_that_need_an_approval() {
     check(&scene, golden!("approvals.txt"));
     check_json(&scene, golden!("approvals.json"));
     check(&scene.approve_all(), golden!("approved.txt"));
+}
+
+#[test]
+fn interfaces_and_whom_they_touch() {
+    let orders = |item: &str, signature: &str| format!("export acme:api/orders@1.0.0 {item} {signature}");
+    let (place, cancel) = (orders("place", "func()"), orders("cancel", "func()"));
+    let caller = with(needs("checkout", &["breaks"]), |s| {
+        s.grant = grant(&["send shop", "send adds"]);
+        s.links.insert("shop".parse().expect("a link"), name("breaks"));
+    });
+    let asks = |c: &mut crate::resolution::Candidate| c.artifact.ask = permissions(&["send shop", "send adds"]);
+    let more = "import airssys:component/messaging@0.1.0 send func()";
+    let scene = Scene::default()
+        .settled(&["a", "b", "c", "d", "e", "f"])
+        .have_with(caller.clone(), "1.0.0", asks)
+        .want_with(caller, "1.0.0", asks)
+        .have_with(spec("breaks"), "1.0.0", |c| c.surface = surface(&[&place, &cancel]))
+        .want_with(spec("breaks"), "2.0.0", |c| c.surface = surface(&[&orders("place", "func(id: u64)")]))
+        .have_with(spec("adds"), "1.0.0", |c| c.surface = surface(&[&place]))
+        .want_with(spec("adds"), "1.1.0", |c| c.surface = surface(&[&place, &cancel, more]))
+        .have(spec("goes"), "1.0.0")
+        .have(spec("swapped"), "1.0.0")
+        .want(with(spec("swapped"), |s| s.package = "acme:quite-another".parse().expect("a package")), "0.1.0")
+        .want_with(spec("new"), "1.0.0", |c| c.surface = surface(&[&place]))
+        .want_with(spec("wants-more"), "1.0.0", |c| c.surface = surface(&["import wasi:io/streams@0.3.0 f func()"]));
+    check(&scene, golden!("interfaces.txt"));
+    check_json(&scene, golden!("interfaces.json"));
 }
 
 #[test]

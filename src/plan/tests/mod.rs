@@ -3,6 +3,7 @@
 mod carried;
 pub(super) mod fixture;
 mod golden;
+mod interface;
 mod markdown;
 mod rollback;
 mod room;

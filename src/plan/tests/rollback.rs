@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::fixture::{Scene, name, needs, spec, with};
+use super::fixture::{HOST, Scene, name, needs, spec, with};
 use crate::name::InstallationName;
 use crate::observed::HeldTarget;
 use crate::plan::action::{Effect, Storage};
@@ -23,7 +23,7 @@ fn then(scene: &Scene) -> Then {
 
 fn asked(now: &Scene, then: &Then, names: &[&str]) -> Result<Rollback, Refusal> {
     let names: BTreeSet<InstallationName> = names.iter().map(|text| name(text)).collect();
-    let asked = Asked { observed: &now.observed, then, names: &names };
+    let asked = Asked { observed: &now.observed, then, names: &names, host: HOST };
     propose(&asked, &mut |record: &Record| Ok(record.secrets.clone()))
 }
 
@@ -139,7 +139,7 @@ fn a_secret_that_changed_elsewhere_is_no_change_and_what_goes_back_gets_the_one_
     }
     let now = Scene::default().have(spec("a"), "1.0.0").have(spec("b"), "1.1.0");
     let names = BTreeSet::new();
-    let asked = Asked { observed: &now.observed, then: &then, names: &names };
+    let asked = Asked { observed: &now.observed, then: &then, names: &names, host: HOST };
     let rollback = propose(&asked, &mut |_| Ok(fingerprints(2))).expect("a rollback");
     assert_eq!(told(&rollback), ["update b"]);
     let Some(Effect::Commit(commit)) = &rollback.actions[0].effect else { panic!("a commit") };
@@ -154,7 +154,7 @@ fn what_is_not_kept_or_not_allowed_any_more_is_refused_by_name() {
     let mut then = then(&before);
     then.entries.get_mut(&name("a")).expect("a").record = None;
     let names = BTreeSet::new();
-    let asked = Asked { observed: &now.observed, then: &then, names: &names };
+    let asked = Asked { observed: &now.observed, then: &then, names: &names, host: HOST };
     let refuse = |_: &Record| Err(Refusal::new("revoked", "its wasm is revoked"));
     let rollback = propose(&asked, &mut { refuse }).expect("a rollback");
     let codes: Vec<&str> = rollback.refused.values().map(|refusal| refusal.code.as_str()).collect();

@@ -3,7 +3,7 @@
 //! What is the same is not mentioned, and what follows from something else is said once. The document for
 //! programs has it all.
 
-use super::{Line, Style};
+use super::{Line, Style, impact};
 use crate::digest::Digest;
 use crate::key::PublicKey;
 use crate::plan::action::{Action, Kind, Summary};
@@ -32,6 +32,7 @@ pub(super) fn lines(action: &Action) -> Vec<Line> {
     if action.wanted == Kind::Install {
         lines.extend(action.after.as_ref().map(signed));
     }
+    lines.extend(impact::lines(action));
     lines.extend(deltas(action));
     lines
 }
@@ -48,7 +49,7 @@ fn why(action: &Action) -> Line {
     line.and(Style::Dim, format!("  [{}]", action.reason.code))
 }
 
-fn labelled(label: &str, style: Style, text: &str) -> Line {
+pub(super) fn labelled(label: &str, style: Style, text: &str) -> Line {
     Line::new(Style::Dim, format!("      {label:<LABEL_WIDTH$}")).and(style, text)
 }
 

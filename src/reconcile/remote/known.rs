@@ -4,6 +4,8 @@
 
 use crate::desired::spec::{Source, Spec};
 use crate::manifest::MAX_MANIFEST_BYTES;
+use crate::reconcile::surfaces::{NoSurface, Surfaces};
+use crate::record::Record;
 use crate::remote::memo::Memo;
 use crate::resolution::{Candidate, Refusal};
 use crate::source::file::MAX_SIGNATURE_BYTES;
@@ -35,12 +37,21 @@ pub(super) fn is_complete(objects: &Objects, memo: &Memo) -> bool {
     [&memo.manifest, &memo.signature, &memo.wasm].into_iter().all(|digest| objects.has_object(digest))
 }
 
+impl From<NoSurface> for NotAdmitted {
+    fn from(no: NoSurface) -> Self {
+        match no {
+            NoSurface::Lost => Self::Lost,
+            NoSurface::Refused(refusal) => Self::Refused(refusal),
+        }
+    }
+}
+
 /// Verifies what is remembered.
 pub(in crate::reconcile) fn admit(
     spec: &Spec,
     memo: &Memo,
     policy: &TrustPolicy,
-    objects: &Objects,
+    (objects, surfaces, committed): (&Objects, &mut Surfaces, Option<&Record>),
     now_unix_s: i64,
 ) -> Result<Admitted, NotAdmitted> {
     let get = |digest, max_bytes| objects.get_object(digest, max_bytes).ok().flatten().ok_or(NotAdmitted::Lost);
@@ -55,11 +66,13 @@ pub(in crate::reconcile) fn admit(
     let until =
         super::super::resolve::next_date(verified.manifest().not_before, verified.manifest().expires, now_unix_s);
     let artifact = verified.admit(&StoredWasm::streamed(digest, size, &head))?;
+    let surface = surfaces.of(artifact.identity(), committed, objects)?;
     let candidate = Candidate {
         artifact: artifact.identity().clone(),
         permissions_max: artifact.permissions_max().clone(),
         limits: artifact.limits().clone(),
         revision: memo.revision.clone(),
+        surface,
     };
     Ok(Admitted { candidate, until })
 }

@@ -133,7 +133,9 @@ impl World {
     }
 
     fn artifact(&self, revision: &'static str, sequence: u64) -> Answer {
-        let wasm = [&b"\0asm\x0d\0\x01\0"[..], format!("{sequence}").as_bytes()].concat();
+        // A component with nothing but a section of no meaning.
+        let mark = format!("m{sequence:08}");
+        let wasm = [&b"\0asm\x0d\0\x01\0\x00\x0a\x01"[..], mark.as_bytes()].concat();
         let manifest = format!(
             "schema = 1\n[package]\nname = \"test:a\"\nversion = \"1.0.{sequence}\"\nsequence = {sequence}\n\
              [wasm]\nfile = \"a.wasm\"\nworld = \"airssys:component/actor@0.1.0\"\n"

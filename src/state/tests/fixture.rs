@@ -106,6 +106,7 @@ pub fn record(text: &str, sequence: u64) -> Record {
         limits: Limits::resolve(&LimitOverrides::default(), &LimitOverrides::default()),
         secrets: BTreeMap::new(),
         revision: None,
+        surface: None,
     }
 }
 
