@@ -118,7 +118,7 @@ fn w1_a_directory_that_is_replaced_by_a_link_is_followed_where_the_link_leads() 
     // The directory from before is nobody's any more.
     rename_into_place(&world.path().join("before/stray.toml"), idle_text("").as_bytes());
     rename_into_place(&world.path().join("second/last.toml"), idle_text("").as_bytes());
-    host.wait_for(&["last", "installed"]);
+    host.wait_for(&["last", "installed 1.0.0"]);
     assert_eq!(world.committed().into_keys().collect::<Vec<_>>(), ["keep", "last", "one"]);
     assert!(host.stop().success());
 }
