@@ -4,7 +4,7 @@
 //! is broken. Each ratio is of two things that took turns in this one run.
 //!
 //! `cargo bench` runs all rows, `cargo bench -- pass plan` only those. Under `AIRSSYS_BENCH_SCALE=tiny` the newer rows
-//! (`change`, `syncs`) take a hundredth, to see that they work: their ratios mean nothing then.
+//! (`change`, `syncs`, `storage`) take a hundredth, to see that they work: their ratios mean nothing then.
 
 mod change;
 mod cold;
@@ -13,6 +13,7 @@ mod messages;
 mod pass;
 mod plan;
 mod start;
+mod storage;
 mod syncs;
 mod table;
 mod world;
@@ -22,7 +23,7 @@ use table::Table;
 /// A group of rows and what it is called on the command line.
 type Rows = (&'static str, fn(&mut Table) -> anyhow::Result<()>);
 
-const ROWS: [Rows; 8] = [
+const ROWS: [Rows; 9] = [
     ("pass", pass::measure),
     ("change", change::measure),
     ("plan", plan::measure),
@@ -31,6 +32,7 @@ const ROWS: [Rows; 8] = [
     ("install", install::measure),
     ("syncs", syncs::measure),
     ("messages", messages::measure),
+    ("storage", storage::measure),
 ];
 
 fn main() -> anyhow::Result<()> {

@@ -41,7 +41,7 @@ impl World {
         let key = world.key.public();
         let policy = format!(
             "schema = 1\n\n[publisher.bench]\nkeys = [\"{key}\"]\nnames = [\"bench:*\"]\n\
-             permissions-max = {{ send = [\"*\"], receive = [\"*\"] }}\n"
+             permissions-max = {{ send = [\"*\"], receive = [\"*\"], storage = \"read-write\" }}\n"
         );
         std::fs::write(world.path().join("trust.toml"), policy)?;
         Ok(world)

@@ -45,6 +45,8 @@ pub(super) enum Due {
     Tick(Ticking),
     /// The end of the time of an instance's requests.
     Requests(std::sync::Weak<OpenRequests>),
+    /// The end of the time that an ending actor has for a commit.
+    Commit(std::sync::Weak<ActorCell>),
     /// The end of a backoff.
     Restart {
         cell: std::sync::Weak<ActorCell>,
@@ -142,6 +144,10 @@ impl Core {
         match due {
             Due::Tick(ticking) => ticking.fire(self, at, Instant::now()),
             Due::Requests(requests) => requests.upgrade()?.expire(at),
+            Due::Commit(cell) => {
+                cell.upgrade()?.look(self);
+                None
+            }
             Due::Restart { cell, incarnation } => {
                 let cell = cell.upgrade()?;
                 cell.start_again(self, *incarnation);

@@ -24,6 +24,7 @@ use crate::host::contract::{
 };
 use crate::host::{Guest, HOSTCALL_BYTES, MAX_HANDLES, Transaction, WouldWait};
 use crate::quantity::Millis;
+use crate::storage::Written;
 
 /// Longest text of a guest that an error repeats, in bytes.
 const MAX_QUOTED_BYTES: usize = 1024;
@@ -73,6 +74,16 @@ pub(super) struct Circumstances {
     pub(super) until: Option<Instant>,
     /// The time that it has, if that is less than usual.
     pub(super) left: Option<Duration>,
+}
+
+/// What a handler answers; none when it gave no answer.
+type Bytes = Option<Vec<u8>>;
+
+/// A call that said ok.
+pub(super) struct Said<T> {
+    pub(super) answer: T,
+    /// What it wrote. Its messages wait until that is kept: [`Instance::kept`] or [`Instance::not_kept`] must follow.
+    pub(super) written: Option<Box<Written>>,
 }
 
 /// One instance of a version.
@@ -151,12 +162,12 @@ impl Instance {
         }
     }
 
-    /// Lets the guest handle a message. Gives its payload back when it did not.
+    /// Lets the guest handle a message. Gives its payload back when it did not, and holds it until what it wrote is kept.
     pub(super) fn handle(
         &mut self,
         message: Message,
         circumstances: Circumstances,
-    ) -> Result<Option<Vec<u8>>, (Ended, Vec<u8>)> {
+    ) -> Result<Said<Bytes>, (Ended, Vec<u8>)> {
         let Some(handle) = self.handle else {
             return Err((Ended::Refused("it exports no message handler".to_owned()), message.payload));
         };
@@ -166,9 +177,19 @@ impl Instance {
             None => self.in_hand = Arc::new(message),
         }
         let in_hand = Arc::clone(&self.in_hand);
-        let result = self.transaction(circumstances, |store| Ok(handle.call(store, (in_hand,))?.0));
-        let payload = Arc::get_mut(&mut self.in_hand).map(|message| std::mem::take(&mut message.payload));
-        result.map_err(|ended| (ended, payload.unwrap_or_default()))
+        match self.transaction(circumstances, |store| Ok(handle.call(store, (in_hand,))?.0)) {
+            Ok(said) => {
+                if said.written.is_none() {
+                    drop(self.take_payload());
+                }
+                Ok(said)
+            }
+            Err(ended) => Err((ended, self.take_payload())),
+        }
+    }
+
+    fn take_payload(&mut self) -> Vec<u8> {
+        Arc::get_mut(&mut self.in_hand).map(|message| std::mem::take(&mut message.payload)).unwrap_or_default()
     }
 
     /// Lets the guest handle the answer to a request.
@@ -177,7 +198,7 @@ impl Instance {
         id: u64,
         answer: Answer,
         circumstances: Circumstances,
-    ) -> Result<(), Ended> {
+    ) -> Result<Said<()>, Ended> {
         let Some(callback) = self.callback else {
             return Err(Ended::Refused("it exports no callback handler".to_owned()));
         };
@@ -189,23 +210,36 @@ impl Instance {
         &mut self,
         circumstances: Circumstances,
         call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<Result<T, String>>,
-    ) -> Result<T, Ended> {
+    ) -> Result<Said<T>, Ended> {
         let Circumstances { hops, until, left } = circumstances;
         let usual = (self.call_time, self.call_ticks);
         let (time, call_ticks) = left.map_or(usual, |left| (millis(left), ticks(left))).min(usual);
         self.store.data_mut().begin(Transaction { hops, sends: self.sends, until });
         self.store.set_epoch_deadline(call_ticks);
         match guarded(|| call(&mut self.store)) {
-            Ok(Ok(reply)) => {
-                self.store.data_mut().commit().map_err(|error| Ended::Refused(error.to_string()))?;
-                Ok(reply)
-            }
+            Ok(Ok(answer)) => match self.store.data_mut().finish() {
+                Ok(written) => Ok(Said { answer, written }),
+                Err(error) => Err(Ended::Refused(error.to_string())),
+            },
             Ok(Err(text)) => {
                 self.store.data_mut().abort();
                 Err(Ended::Refused(quote(&self.store.data().config.redactions().apply(&text))))
             }
             Err(failure) => Err(Ended::Crashed(failure.describe(&self.store, time))),
         }
+    }
+
+    /// What the last call wrote is kept: its messages leave.
+    pub(super) fn kept(&mut self) {
+        self.store.data_mut().kept();
+        drop(self.take_payload());
+    }
+
+    /// What the last call wrote is not kept, or nobody knows: its messages are forgotten. Gives the payload of the
+    /// message that it handled.
+    pub(super) fn not_kept(&mut self) -> Vec<u8> {
+        self.store.data_mut().abort();
+        self.take_payload()
     }
 
     /// Tells the guest that it ends, within `time`, and drops it.

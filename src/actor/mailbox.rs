@@ -319,11 +319,12 @@ impl<C> Mailbox<C> {
         }
     }
 
-    /// The worker is done for now. True: there is more to do and the actor stays scheduled.
-    pub(super) fn leave(&self, batch_is_empty: bool) -> bool {
+    /// The worker is done for now. True: there is more to do and the actor stays scheduled, as it does when it `returns`
+    /// in any case.
+    pub(super) fn leave(&self, batch_is_empty: bool, returns: bool) -> bool {
         let mut inner = self.inner();
         let has_messages = !batch_is_empty || !inner.queue.is_empty();
-        inner.scheduled = !inner.controls.is_empty() || (inner.runnable && has_messages);
+        inner.scheduled = returns || !inner.controls.is_empty() || (inner.runnable && has_messages);
         inner.scheduled
     }
 

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -108,11 +108,13 @@ impl<J: Send + 'static> Scheduler<J> {
                     shared.wake_one();
                 }
             }
-            None => {
-                locked(&shared.injector).push_back(job);
-                shared.wake_one();
-            }
+            None => shared.submit_from_outside(job),
         }
+    }
+
+    /// Where threads of others may leave jobs. It keeps nothing alive.
+    pub(super) fn entrance(&self) -> Entrance<J> {
+        Entrance(Arc::downgrade(&self.shared))
     }
 
     /// Whether the running job should make place: it has had its tick, or its thread lost the queue.
@@ -173,6 +175,18 @@ impl<J: Send + 'static> Scheduler<J> {
     }
 }
 
+/// Where threads of others leave jobs, as long as there is somebody to do them.
+pub(super) struct Entrance<J>(Weak<Shared<J>>);
+
+impl<J: Send + 'static> Entrance<J> {
+    /// Queues a job on the common queue, or drops it when the threads end.
+    pub(super) fn submit(&self, job: J) {
+        if let Some(shared) = self.0.upgrade().filter(|shared| !shared.over.load(Ordering::SeqCst)) {
+            shared.submit_from_outside(job);
+        }
+    }
+}
+
 impl<J: Send + 'static> Drop for Scheduler<J> {
     fn drop(&mut self) {
         self.stop(|| ());
@@ -191,6 +205,11 @@ impl<J> Slot<J> {
 }
 
 impl<J: Send + 'static> Shared<J> {
+    fn submit_from_outside(&self, job: J) {
+        locked(&self.injector).push_back(job);
+        self.wake_one();
+    }
+
     fn start_worker(self: &Arc<Self>, slot: usize, mark: Arc<Mark>, run: Run<J>) -> io::Result<()> {
         let shared = Arc::clone(self);
         let thread = std::thread::Builder::new()

@@ -23,7 +23,7 @@ use wasmtime::component::Linker;
 
 use crate::engine::InstanceLimiter;
 use crate::logs::ComponentLog;
-use crate::storage::{HandlerStorage, StoreError};
+use crate::storage::{HandlerStorage, StoreError, Written};
 use crate::surface::HostSurface;
 
 /// Bytes that one host call may bring from the guest into host memory, and one result of the guest likewise.
@@ -105,16 +105,24 @@ impl Guest {
         }
     }
 
-    /// The call ended well: what it wrote is kept, and then its messages leave. On an error neither.
-    pub(crate) fn commit(&mut self) -> Result<(), StoreError> {
-        if let Some(storage) = &mut self.storage
-            && let Err(error) = storage.commit()
-        {
-            self.outbox.abort();
-            return Err(error);
+    /// The call ended well. If it wrote nothing, its messages leave. If it did, what it wrote has to be kept before they
+    /// do: [`Guest::kept`] or [`Guest::abort`] must follow. On an error neither.
+    pub(crate) fn finish(&mut self) -> Result<Option<Box<Written>>, StoreError> {
+        let written = match &mut self.storage {
+            Some(storage) => storage.finish(),
+            None => Ok(None),
+        };
+        match written {
+            Ok(None) => self.outbox.commit(),
+            Ok(Some(_)) => {}
+            Err(_) => self.outbox.abort(),
         }
+        written
+    }
+
+    /// What the call wrote is kept: its messages leave.
+    pub(crate) fn kept(&mut self) {
         self.outbox.commit();
-        Ok(())
     }
 
     /// The call did not end well.

@@ -5,25 +5,20 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
 
 use super::backend::{BackendError, Changes, Durability, Space};
 use super::error::StoreError;
 use super::keys::full;
+use super::queue::{Order, Queue, Then};
 use super::store::Room;
 use super::usage::Usage;
 
 /// The name of the thread, by which fault tests find it.
 pub(super) const THREAD: &str = "storage-writer";
-/// Write sets that wait for the thread; whoever brings one more waits too.
-const MAX_WAITING: usize = 256;
-/// Write sets of one commit at most.
-const MAX_GROUP: usize = 1_024;
-/// Bytes of one commit at most, unless a single write set has more.
-const MAX_GROUP_BYTES: usize = 32 << 20;
 
 /// What one call changed, ready to be committed as a whole.
 pub struct WriteSet {
@@ -47,76 +42,68 @@ impl WriteSet {
         self
     }
 
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.changes.iter().map(|((_, key), value)| key.len() + value.as_ref().map_or(0, |value| value.len())).sum()
     }
 }
 
-struct Order {
-    set: WriteSet,
-    answer: SyncSender<Result<(), StoreError>>,
-}
-
 /// The thread; dropping it lets it finish, syncs and waits for that.
 pub(super) struct Committer {
-    orders: RwLock<Option<SyncSender<Order>>>,
+    queue: Arc<Queue>,
     thread: Option<JoinHandle<()>>,
-    #[cfg(test)]
-    pub(super) brought: std::sync::atomic::AtomicU64,
 }
 
 impl Committer {
     pub(super) fn start(room: Arc<Room>) -> Result<Self, StoreError> {
-        let (orders, received) = sync_channel(MAX_WAITING);
-        let thread = thread::Builder::new().name(THREAD.to_owned()).spawn(move || run(&room, &received));
+        let queue = Arc::new(Queue::default());
+        let orders = OnEnd(Arc::clone(&queue));
+        let thread = thread::Builder::new().name(THREAD.to_owned()).spawn(move || run(&room, &orders.0));
         let thread = thread.map_err(|error: io::Error| StoreError::Stopped(BackendError::new(error)))?;
-        Ok(Self {
-            orders: RwLock::new(Some(orders)),
-            thread: Some(thread),
-            #[cfg(test)]
-            brought: Default::default(),
-        })
+        Ok(Self { queue, thread: Some(thread) })
     }
 
+    /// Commits, and waits for it.
     pub(super) fn commit(&self, set: WriteSet) -> Result<(), StoreError> {
-        let gone = || StoreError::Stopped(BackendError::new("the thread that writes has ended"));
         let (answer, answered) = sync_channel(1);
-        let orders = self.orders.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(gone)?;
-        orders.send(Order { set, answer }).map_err(|_closed| gone())?;
-        #[cfg(test)]
-        self.brought.fetch_add(1, Ordering::SeqCst);
-        answered.recv().map_err(|_closed| gone())?
+        // Whoever asked waits below.
+        self.commit_then(set, Box::new(move |result| drop(answer.send(result))));
+        let gone = |_closed| StoreError::Stopped(BackendError::new("the thread that writes has ended"));
+        answered.recv().map_err(gone)?
+    }
+
+    /// Commits and calls `then`. Waits only while too much waits already.
+    pub(super) fn commit_then(&self, set: WriteSet, then: Then) {
+        self.queue.put(Order::new(set, then));
+    }
+
+    /// Write sets that were brought to it.
+    #[cfg(test)]
+    pub(super) fn brought(&self) -> u64 {
+        self.queue.brought()
     }
 }
 
 impl Drop for Committer {
     fn drop(&mut self) {
-        self.orders.write().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = self.thread.take() {
+        self.queue.close();
+        // What the thread calls may hold the last of a store, and no thread can wait for itself.
+        if let Some(thread) = self.thread.take().filter(|it| it.thread().id() != thread::current().id()) {
             let _ = thread.join();
         }
     }
 }
 
-fn run(room: &Room, orders: &Receiver<Order>) {
-    let mut left_over = None;
-    while let Some(first) = left_over.take().or_else(|| orders.recv().ok()) {
-        let mut group = vec![first];
-        let mut bytes = group[0].set.bytes();
-        while group.len() < MAX_GROUP {
-            match orders.try_recv() {
-                // Clearing looks at what is there, so it comes after what is on its way has arrived.
-                Ok(next) if next.set.clears || bytes + next.set.bytes() > MAX_GROUP_BYTES => {
-                    left_over = Some(next);
-                    break;
-                }
-                Ok(next) => {
-                    bytes += next.set.bytes();
-                    group.push(next);
-                }
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-            }
-        }
+/// However the thread ends, nobody waits for it in vain.
+struct OnEnd(Arc<Queue>);
+
+impl Drop for OnEnd {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
+fn run(room: &Room, queue: &Queue) {
+    while let Some(group) = queue.take() {
         commit(room, group);
     }
     if room.broken.get().is_none() {
@@ -129,14 +116,14 @@ fn commit(room: &Room, group: Vec<Order>) {
     let mut all = Changes::new();
     let mut durability = Durability::Relaxed;
     let mut taken = Vec::with_capacity(group.len());
-    for Order { set, answer } in group {
+    for Order { set, answer, .. } in group {
         let asked = set.durability;
         match merge(room, &mut all, set) {
             Ok(()) => {
                 durability = durability.max(asked);
                 taken.push(answer);
             }
-            Err(error) => drop(answer.send(Err(error))),
+            Err(error) => answer.give(Err(error)),
         }
     }
     if taken.is_empty() {
@@ -154,8 +141,7 @@ fn commit(room: &Room, group: Vec<Order>) {
         Err(why) => Err(StoreError::Stopped(room.broken.get_or_init(|| why).clone())),
     };
     for answer in taken {
-        // Whoever asked may be gone.
-        let _ = answer.send(result.clone());
+        answer.give(result.clone());
     }
 }
 

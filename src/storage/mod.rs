@@ -4,7 +4,7 @@
 //! Storage (opened when it is first needed) -> Store
 //!    Store::begin            -> Transaction      one call of a handler: reads, and an overlay of its writes
 //!    Transaction::finish     -> WriteSet         what it changed, with the new usage in it
-//!    Store::commit           -> the committer thread: many write sets, one atomic commit, one sync
+//!    Store::commit(_then)    -> the committer thread: many write sets, one atomic commit, one sync
 //! ```
 //!
 //! A key in the store is the storage id, 8 bytes big-endian, and the component's own key. Ids are given
@@ -23,6 +23,7 @@ mod migrate;
 mod overlay;
 mod page;
 mod purge;
+mod queue;
 mod session;
 mod store;
 mod transaction;
@@ -42,7 +43,8 @@ pub use keys::check_key;
 pub use lazy::Storage;
 pub use migrate::{MigrateError, migrate};
 pub use page::{Page, PageOf};
-pub use session::HandlerStorage;
+pub use queue::Then;
+pub use session::{HandlerStorage, Written};
 pub use store::{Store, StoreCounts};
 pub use transaction::{Rules, Transaction};
 pub use usage::{Quota, Usage};

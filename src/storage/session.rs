@@ -4,13 +4,16 @@
 
 use std::sync::{Arc, OnceLock};
 
+use super::commit::WriteSet;
 use super::error::{StorageError, StoreError};
 use super::lazy::Storage;
+use super::queue::Then;
+use super::store::Store;
 use super::transaction::{Rules, Transaction};
 
 /// The storage of one instance.
 ///
-/// [`HandlerStorage::begin`] opens the transaction of a call, [`HandlerStorage::commit`] keeps what the call
+/// [`HandlerStorage::begin`] opens the transaction of a call, [`HandlerStorage::finish`] gives what it
 /// wrote, and [`HandlerStorage::abort`] or the next `begin` forgets it.
 pub struct HandlerStorage {
     storage: Arc<Storage>,
@@ -49,18 +52,28 @@ impl HandlerStorage {
         }
     }
 
-    /// The call ended well. An error means that nothing of it was kept.
-    pub fn commit(&mut self) -> Result<(), StoreError> {
-        let Some(transaction) = self.current.take() else { return Ok(()) };
+    /// The call ended well: gives what it wrote, if anything. An error means that nothing of it is kept.
+    pub fn finish(&mut self) -> Result<Option<Box<Written>>, StoreError> {
+        let Some(transaction) = self.current.take() else { return Ok(None) };
         let store = Arc::clone(&transaction.store);
-        match transaction.finish()? {
-            Some(set) => store.commit(set),
-            None => Ok(()),
-        }
+        Ok(transaction.finish()?.map(|set| Box::new(Written { store, set })))
     }
 
     /// The call did not end well.
     pub fn abort(&mut self) {
         self.current = None;
+    }
+}
+
+/// What a call wrote, on its way into the store. Dropped, it was never written.
+pub struct Written {
+    store: Arc<Store>,
+    set: WriteSet,
+}
+
+impl Written {
+    /// Brings it to the store and calls `then` when it is kept, or can't be: see [`Store::commit_then`].
+    pub fn keep(self, then: Then) {
+        self.store.commit_then(self.set, then);
     }
 }

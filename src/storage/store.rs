@@ -11,6 +11,7 @@ use super::cache::ReadCache;
 use super::commit::{Committer, WriteSet};
 use super::error::StoreError;
 use super::keys::{behind, full, split};
+use super::queue::Then;
 use super::transaction::{Rules, Transaction};
 use super::usage::Usage;
 use crate::escape::escape;
@@ -82,6 +83,13 @@ impl Store {
         self.committer.commit(set)
     }
 
+    /// Commits what a call changed, and calls `then` when it outlives what its durability says, or failed.
+    ///
+    /// Returns at once, unless more waits for the disk than may.
+    pub fn commit_then(&self, set: WriteSet, then: Then) {
+        self.committer.commit_then(set, then);
+    }
+
     /// What the storage id holds.
     pub fn usage(&self, id: u64) -> Result<Usage, StoreError> {
         self.room.usage(id)
@@ -119,8 +127,8 @@ impl Store {
 
     /// Write sets that were brought to the committer.
     #[cfg(test)]
-    pub(super) fn brought(&self) -> u64 {
-        self.committer.brought.load(Ordering::SeqCst)
+    pub(crate) fn brought(&self) -> u64 {
+        self.committer.brought()
     }
 }
 

@@ -11,7 +11,7 @@ use super::super::status::{ActorChange, ActorEvent, ActorPhase};
 use super::super::supervisor::{Supervisor, Verdict};
 use super::super::trigger;
 use super::super::version::Version;
-use super::{Activation, ActorCell, News, Seat, StopOrder, Stopping};
+use super::{Activation, ActorCell, Control, News, Seat, StopOrder, Stopping};
 use crate::engine::EPOCH_TICK;
 use crate::logs::{Level, Source};
 
@@ -94,6 +94,9 @@ impl ActorCell {
     }
 
     pub(super) fn crashed(self: &Arc<Self>, core: &Arc<Core>, seat: &mut Seat, crash: &Crash, line: &str) {
+        for activation in self.abandon(seat) {
+            self.order(core, Control::Activate(Box::new(activation)));
+        }
         let number = seat.instance.take().map_or(0, |instance| instance.number);
         let Some(version) = seat.version.clone() else { return };
         self.mailbox.set_runnable(false);
@@ -193,6 +196,7 @@ impl ActorCell {
     pub(in crate::actor) fn vacate(&self) {
         let mut seat = locked(&self.seat);
         self.mailbox.close();
+        drop(self.abandon(&mut seat));
         seat.instance = None;
         seat.stopping = None;
         self.bury_all(&mut seat);

@@ -3,7 +3,9 @@
 //! Only the worker that has the actor from the run queue touches its seat; everyone else leaves words in
 //! the mailbox. What a crash leads to is `supervisor`'s decision, where messages may go is `outbox`'s.
 
+mod ended;
 mod life;
+mod park;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::core::{Core, locked};
 use super::dead::{DeadLetter, DeadLetters};
-use super::instance::{Circumstances, Crash, CrashKind, Ended, Instance};
+use super::instance::{Circumstances, Crash, CrashKind, Ended, Instance, Said};
 use super::mailbox::{BATCH, Envelope, Item, Mailbox, Put};
 use super::reply::CallError;
 use super::request::Callback;
@@ -23,10 +25,11 @@ use super::trigger::Triggers;
 use super::version::Version;
 use crate::host::contract::{Message, Sender};
 use crate::limits::Limits;
-use crate::logs::{Level, Source};
 use crate::name::InstallationName;
+use crate::storage::StoreError;
 
 pub(in crate::actor) use life::not_started;
+use park::{InHand, Parked};
 
 /// A word of the system to an actor. It comes before all messages.
 pub(in crate::actor) enum Control {
@@ -39,6 +42,14 @@ pub(in crate::actor) enum Control {
         /// The start that was meant.
         incarnation: u64,
     },
+    /// It is known whether what a call wrote is kept.
+    Committed {
+        /// Which commit of this actor it was.
+        number: u64,
+        result: Result<(), StoreError>,
+    },
+    /// Look at the time.
+    Look,
 }
 
 /// A version with an instance that is up.
@@ -99,6 +110,10 @@ struct Seat {
     /// Counts starts, so that a late timer starts nothing.
     incarnation: u64,
     stopping: Option<Stopping>,
+    /// The call that is over but for its commit. Until then no other one begins.
+    parked: Option<Box<Parked>>,
+    /// Counts commits, so that a late answer is nobody else's.
+    commits: u64,
 }
 
 impl ActorCell {
@@ -125,6 +140,8 @@ impl ActorCell {
             supervisor: None,
             incarnation: 0,
             stopping: None,
+            parked: None,
+            commits: 0,
         };
         Arc::new(Self {
             mailbox: Mailbox::new(limits),
@@ -171,6 +188,11 @@ impl ActorCell {
         self.order(core, Control::Stop(order));
     }
 
+    /// The timer says that a time is over.
+    pub(in crate::actor) fn look(self: &Arc<Self>, core: &Core) {
+        self.order(core, Control::Look);
+    }
+
     /// The timer says that the backoff is over.
     pub(in crate::actor) fn start_again(self: &Arc<Self>, core: &Core, incarnation: u64) {
         self.order(core, Control::Start { incarnation });
@@ -209,8 +231,10 @@ impl ActorCell {
             self.crashed(core, &mut seat, &crash, &crash.text);
         }
         let batch_is_empty = seat.batch.is_empty();
+        // An actor that made place for others with its last message, or crashed with it, has still to end.
+        let has_to_end = seat.stopping.is_some() && seat.parked.is_none();
         drop(seat);
-        if self.mailbox.leave(batch_is_empty) {
+        if self.mailbox.leave(batch_is_empty, has_to_end) {
             core.schedule(Arc::clone(self));
         }
     }
@@ -219,6 +243,9 @@ impl ActorCell {
         for _ in 0..BATCH {
             for control in self.mailbox.controls() {
                 self.obey(core, seat, control);
+            }
+            if seat.parked.is_some() && !self.gives_up(seat) {
+                return;
             }
             if self.is_over(seat) {
                 return self.end(core, seat);
@@ -249,7 +276,7 @@ impl ActorCell {
         if envelope.expires.is_some_and(|at| at <= Instant::now()) {
             return self.bury(envelope, DeadReason::Expired);
         }
-        let (Some(instance), Some(version)) = (&mut seat.instance, &seat.version) else {
+        let Some(instance) = &mut seat.instance else {
             return self.bury(envelope, DeadReason::Stopped);
         };
         let left = time_left(&seat.stopping);
@@ -257,51 +284,28 @@ impl ActorCell {
         let sender = sent_by.sender();
         let circumstances = Circumstances { hops, until: expires, left };
         match instance.handle(Message { id, sender: sender.clone(), payload }, circumstances) {
-            Ok(answer) => {
-                self.counters.handled();
-                if let Some(reply) = reply {
-                    reply.answer(Ok(answer));
-                }
+            Ok(Said { answer, written: None }) => self.handled(reply, answer),
+            Ok(Said { answer, written: Some(written) }) => {
+                self.park(core, seat, InHand::Message { id, sender, reply, answer }, *written);
             }
-            Err((Ended::Refused(text), payload)) => {
-                self.counters.dead(DeadReason::Failed);
-                let line = format!("message {id} from {} failed: {text}", author(&sender));
-                let target = version.record.spec.name.clone();
-                self.keep((id, sender, payload), target, DeadReason::Failed, Some(text.clone()));
-                version.log.for_instance(instance.number).write(Level::Warn, Source::Host, &line);
-                locked(&self.news).last_error = Some(text.clone());
-                if let Some(reply) = reply {
-                    reply.answer(Err(CallError::Failed(text)));
-                }
-            }
-            Err((Ended::Crashed(crash), payload)) => {
-                self.counters.dead(DeadReason::Failed);
-                let line = format!("crashed at message {id} from {}: {crash}", author(&sender));
-                let target = version.record.spec.name.clone();
-                self.keep((id, sender, payload), target, DeadReason::Failed, Some(crash.text.clone()));
-                self.crashed(core, seat, &crash, &line);
-                if let Some(reply) = reply {
-                    reply.answer(Err(CallError::Crashed(crash.text)));
-                }
-            }
+            Err((ended, payload)) => self.not_handled(core, seat, (id, sender, payload), reply, ended),
         }
     }
 
     /// Gives the instance the answer to a request, if it is the one that asked and still wants to know.
     fn call_back(self: &Arc<Self>, core: &Arc<Core>, seat: &mut Seat, callback: Callback) {
         let Callback { id, requests, answer, hops, parent } = callback;
-        let (Some(instance), Some(version)) = (&mut seat.instance, &seat.version) else { return };
+        let Some(instance) = &mut seat.instance else { return };
         if !Arc::ptr_eq(instance.requests(), &requests) || !requests.take(id) {
             return;
         }
         self.counters.request_answered(&answer);
         let circumstances = Circumstances { hops, until: parent, left: time_left(&seat.stopping) };
         match instance.handle_callback(id, answer, circumstances) {
-            Ok(()) => {}
+            Ok(Said { written: None, .. }) => {}
+            Ok(Said { written: Some(written), .. }) => self.park(core, seat, InHand::Callback { id }, *written),
             Err(Ended::Refused(text)) => {
-                let line = format!("the answer to request {id} failed: {text}");
-                version.log.for_instance(instance.number).write(Level::Warn, Source::Host, &line);
-                locked(&self.news).last_error = Some(text);
+                self.refused(seat, &format!("the answer to request {id} failed: {text}"), text)
             }
             Err(Ended::Crashed(crash)) => {
                 self.crashed(core, seat, &crash, &format!("crashed at the answer to request {id}: {crash}"));
@@ -313,8 +317,16 @@ impl ActorCell {
         match control {
             // The system gives the name to another actor when this one is ending.
             Control::Activate(_) if seat.stopping.is_some() => {}
-            Control::Activate(activation) => self.activate(core, seat, *activation),
-            Control::Stop(order) => self.begin_stop(seat, order),
+            Control::Activate(activation) => match &mut seat.parked {
+                Some(parked) => parked.put_off(*activation),
+                None => self.activate(core, seat, *activation),
+            },
+            Control::Stop(order) => {
+                self.begin_stop(seat, order);
+                self.bound_commit(core, seat);
+            }
+            Control::Committed { number, result } => self.unpark(core, seat, number, result),
+            Control::Look => {}
             Control::Start { incarnation } => {
                 if seat.incarnation == incarnation && seat.instance.is_none() && seat.stopping.is_none() {
                     self.start(core, seat);

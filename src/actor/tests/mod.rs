@@ -19,8 +19,10 @@ use crate::record::{ArtifactIdentity, Record};
 use crate::test_guest::TestGuest;
 
 mod basics;
+mod gate;
 mod hostile;
 mod messages;
+mod parked;
 mod requests;
 mod speed;
 mod storage;

@@ -8,7 +8,7 @@ use crate::storage::{
 /// `g` answers with the value of `k`, `c` removes everything; all others put what they got under `k`, and then
 /// `t` traps, `f` answers with an error, `m` sends what it got to `next`. Answers with one byte: 0, or one more than
 /// the case of the storage's error.
-fn keeper() -> TestGuest {
+pub(super) fn keeper() -> TestGuest {
     TestGuest::new().storage().handle(
         r#"(local.set $i (i32.load8_u (local.get $ptr)))
         (if (i32.eq (local.get $i) (i32.const 103)) (then
@@ -34,7 +34,7 @@ fn keeper() -> TestGuest {
 const NOT_PERMITTED: u8 = 1;
 const READ_ONLY_NOW: u8 = 2;
 
-fn with_storage(name: &'static str, level: &'static str) -> Actor {
+pub(super) fn with_storage(name: &'static str, level: &'static str) -> Actor {
     let mut actor = Actor::new(name);
     actor.storage = Some(level);
     actor

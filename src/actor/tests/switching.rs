@@ -252,3 +252,19 @@ fn a_dropped_system_ends_its_threads_and_gives_all_memory_back() {
     assert_eq!(core.strong_count(), 0, "nothing holds on to the actors");
     assert_eq!(engine.memory_budget().used_bytes(), 0);
 }
+
+#[test]
+fn an_actor_that_makes_place_for_others_after_its_last_message_still_ends() {
+    let host = Host::with(|config| config.workers = Some(std::num::NonZeroUsize::MIN));
+    // Far longer than an actor holds a thread while others wait.
+    let slow = TestGuest::new().handle(
+        r#"(local.set $i (i32.const 100000000))
+           (loop $l (br_if $l (local.tee $i (i32.sub (local.get $i) (i32.const 1)))))
+           (call $ok_none)"#,
+    );
+    host.run(&Actor::new("a"), &slow);
+    let asked = [(); 2].map(|()| host.system.begin_request(&name("a"), Vec::new(), PATIENCE).unwrap());
+    host.until("the first is in hand", || host.status("a").mailbox_messages == 1);
+    assert_eq!(host.stop("a"), Switched::Done);
+    assert_eq!(asked.map(PendingReply::wait), [Ok(None), Ok(None)]);
+}

@@ -50,6 +50,8 @@ pub type Changes = BTreeMap<(Space, Vec<u8>), Option<Arc<[u8]>>>;
 pub enum Durability {
     /// It may be lost when the host ends, though never a part of it, nor an earlier one without it.
     Relaxed,
+    /// What every call of a component gets: calls wait for it without a thread, and many share one sync.
+    ///
     /// It outlives the host and the machine's power from the moment on at which the commit returns.
     Synced,
 }

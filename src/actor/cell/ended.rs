@@ -1,0 +1,64 @@
+//! Owns how a call ends for what it was about: counted, answered, told, and kept when it failed.
+//!
+//! Whether it ended well was known before, with its commit.
+
+use std::sync::Arc;
+
+use super::super::core::{Core, locked};
+use super::super::instance::Ended;
+use super::super::reply::{CallError, ReplySlot};
+use super::super::status::DeadReason;
+use super::{ActorCell, Seat, author};
+use crate::host::contract::Sender;
+use crate::logs::{Level, Source};
+
+impl ActorCell {
+    /// Ends a message with which the call in hand ended well.
+    pub(super) fn handled(&self, reply: Option<ReplySlot>, answer: Option<Vec<u8>>) {
+        self.counters.handled();
+        if let Some(reply) = reply {
+            reply.answer(Ok(answer));
+        }
+    }
+
+    /// Ends a message with which the call in hand ended badly.
+    pub(super) fn not_handled(
+        self: &Arc<Self>,
+        core: &Arc<Core>,
+        seat: &mut Seat,
+        message: (u64, Sender, Vec<u8>),
+        reply: Option<ReplySlot>,
+        ended: Ended,
+    ) {
+        self.counters.dead(DeadReason::Failed);
+        let author = format!("message {} from {}", message.0, author(&message.1));
+        let why = match &ended {
+            Ended::Refused(text) => text.clone(),
+            Ended::Crashed(crash) => crash.text.clone(),
+        };
+        if let Some(version) = &seat.version {
+            self.keep(message, version.record.spec.name.clone(), DeadReason::Failed, Some(why.clone()));
+        }
+        let error = match ended {
+            Ended::Refused(text) => {
+                self.refused(seat, &format!("{author} failed: {text}"), text);
+                CallError::Failed(why)
+            }
+            Ended::Crashed(crash) => {
+                self.crashed(core, seat, &crash, &format!("crashed at {author}: {crash}"));
+                CallError::Crashed(why)
+            }
+        };
+        if let Some(reply) = reply {
+            reply.answer(Err(error));
+        }
+    }
+
+    /// The call in hand ended with an error, and the instance goes on.
+    pub(super) fn refused(&self, seat: &Seat, line: &str, text: String) {
+        if let (Some(instance), Some(version)) = (&seat.instance, &seat.version) {
+            version.log.for_instance(instance.number).write(Level::Warn, Source::Host, line);
+        }
+        locked(&self.news).last_error = Some(text);
+    }
+}

@@ -1,0 +1,142 @@
+//! Owns the time between the end of a call and the commit of what it wrote: the actor is parked, and the thread that
+//! ran it goes on with other actors.
+//!
+//! The answer of the store comes as a word of the system, like any other. Until then nothing of the call is visible:
+//! no reply, no message; no other call of the actor begins, and no other version of it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::super::core::{Core, Due, Job};
+use super::super::instance::Ended;
+use super::super::reply::{CallError, ReplySlot};
+use super::super::status::DeadReason;
+use super::{Activation, ActorCell, Control, Seat};
+use crate::host::contract::Sender;
+use crate::storage::{StoreError, Written};
+
+/// Said when the actor ends before the store has answered.
+const NOBODY_KNOWS: &str = "it was stopped before the store had answered; what this call wrote may be kept, and what it \
+                            sent is not";
+
+/// A call that is over but for its commit.
+pub(super) struct Parked {
+    in_hand: InHand,
+    /// Which of the actor's commits it is.
+    number: u64,
+    /// Versions that are to become active after it.
+    put_off: Vec<Activation>,
+}
+
+/// What the call was for.
+pub(super) enum InHand {
+    Message { id: u64, sender: Sender, reply: Option<ReplySlot>, answer: Option<Vec<u8>> },
+    Callback { id: u64 },
+}
+
+impl Parked {
+    pub(super) fn put_off(&mut self, activation: Activation) {
+        self.put_off.push(activation);
+    }
+}
+
+impl ActorCell {
+    /// Brings what the call in hand wrote to the store. The actor does nothing until the store has answered.
+    pub(super) fn park(self: &Arc<Self>, core: &Core, seat: &mut Seat, in_hand: InHand, written: Written) {
+        seat.commits += 1;
+        let number = seat.commits;
+        seat.parked = Some(Box::new(Parked { in_hand, number, put_off: Vec::new() }));
+        self.mailbox.set_runnable(false);
+        self.bound_commit(core, seat);
+        let (cell, jobs) = (Arc::downgrade(self), core.scheduler().entrance());
+        written.keep(Box::new(move |result| {
+            let Some(cell) = cell.upgrade() else { return };
+            if cell.mailbox.control(Control::Committed { number, result }) {
+                jobs.submit(Job::Actor(cell));
+            }
+        }));
+    }
+
+    /// An actor that is to end does not wait for a commit beyond its time.
+    pub(super) fn bound_commit(self: &Arc<Self>, core: &Core, seat: &Seat) {
+        if let (Some(_), Some(stopping)) = (&seat.parked, &seat.stopping) {
+            core.set_timer(stopping.stop_until, Due::Commit(Arc::downgrade(self)));
+        }
+    }
+
+    /// The store has answered: the call ends, well or not.
+    pub(super) fn unpark(
+        self: &Arc<Self>,
+        core: &Arc<Core>,
+        seat: &mut Seat,
+        number: u64,
+        result: Result<(), StoreError>,
+    ) {
+        let Some(parked) = seat.parked.take_if(|parked| parked.number == number) else { return };
+        let Parked { in_hand, put_off, .. } = *parked;
+        let Some(instance) = &mut seat.instance else { return };
+        self.mailbox.set_runnable(instance.takes_messages());
+        match result {
+            Ok(()) => {
+                instance.kept();
+                if let InHand::Message { reply, answer, .. } = in_hand {
+                    self.handled(reply, answer);
+                }
+            }
+            Err(error) => {
+                let (payload, text) = (instance.not_kept(), error.to_string());
+                match in_hand {
+                    InHand::Message { id, sender, reply, .. } => {
+                        self.not_handled(core, seat, (id, sender, payload), reply, Ended::Refused(text));
+                    }
+                    InHand::Callback { id } => {
+                        self.refused(seat, &format!("the answer to request {id} failed: {text}"), text);
+                    }
+                }
+            }
+        }
+        for activation in put_off {
+            self.obey(core, seat, Control::Activate(Box::new(activation)));
+        }
+    }
+
+    /// Whether the time of an actor that is to end is over; then its parked call is given up.
+    pub(super) fn gives_up(&self, seat: &mut Seat) -> bool {
+        let over = seat.stopping.as_ref().is_some_and(|stopping| stopping.stop_until <= Instant::now());
+        if over {
+            // A version that was to follow has nothing to follow any more.
+            drop(self.abandon(seat));
+        }
+        over
+    }
+
+    /// Gives the parked call up, if there is one: it failed, as far as anybody can know. Gives the versions that were
+    /// to become active after it.
+    pub(super) fn abandon(&self, seat: &mut Seat) -> Vec<Activation> {
+        let Some(parked) = seat.parked.take() else { return Vec::new() };
+        let payload = seat.instance.as_mut().map(|instance| instance.not_kept()).unwrap_or_default();
+        let Parked { in_hand, put_off, .. } = *parked;
+        match in_hand {
+            InHand::Message { id, sender, reply, .. } => {
+                self.counters.dead(DeadReason::Failed);
+                if let Some(version) = &seat.version {
+                    let target = version.record.spec.name.clone();
+                    self.keep((id, sender, payload), target, DeadReason::Failed, Some(NOBODY_KNOWS.to_owned()));
+                }
+                if let Some(reply) = reply {
+                    reply.answer(Err(CallError::Failed(NOBODY_KNOWS.to_owned())));
+                }
+            }
+            InHand::Callback { id } => {
+                self.refused(seat, &format!("the answer to request {id}: {NOBODY_KNOWS}"), NOBODY_KNOWS.to_owned());
+            }
+        }
+        put_off
+    }
+
+    /// Versions that wait for the commit of the call that is parked.
+    #[cfg(test)]
+    pub(in crate::actor) fn versions_put_off(&self) -> usize {
+        super::locked(&self.seat).parked.as_ref().map_or(0, |parked| parked.put_off.len())
+    }
+}
