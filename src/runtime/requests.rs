@@ -16,6 +16,7 @@ use crate::paused::PausedBy;
 use crate::plan::approval::{MAX_APPROVALS, Operator, ParseApprovalError};
 use crate::reconcile::notice::Notice;
 use crate::reconcile::order::{self, ApplyOrder};
+use crate::reconcile::resolve::FETCHING;
 use crate::reconcile::rollback::{RollbackOrder, RollbackTarget};
 use crate::reconcile::{Lifted, Pass, PauseError, Tell, unix_now_s};
 use crate::resolution::Refusal;
@@ -159,7 +160,11 @@ impl Rounds {
         }
         let is_fetching = back.reconciler.is_fetching();
         let reported = match &passed {
-            Ok(pass) => Ok(report(pass, back.reconciler.committed().generation.number, is_fetching)),
+            Ok(pass) => {
+                // What came in after the pass had looked is the matter of the next one.
+                let fetching = is_fetching || saw_fetching(pass);
+                Ok(report(pass, back.reconciler.committed().generation.number, fetching))
+            }
             Err(error) => Err(failed(error)),
         };
         for asked in waiting {
@@ -251,6 +256,12 @@ fn order_of(body: &ApplyBody, asked: &Asked) -> Result<ApplyOrder, Refused> {
         saved: body.saved.as_deref().cloned(),
         by: operator(asked),
     })
+}
+
+/// Whether something was on its way when the pass looked.
+fn saw_fetching(pass: &Pass) -> bool {
+    pass.plan.actions.iter().any(|action| action.reason.code == FETCHING)
+        || pass.problems.iter().any(|problem| problem.code == FETCHING)
 }
 
 /// What a pass did, for whoever asked for it.

@@ -201,8 +201,8 @@ impl Inputs {
         let mut moved = Vec::new();
         desired.compare(&now.desired, &mut moved);
         let mut say = |differs: bool, what: String| moved.extend(differs.then_some(what));
-        say(*trust != now.trust, "the trust policy changed, or --trust names another one,".to_owned());
-        say(*settings != now.settings, "config.toml changed, or a host was started with another one,".to_owned());
+        say(*trust != now.trust, "the trust policy changed or --trust names another one".to_owned());
+        say(*settings != now.settings, "config.toml changed or a host was started with another one".to_owned());
         let numbers = (generation.number, now.generation.number);
         let committed = if numbers.0 == numbers.1 {
             format!("generation {} became another one", numbers.0)

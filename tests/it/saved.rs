@@ -109,8 +109,8 @@ fn each_input_that_moved_is_refused_by_its_name_and_nothing_changes() {
         ("three.toml was removed since", 10, &|| std::fs::remove_file(&extra).expect("removed")),
         ("one.toml came to be unreadable since", 10, &|| mode(&one, 0o666)),
         ("one.toml changed since", 12, &|| mode(&one, 0o644)),
-        ("the trust policy changed, or --trust", 10, &|| world.trust_text(&format!("{trust}# a word\n"))),
-        ("config.toml changed, or a host was started with another one, since", 10, &|| {
+        ("the trust policy changed or --trust", 10, &|| world.trust_text(&format!("{trust}# a word\n"))),
+        ("config.toml changed or a host was started with another one since", 10, &|| {
             private(&config, "[secrets]\nenv = [\"APP_*\"]\n")
         }),
         ("the artifact of one changed from 1.1.0 (", 10, &|| world.publish("idle", &release("1.2.0", 3, &idle("3")))),

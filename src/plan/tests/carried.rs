@@ -137,8 +137,8 @@ fn every_input_that_moves_is_named() {
         "the desired files came to be those of git https://example.com/fleet.git branch main, path eu, not of /srv/desired,"
     );
     let other = Digest::of(b"other");
-    assert_eq!(moved(&|now| now.trust = other), "the trust policy changed, or --trust names another one,");
-    assert_eq!(moved(&|now| now.settings = other), "config.toml changed, or a host was started with another one,");
+    assert_eq!(moved(&|now| now.trust = other), "the trust policy changed or --trust names another one");
+    assert_eq!(moved(&|now| now.settings = other), "config.toml changed or a host was started with another one");
     assert_eq!(moved(&|now| now.generation.number = 43), "generation 43 was committed in place of 41");
     assert_eq!(moved(&|now| now.generation.digest = None), "generation 41 became another one");
     assert_eq!(moved(&|now| now.is_live = false), "the host was stopped");
@@ -191,7 +191,7 @@ fn a_saved_plan_is_carried_out_when_nothing_moved_and_else_says_what_did() {
     now.trust = Digest::of(b"other");
     let refusal = saved.check(&moved.plan(), &now).expect_err("it moved");
     assert_eq!(refusal.code, "input-moved");
-    assert_eq!(refusal.message, "the trust policy changed, or --trust names another one, since the plan was made");
+    assert_eq!(refusal.message, "the trust policy changed or --trust names another one since the plan was made");
     let hint = refusal.hint.expect("a hint");
     assert!(hint.starts_with("and more moved: the artifact of jobs changed from 1.0.0 ("), "{hint}");
     assert!(hint.ends_with("`airssys-wasm plan --out FILE`, look at it, and apply that"), "{hint}");
