@@ -242,21 +242,21 @@ impl Reader<'_> {
             }
             T::Flags(names) => self.named(text, "flags", names.iter().map(|n| (n.as_str(), None)), [""; 2], depth),
             T::Enum(names) => self.named(text, "enum", names.iter().map(|n| (n.as_str(), None)), [""; 2], depth),
-            T::List(of) => self.of(text, "list", [Some(of)], depth),
-            T::FixedLengthList(of, length) => {
-                self.of(text, "list", [Some(of)], depth)?;
+            T::List { element, .. } => self.of(text, "list", [Some(element)], depth),
+            T::FixedLengthList { element, length, .. } => {
+                self.of(text, "list", [Some(element)], depth)?;
                 text.push(&format!("[{length}]"))
             }
-            T::Map(key, value) => self.of(text, "map", [Some(key), Some(value)], depth),
+            T::Map { key, value, .. } => self.of(text, "map", [Some(key), Some(value)], depth),
             T::Tuple(tuple) => self.of(text, "tuple", tuple.types.iter().map(Some), depth),
-            T::Option(of) => self.of(text, "option", [Some(of)], depth),
-            T::Result { ok: None, err: None } => text.push("result"),
-            T::Result { ok, err: None } => self.of(text, "result", [ok.as_ref()], depth),
-            T::Result { ok, err } => self.of(text, "result", [ok.as_ref(), err.as_ref()], depth),
+            T::Option { ty, .. } => self.of(text, "option", [Some(ty)], depth),
+            T::Result { ok: None, err: None, .. } => text.push("result"),
+            T::Result { ok, err: None, .. } => self.of(text, "result", [ok.as_ref()], depth),
+            T::Result { ok, err, .. } => self.of(text, "result", [ok.as_ref(), err.as_ref()], depth),
             T::Own(resource) => self.handle(text, "own", *resource),
             T::Borrow(resource) => self.handle(text, "borrow", *resource),
-            T::Future(of) => self.of(text, "future", [of.as_ref()], depth),
-            T::Stream(of) => self.of(text, "stream", [of.as_ref()], depth),
+            T::Future { ty, .. } => self.of(text, "future", [ty.as_ref()], depth),
+            T::Stream { ty, .. } => self.of(text, "stream", [ty.as_ref()], depth),
         }
     }
 
