@@ -1,5 +1,6 @@
 //! Documents that people carry about as files: read by the file rules, and written without harm to other files.
 
+use std::fs::File;
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -48,7 +49,7 @@ impl OutFile {
         let (directory, _) = split(&self.0)?;
         match std::fs::symlink_metadata(&self.0) {
             Err(error) if error.kind() == ErrorKind::NotFound && directory.is_dir() => return Ok(false),
-            Err(error) => return Err(self.failure(&error)),
+            Err(error) => return Err(not_written(&self.0, &error)),
             Ok(_) => {}
         }
         if json::begins_as::<D>(&read::<D>(&self.0)?) {
@@ -60,28 +61,46 @@ impl OutFile {
 
     /// Writes it whole or not at all. Only the user may read it.
     pub(crate) fn write<D: JsonFile>(&self, text: &str) -> Result<(), Failure> {
-        let (directory, name) = split(&self.0)?;
-        let random = getrandom::u64().map_err(|error| Failure::new(Exit::General, error))?;
-        let new = directory.join(format!(".{name}.{random:016x}.new~"));
-        let mut file = std::fs::OpenOptions::new();
-        file.write(true).create_new(true).mode(0o600);
-        let written =
-            file.open(&new).and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
-        let placed = written.map_err(|error| self.failure(&error)).and_then(|()| {
-            let placed = match self.replaces::<D>()? {
-                true => std::fs::rename(&new, &self.0),
-                // Fails when something is there by now.
-                false => std::fs::hard_link(&new, &self.0),
-            };
-            placed.map_err(|error| self.failure(&error))
-        });
-        let _ = std::fs::remove_file(&new);
-        placed
+        let fill = |mut file: &File| file.write_all(text.as_bytes()).map_err(|error| not_written(&self.0, &error));
+        place(&self.0, fill, |new| match self.replaces::<D>()? {
+            true => std::fs::rename(new, &self.0).map_err(|error| not_written(&self.0, &error)),
+            false => link(new, &self.0),
+        })
     }
+}
 
-    fn failure(&self, error: &std::io::Error) -> Failure {
-        Failure::message(Exit::General, format!("{} can't be written: {error}", shown(&self.0)))
-    }
+/// Makes a file that is not there yet, whole or not at all. Only the user may read it.
+pub(crate) fn new_file<T>(path: &Path, fill: impl FnOnce(&File) -> Result<T, Failure>) -> Result<T, Failure> {
+    place(path, fill, |new| link(new, path))
+}
+
+/// Fills a new file beside `path`, syncs it, and lets `take` give it its name.
+fn place<T>(
+    path: &Path,
+    fill: impl FnOnce(&File) -> Result<T, Failure>,
+    take: impl FnOnce(&Path) -> Result<(), Failure>,
+) -> Result<T, Failure> {
+    let (directory, name) = split(path)?;
+    let random = getrandom::u64().map_err(|error| Failure::new(Exit::General, error))?;
+    let new = directory.join(format!(".{name}.{random:016x}.new~"));
+    let opened = File::options().write(true).create_new(true).mode(0o600).open(&new);
+    let file = opened.map_err(|error| not_written(path, &error))?;
+    let placed = fill(&file).and_then(|filled| {
+        file.sync_all().map_err(|error| not_written(path, &error))?;
+        take(&new)?;
+        Ok(filled)
+    });
+    let _ = std::fs::remove_file(&new);
+    placed
+}
+
+/// Fails when something is there by now.
+fn link(new: &Path, path: &Path) -> Result<(), Failure> {
+    std::fs::hard_link(new, path).map_err(|error| not_written(path, &error))
+}
+
+fn not_written(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::message(Exit::General, format!("{} can't be written: {error}", shown(path)))
 }
 
 fn shown(path: &Path) -> String {

@@ -1,10 +1,9 @@
 //! `storage`: what components keep, seen and handled from outside while no host runs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{BufReader, BufWriter, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -12,6 +11,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::Global;
+use super::document_file::new_file;
 use super::exit::{Exit, Failure};
 use super::output;
 use crate::escape::escape;
@@ -191,28 +191,26 @@ fn verify(global: &Global, locked: &Locked) -> Result<ExitCode, Failure> {
     Ok(if verdict.sound { ExitCode::SUCCESS } else { Exit::General.into() })
 }
 
-fn export(global: &Global, locked: &Locked, path: &PathBuf, ids: Vec<u64>) -> Result<ExitCode, Failure> {
+fn export(global: &Global, locked: &Locked, path: &Path, ids: Vec<u64>) -> Result<ExitCode, Failure> {
     let Some(store) = locked.store()? else {
         return Err(Failure::message(Exit::General, "nothing is stored, so there is nothing to export"));
     };
     let only: Option<BTreeSet<u64>> = (!ids.is_empty()).then(|| ids.into_iter().collect());
-    let held: BTreeSet<u64> = store.ids().map_err(|error| failure(&error))?.into_iter().map(|(id, _)| id).collect();
+    let held = store.held_ids().map_err(|error| failure(&error))?;
     if let Some(id) = only.iter().flatten().find(|id| !held.contains(id)) {
-        return Err(Failure::message(Exit::General, format!("there is no storage {id}")).hint("storage list"));
+        let message = format!("storage {id} holds nothing");
+        return Err(Failure::message(Exit::General, message).hint("`airssys-wasm storage list` shows what there is"));
     }
-    // Written beside the file and renamed, so that a file of that name is whole.
-    let mut partial = path.clone().into_os_string();
-    partial.push(".partial");
-    if path.exists() {
+    if path.symlink_metadata().is_ok() {
         let shown = escape(&path.to_string_lossy());
-        return Err(Failure::message(Exit::General, format!("{shown} exists; an export overwrites nothing")));
+        return Err(Failure::message(Exit::General, format!("{shown} is there; an export overwrites nothing")));
     }
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
-    let mut out = BufWriter::new(file);
-    let copied = store.export(only.as_ref(), &mut out).map_err(dumped)?;
-    out.flush()?;
-    out.get_ref().sync_all()?;
-    std::fs::rename(&partial, path)?;
+    let copied = new_file(path, |file| {
+        let mut out = BufWriter::new(file);
+        let copied = store.export(only.as_ref(), &mut out).map_err(dumped)?;
+        out.flush().map_err(|error| Failure::new(Exit::General, error))?;
+        Ok(copied)
+    })?;
     said(global, "exported", copied)
 }
 
@@ -223,7 +221,9 @@ fn import(global: &Global, locked: &Locked, path: &PathBuf) -> Result<ExitCode, 
     })?;
     let store = Arc::clone(&Storage::at(locked.kind, &locked.directory).store().map_err(|error| failure(&error))?);
     let next = locked.generation.next_storage_id;
-    let copied = store.import(&mut BufReader::new(file), |id| id < next).map_err(dumped)?;
+    let purging = store.noted_purges().map_err(|error| failure(&error))?;
+    let is_known = |id| id < next && !purging.contains(&id);
+    let copied = store.import(&mut BufReader::new(file), is_known).map_err(dumped)?;
     said(global, "imported", copied)
 }
 

@@ -56,8 +56,8 @@ pub(super) struct Committer {
 impl Committer {
     pub(super) fn start(room: Arc<Room>) -> Result<Self, StoreError> {
         let queue = Arc::new(Queue::default());
-        let orders = OnEnd(Arc::clone(&queue));
-        let thread = thread::Builder::new().name(THREAD.to_owned()).spawn(move || run(&room, &orders.0));
+        let orders = OnEnd(Arc::clone(&room), Arc::clone(&queue));
+        let thread = thread::Builder::new().name(THREAD.to_owned()).spawn(move || run(&room, &orders.1));
         let thread = thread.map_err(|error: io::Error| StoreError::Stopped(BackendError::new(error)))?;
         Ok(Self { queue, thread: Some(thread) })
     }
@@ -66,14 +66,14 @@ impl Committer {
     pub(super) fn commit(&self, set: WriteSet) -> Result<(), StoreError> {
         let (answer, answered) = sync_channel(1);
         // Whoever asked waits below.
-        self.commit_then(set, Box::new(move |result| drop(answer.send(result))));
+        self.queue.put(Order::new(set, Box::new(move |result| drop(answer.send(result)))));
         let gone = |_closed| StoreError::Stopped(BackendError::new("the thread that writes has ended"));
         answered.recv().map_err(gone)?
     }
 
-    /// Commits and calls `then`. Waits only while too much waits already.
+    /// Commits and calls `then`. Never waits.
     pub(super) fn commit_then(&self, set: WriteSet, then: Then) {
-        self.queue.put(Order::new(set, then));
+        self.queue.offer(Order::new(set, then));
     }
 
     /// Write sets that were brought to it.
@@ -94,11 +94,14 @@ impl Drop for Committer {
 }
 
 /// However the thread ends, nobody waits for it in vain.
-struct OnEnd(Arc<Queue>);
+struct OnEnd(Arc<Room>, Arc<Queue>);
 
 impl Drop for OnEnd {
     fn drop(&mut self) {
-        self.0.abandon();
+        if thread::panicking() {
+            self.0.broken.get_or_init(|| BackendError::new("the thread that writes failed on an assertion"));
+        }
+        self.1.abandon();
     }
 }
 

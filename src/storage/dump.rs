@@ -61,7 +61,10 @@ pub enum DumpError {
         why: &'static str,
     },
     /// An entry is for a storage that may not be written.
-    #[error("the export has entries of storage {0}, and no generation of this host has given that id out")]
+    #[error(
+        "the export has entries of storage {0}, and no generation of this host has given that id out, or it is being \
+         purged"
+    )]
     UnknownId(u64),
     /// An entry breaks a rule.
     #[error("an entry of storage {id} was refused: {why}")]
@@ -79,7 +82,7 @@ impl Store {
         writeln!(out, "{FIRST_LINE}")?;
         let mut copied = Copied::default();
         let skipped: BTreeSet<u64> = self.noted_purges()?.into_iter().collect();
-        for (id, _) in self.ids()? {
+        for id in self.held_ids()? {
             if skipped.contains(&id) || only.is_some_and(|only| !only.contains(&id)) {
                 continue;
             }
@@ -139,12 +142,10 @@ impl Store {
                     if Digest::of(&body).hex() != digest {
                         return Err(wrong(at, "is damaged: its digest differs"));
                     }
-                    let stored = self.import_chunk(&body, &is_known, at)?;
-                    if entries.parse() != Ok(stored) {
-                        return Err(wrong(at, "has another number of entries than it says"));
-                    }
+                    let entries = entries.parse().map_err(|_| wrong(at, "has no number of entries"))?;
+                    self.import_chunk(&body, entries, &is_known, at)?;
                     copied.chunks += 1;
-                    copied.entries += stored;
+                    copied.entries += entries;
                 }
                 ["end", chunks, entries] => {
                     if (chunks.parse(), entries.parse()) != (Ok(copied.chunks), Ok(copied.entries)) {
@@ -159,15 +160,16 @@ impl Store {
         }
     }
 
+    /// Stores the entries of one chunk, all of one storage and `expected` of them, or nothing.
     fn import_chunk(
         self: &Arc<Self>,
         mut body: &[u8],
+        expected: u64,
         is_known: &impl Fn(u64) -> bool,
         chunk: u64,
-    ) -> Result<u64, DumpError> {
-        let everything = Quota { bytes: u64::MAX, keys: u64::MAX };
-        let rules = Rules { level: Some(StorageLevel::ReadWrite), quota: everything, writes: true };
-        let mut stored = 0;
+    ) -> Result<(), DumpError> {
+        let rules = Rules { level: Some(StorageLevel::ReadWrite), quota: Quota::default(), writes: true };
+        let mut seen = 0;
         let mut call = None;
         while !body.is_empty() {
             let Some((id, key, value, rest)) = entry(body) else {
@@ -182,12 +184,15 @@ impl Store {
                 return Err(DumpError::Format { chunk, why: "has entries of two storages" });
             }
             transaction.set(key, value).map_err(|why| DumpError::Refused { id, why })?;
-            stored += 1;
+            seen += 1;
+        }
+        if seen != expected {
+            return Err(DumpError::Format { chunk, why: "has another number of entries than it says" });
         }
         if let Some(set) = call.map(|call| call.finish()).transpose()?.flatten() {
             self.commit(set.with_durability(Durability::Relaxed))?;
         }
-        Ok(stored)
+        Ok(())
     }
 }
 

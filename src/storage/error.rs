@@ -64,7 +64,7 @@ pub enum StoreError {
         /// Why.
         why: BackendError,
     },
-    /// The directory can't be made or is not private.
+    /// The directory can't be made.
     #[error("the directory of the store, {}, can't be used: {why}", Escaped(&path.to_string_lossy()))]
     Directory {
         /// Which directory.
@@ -116,6 +116,9 @@ pub enum StoreError {
          Check the disk, then restart the host"
     )]
     Stopped(BackendError),
+    /// More waits for the disk than may.
+    #[error("the disk is behind: more waits to be written than the host keeps; later it may work")]
+    Busy,
     /// Somebody else changed the same storage meanwhile.
     #[error("the storage was changed by another instance of the component during this call")]
     Conflict,

@@ -9,9 +9,9 @@ use super::backend::BackendError;
 use super::commit::WriteSet;
 use super::error::StoreError;
 
-/// Write sets that wait at most; whoever brings one more waits too.
+/// Write sets that wait at most.
 const MAX_WAITING: usize = 65_536;
-/// Bytes of write sets that wait at most, unless a single one has more; whoever brings more waits too.
+/// Bytes of write sets that wait at most, unless a single one has more.
 const MAX_WAITING_BYTES: usize = 128 << 20;
 /// Write sets of one commit at most.
 const MAX_GROUP: usize = 1_024;
@@ -88,9 +88,22 @@ impl State {
 impl Queue {
     /// Puts an order behind all others. Waits while too much waits already. After the close it is answered at once.
     pub(super) fn put(&self, order: Order) {
-        let state = self.state();
         let full = |state: &mut State| state.is_full_for(order.bytes);
-        let mut state = self.left.wait_while(state, full).unwrap_or_else(PoisonError::into_inner);
+        let state = self.left.wait_while(self.state(), full).unwrap_or_else(PoisonError::into_inner);
+        self.push(state, order);
+    }
+
+    /// The same without ever waiting: while too much waits already, the order is refused as [`StoreError::Busy`].
+    pub(super) fn offer(&self, order: Order) {
+        let state = self.state();
+        if state.is_full_for(order.bytes) {
+            drop(state);
+            return order.answer.give(Err(StoreError::Busy));
+        }
+        self.push(state, order);
+    }
+
+    fn push(&self, mut state: MutexGuard<'_, State>, order: Order) {
         if state.closed {
             // The answer is not for this lock to wait for.
             drop(state);
@@ -227,6 +240,16 @@ mod tests {
         is_done.recv().unwrap();
         bringing.join().unwrap();
         assert_eq!(queue.take().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_is_offered_while_too_much_waits_is_refused_at_once() {
+        let queue = Queue::default();
+        let (answer, answers) = channel();
+        queue.offer(order(MAX_WAITING_BYTES, false));
+        queue.offer(Order::new(set(1, false), Box::new(move |result| answer.send(result).unwrap())));
+        assert_eq!(answers.recv().unwrap(), Err(StoreError::Busy));
+        assert_eq!(groups(&queue), [1]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Owns one open store: reads go to it from any thread, every write through its committer.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -85,7 +86,7 @@ impl Store {
 
     /// Commits what a call changed, and calls `then` when it outlives what its durability says, or failed.
     ///
-    /// Returns at once, unless more waits for the disk than may.
+    /// Returns at once. When more waits for the disk than may, that is [`StoreError::Busy`] and nothing is written.
     pub fn commit_then(&self, set: WriteSet, then: Then) {
         self.committer.commit_then(set, then);
     }
@@ -97,16 +98,37 @@ impl Store {
 
     /// The storage ids that hold something or once did and were not purged, in order.
     pub fn ids(&self) -> Result<Vec<(u64, Usage)>, StoreError> {
-        let mut ids = Vec::new();
-        let mut damaged = false;
+        let records = self.records()?.into_iter();
+        records.map(|(id, usage)| Ok((id, usage.ok_or(StoreError::Damaged { what: "list of usages" })?))).collect()
+    }
+
+    /// The same with none for a record that is damaged.
+    pub(super) fn records(&self) -> Result<BTreeMap<u64, Option<Usage>>, StoreError> {
+        let mut records = BTreeMap::new();
         self.room.scan(Space::Meta, &full(OWN_ID + 1, b""), &[0xff; 9], &mut |key, record| {
-            match (split(key), Usage::decode(record)) {
-                (Some((id, [])), Some(usage)) => ids.push((id, usage)),
-                _ => damaged = true,
-            }
+            match split(key) {
+                Some((id, [])) => records.insert(id, Usage::decode(record)),
+                other => records.insert(other.map_or(OWN_ID, |(id, _)| id), None),
+            };
             ControlFlow::Continue(())
         })?;
-        if damaged { Err(StoreError::Damaged { what: "list of usages" }) } else { Ok(ids) }
+        Ok(records)
+    }
+
+    /// The storage ids that have entries, whatever the records say, in order.
+    pub fn held_ids(&self) -> Result<Vec<u64>, StoreError> {
+        let mut ids = Vec::new();
+        let mut from = full(OWN_ID + 1, b"");
+        loop {
+            let mut found = None;
+            self.room.scan(Space::Data, &from, &[0xff; 9], &mut |key, _| {
+                found = split(key).map(|(id, _)| id);
+                ControlFlow::Break(())
+            })?;
+            let Some(id) = found else { return Ok(ids) };
+            ids.push(id);
+            from = behind(&full(id, b""));
+        }
     }
 
     /// Which backend it is.

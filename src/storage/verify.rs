@@ -1,6 +1,6 @@
 //! Decides whether a store agrees with itself: every entry readable, every usage the sum of its entries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use super::backend::Space;
@@ -39,6 +39,14 @@ pub enum Difference {
         /// What the record says.
         recorded: Usage,
     },
+    /// The record of a usage is none.
+    #[error("the record of storage {id} is damaged; it holds {} bytes in {} keys", counted.bytes, counted.keys)]
+    Record {
+        /// Which storage.
+        id: u64,
+        /// What it holds.
+        counted: Usage,
+    },
     /// An entry that no component can have written.
     #[error("storage {id} has {count} entries that no component can have written")]
     Entries {
@@ -70,18 +78,20 @@ impl Store {
         verified.keys = counted.values().map(|usage| usage.keys).sum();
         verified.bytes = counted.values().map(|usage| usage.bytes).sum();
         verified.differences.extend(foreign.into_iter().map(|(id, count)| Difference::Entries { id, count }));
-        let recorded: BTreeMap<u64, Usage> = self.ids()?.into_iter().collect();
-        for id in counted.keys().chain(recorded.keys()).collect::<std::collections::BTreeSet<_>>() {
-            let (counted, recorded) = (get(&counted, *id), get(&recorded, *id));
-            // What is being purged is no longer counted.
-            if (counted.bytes, counted.keys) != (recorded.bytes, recorded.keys) && !noted.contains(id) {
-                verified.differences.push(Difference::Usage { id: *id, counted, recorded });
-            }
+        let records = self.records()?;
+        // What is being purged is no longer counted.
+        let ids = counted.keys().chain(records.keys()).copied().filter(|id| !noted.contains(id));
+        for id in ids.collect::<BTreeSet<u64>>() {
+            let counted = counted.get(&id).copied().unwrap_or_default();
+            let difference = match records.get(&id).copied().unwrap_or(Some(Usage::default())) {
+                None => Difference::Record { id, counted },
+                Some(recorded) if (counted.bytes, counted.keys) != (recorded.bytes, recorded.keys) => {
+                    Difference::Usage { id, counted, recorded }
+                }
+                Some(_) => continue,
+            };
+            verified.differences.push(difference);
         }
         Ok(verified)
     }
-}
-
-fn get(usages: &BTreeMap<u64, Usage>, id: u64) -> Usage {
-    usages.get(&id).copied().unwrap_or_default()
 }

@@ -60,12 +60,12 @@ fn damage_each_file(kind: BackendKind) -> usize {
 }
 
 #[test]
-fn a_damaged_fjall_store_is_refused_or_reads_right() {
+fn a_damaged_fjall_store_is_refused_or_reads_nothing_wrong() {
     assert!(damage_each_file(BackendKind::Fjall) > 0);
 }
 
 #[test]
-fn a_damaged_redb_store_is_refused_or_reads_right() {
+fn a_damaged_redb_store_is_refused_or_reads_nothing_wrong() {
     assert!(damage_each_file(BackendKind::Redb) > 0);
 }
 

@@ -67,6 +67,51 @@ fn what_is_cut_off_damaged_or_for_an_unknown_storage_is_refused() {
 }
 
 #[test]
+fn a_chunk_that_counts_wrong_is_not_stored() {
+    let store = in_memory();
+    put(&store, 3, &[("k", b"v")]);
+    let bytes = exported(&store);
+    let at = bytes.windows(8).position(|window| window == b"chunk 1 ").unwrap() + 6;
+    let mut wrong = bytes.clone();
+    wrong[at] = b'2';
+    let into = in_memory();
+    let error = import(&into, &wrong).unwrap_err();
+    assert!(error.to_string().contains("another number of entries"), "{error}");
+    assert!(into.held_ids().unwrap().is_empty());
+}
+
+#[test]
+fn what_a_component_could_not_hold_is_not_imported() {
+    let store = in_memory();
+    for part in 0..65 {
+        let everything = Rules { quota: Quota { bytes: u64::MAX, keys: u64::MAX }, ..wide() };
+        let mut call = store.begin(3, everything);
+        call.set(&part.to_string(), &vec![0; MAX_VALUE_BYTES]).unwrap();
+        commit(&store, call).unwrap();
+    }
+    let error = import(&in_memory(), &exported(&store)).unwrap_err();
+    assert!(matches!(error, DumpError::Refused { id: 3, why: StorageError::QuotaExceeded(_) }), "{error}");
+}
+
+#[test]
+fn records_that_are_damaged_or_missing_are_told_and_hide_no_entries() {
+    let backend = Arc::new(MemoryBackend::default());
+    let store = Arc::new(Store::on(Arc::clone(&backend) as Arc<dyn StorageBackend>).unwrap());
+    for id in [3, 4, 5] {
+        put(&store, id, &[("k", b"value")]);
+    }
+    let whole = exported(&store);
+    let record = |id| (Space::Meta, crate::storage::keys::full(id, b""));
+    let damage = Changes::from([(record(3), Some(b"short"[..].into())), (record(4), None)]);
+    backend.commit(&damage, Durability::Synced).unwrap();
+
+    assert_eq!(exported(&store), whole);
+    let differences = store.verify().unwrap().differences;
+    assert!(matches!(differences[..], [Difference::Record { id: 3, .. }, Difference::Usage { id: 4, .. }]));
+    assert!(matches!(store.ids(), Err(StoreError::Damaged { .. })));
+}
+
+#[test]
 fn a_change_of_backend_keeps_everything_and_can_be_taken_up_again() {
     for (from, to) in [(BackendKind::Fjall, BackendKind::Redb), (BackendKind::Redb, BackendKind::Fjall)] {
         let directory = tempfile::tempdir().unwrap();
