@@ -25,6 +25,8 @@ pub struct DeadLetter {
     pub sender: Sender,
     /// The installation that it was for, by its name then.
     pub target: InstallationName,
+    /// Which installation that was: names are given again, storage ids never.
+    pub storage_id: Option<u64>,
     /// Why it was not handled.
     pub reason: DeadReason,
     /// The error or the crash, escaped, if there was one.
@@ -107,6 +109,7 @@ mod tests {
             id,
             sender: Sender::Host,
             target: "a".parse().unwrap(),
+            storage_id: None,
             reason: DeadReason::Stopped,
             why: None,
             at: SystemTime::UNIX_EPOCH,

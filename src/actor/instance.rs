@@ -36,6 +36,8 @@ const MAX_FRAMES: usize = 4;
 pub(super) enum Ended {
     /// The guest answered with an error; its words, escaped. The instance goes on.
     Refused(String),
+    /// It ended well, and the store did not keep what it wrote; why. The instance goes on.
+    NotKept(String),
     /// The instance is unusable.
     Crashed(Crash),
 }
@@ -219,7 +221,7 @@ impl Instance {
         match guarded(|| call(&mut self.store)) {
             Ok(Ok(answer)) => match self.store.data_mut().finish() {
                 Ok(written) => Ok(Said { answer, written }),
-                Err(error) => Err(Ended::Refused(error.to_string())),
+                Err(error) => Err(Ended::NotKept(error.to_string())),
             },
             Ok(Err(text)) => {
                 self.store.data_mut().abort();

@@ -6,7 +6,8 @@
 //! * Messages from one sender to one receiver arrive in the order of the calls. A handler's call is a
 //!   transaction over the messages it sends.
 //! * A request gets exactly one answer, at the latest when its time is over, as long as the instance that asked lives.
-//! * Every accepted message is handled once, or ends as a dead one with a reason; never both.
+//! * Every accepted message is handled once, or ends as a dead one with a reason; never both. Only of a call that a stop
+//!   gave up before the store answered nobody knows: its letter says that what it wrote may be kept.
 //! * A crash takes the instance and the message in hand, and nothing else: the mailbox stays.
 //! * An update replaces the instance between two messages.
 

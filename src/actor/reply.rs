@@ -28,6 +28,9 @@ pub enum CallError {
     /// The component crashed with this message in hand.
     #[error("it crashed: {0}")]
     Crashed(String),
+    /// The store did not confirm what the component wrote, so its reply does not count; why.
+    #[error("the store did not confirm what it wrote: {0}")]
+    NotKept(String),
     /// The message was not handled because the actor stopped.
     #[error("it was stopped before it came to this message")]
     Stopped,

@@ -158,6 +158,9 @@ pub enum ReplayError {
     /// There is none of this number.
     #[error("there is no such dead letter")]
     Unknown,
+    /// Another installation has the target's name by now.
+    #[error("another installation has this name by now; the message was not for it")]
+    OtherInstallation,
     /// The target does not receive from who sent it; their name.
     #[error("it does not receive from {0}")]
     NotReceived(String),
@@ -216,7 +219,7 @@ impl System {
         }
         match Instance::start(&version, &self.core) {
             Ok(instance) => Ok(Standby { version, instance }),
-            Err(Ended::Refused(text)) => Err(PrepareError::Refused(text)),
+            Err(Ended::Refused(text) | Ended::NotKept(text)) => Err(PrepareError::Refused(text)),
             Err(ended) => Err(PrepareError::Crashed(not_started(ended))),
         }
     }
@@ -363,6 +366,9 @@ impl System {
         let letter = self.core.dead.get(id).ok_or(ReplayError::Unknown)?;
         let cell = self.core.registry.get(&letter.target).ok_or(CallError::NoSuchTarget)?;
         let version = cell.version().ok_or(CallError::NoSuchTarget)?;
+        if version.storage_id.get().copied() != letter.storage_id {
+            return Err(ReplayError::OtherInstallation);
+        }
         let share = Arc::new(cell.mailbox.share());
         let (sent_by, share) = match &letter.sender {
             Sender::Installation(name) => {
@@ -382,7 +388,7 @@ impl System {
             cell.mailbox.give_back(bytes, share);
             return Err(ReplayError::Unknown);
         };
-        let payload = Arc::try_unwrap(letter).map_or_else(|shared| shared.payload.clone(), |letter| letter.payload);
+        let payload = letter.payload.clone();
         let id = self.core.next_id();
         cell.accept(&self.core, Envelope { id, sent_by, payload, hops: 0, expires: None, reply: None });
         Ok(id)

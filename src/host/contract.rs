@@ -54,7 +54,7 @@ pub enum CallbackError {
     /// The target answered with an error; its words.
     #[component(name = "failed")]
     Failed(String),
-    /// The target crashed with the message in hand.
+    /// The target crashed with the message in hand, or what it wrote could not be kept.
     #[component(name = "crashed")]
     Crashed,
     /// The target was stopped before it came to the message.

@@ -56,6 +56,7 @@ impl Shared {
             CallError::TooLarge(_) => (Because::TooLarge, "message-too-large"),
             CallError::Failed(_) => (Because::Component, "component-refused"),
             CallError::Crashed(_) => (Because::Component, "component-crashed"),
+            CallError::NotKept(_) => (Because::Failed, "not-kept"),
             CallError::Stopped => (Because::Conflict, "component-stopped"),
             CallError::TimedOut => (Because::TimedOut, "timed-out"),
         };

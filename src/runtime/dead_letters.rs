@@ -29,7 +29,7 @@ impl DeadLetterOffice for Shared {
         match (self.actors.replay(id), target) {
             (Ok(message), _) => Ok(ReplayedDocument { document: REPLAYED_TYPE.to_owned(), id, message }),
             (Err(ReplayError::NotTaken(error)), Some(target)) => Err(self.refused(&target, &error)),
-            (Err(error @ ReplayError::NotReceived(_)), Some(target)) => {
+            (Err(error @ (ReplayError::NotReceived(_) | ReplayError::OtherInstallation)), Some(target)) => {
                 Err(Refused::new(Because::Conflict, Refusal::new("refused-by-target", format!("{target}: {error}"))))
             }
             (Err(_), _) => Err(no_such_letter(id)),

@@ -30,25 +30,30 @@ impl ActorCell {
         reply: Option<ReplySlot>,
         ended: Ended,
     ) {
-        self.counters.dead(DeadReason::Failed);
         let author = format!("message {} from {}", message.0, author(&message.1));
         let why = match &ended {
-            Ended::Refused(text) => text.clone(),
+            Ended::Refused(text) | Ended::NotKept(text) => text.clone(),
             Ended::Crashed(crash) => crash.text.clone(),
         };
         if let Some(version) = &seat.version {
-            self.keep(message, version.record.spec.name.clone(), DeadReason::Failed, Some(why.clone()));
+            self.keep(message, version, DeadReason::Failed, Some(why.clone()));
         }
         let error = match ended {
             Ended::Refused(text) => {
                 self.refused(seat, &format!("{author} failed: {text}"), text);
                 CallError::Failed(why)
             }
+            Ended::NotKept(text) => {
+                self.refused(seat, &format!("{author} was not kept: {text}"), text);
+                CallError::NotKept(why)
+            }
             Ended::Crashed(crash) => {
                 self.crashed(core, seat, &crash, &format!("crashed at {author}: {crash}"));
                 CallError::Crashed(why)
             }
         };
+        // Counted when all that is told of it stands: who sees the number finds the letter, the line and the reason.
+        self.counters.dead(DeadReason::Failed);
         if let Some(reply) = reply {
             reply.answer(Err(error));
         }

@@ -214,7 +214,9 @@ fn activated_text(version: &Version) -> String {
 /// A start that failed, as a crash.
 pub(in crate::actor) fn not_started(ended: Ended) -> Crash {
     match ended {
-        Ended::Refused(text) => Crash { kind: CrashKind::Trap, text: format!("init answered with an error: {text}") },
+        Ended::Refused(text) | Ended::NotKept(text) => {
+            Crash { kind: CrashKind::Trap, text: format!("init answered with an error: {text}") }
+        }
         Ended::Crashed(crash) => crash,
     }
 }

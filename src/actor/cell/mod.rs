@@ -307,6 +307,9 @@ impl ActorCell {
             Err(Ended::Refused(text)) => {
                 self.refused(seat, &format!("the answer to request {id} failed: {text}"), text)
             }
+            Err(Ended::NotKept(text)) => {
+                self.refused(seat, &format!("the answer to request {id} was not kept: {text}"), text)
+            }
             Err(Ended::Crashed(crash)) => {
                 self.crashed(core, seat, &crash, &format!("crashed at the answer to request {id}: {crash}"));
             }
@@ -346,11 +349,11 @@ impl ActorCell {
 
     /// Ends a message that is not handled. Its room was given back before.
     fn bury(&self, envelope: Envelope, reason: DeadReason) {
-        self.counters.dead(reason);
         let Envelope { id, sent_by, payload, reply, .. } = envelope;
         if let Some(version) = self.version() {
-            self.keep((id, sent_by.sender(), payload), version.record.spec.name.clone(), reason, None);
+            self.keep((id, sent_by.sender(), payload), &version, reason, None);
         }
+        self.counters.dead(reason);
         if let Some(reply) = reply {
             reply.answer(Err(match reason {
                 DeadReason::Expired => CallError::TimedOut,
@@ -363,11 +366,12 @@ impl ActorCell {
     fn keep(
         &self,
         (id, sender, payload): (u64, Sender, Vec<u8>),
-        target: InstallationName,
+        version: &Version,
         reason: DeadReason,
         why: Option<String>,
     ) {
-        self.dead.add(DeadLetter { id, sender, target, reason, why, at: SystemTime::now(), payload });
+        let (target, storage_id) = (version.record.spec.name.clone(), version.storage_id.get().copied());
+        self.dead.add(DeadLetter { id, sender, target, storage_id, reason, why, at: SystemTime::now(), payload });
     }
 
     fn enter(&self, phase: ActorPhase, next_start: Option<Instant>) {

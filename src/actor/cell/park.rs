@@ -87,10 +87,10 @@ impl ActorCell {
                 let (payload, text) = (instance.not_kept(), error.to_string());
                 match in_hand {
                     InHand::Message { id, sender, reply, .. } => {
-                        self.not_handled(core, seat, (id, sender, payload), reply, Ended::Refused(text));
+                        self.not_handled(core, seat, (id, sender, payload), reply, Ended::NotKept(text));
                     }
                     InHand::Callback { id } => {
-                        self.refused(seat, &format!("the answer to request {id} failed: {text}"), text);
+                        self.refused(seat, &format!("the answer to request {id} was not kept: {text}"), text);
                     }
                 }
             }
@@ -118,13 +118,12 @@ impl ActorCell {
         let Parked { in_hand, put_off, .. } = *parked;
         match in_hand {
             InHand::Message { id, sender, reply, .. } => {
-                self.counters.dead(DeadReason::Failed);
                 if let Some(version) = &seat.version {
-                    let target = version.record.spec.name.clone();
-                    self.keep((id, sender, payload), target, DeadReason::Failed, Some(NOBODY_KNOWS.to_owned()));
+                    self.keep((id, sender, payload), version, DeadReason::Failed, Some(NOBODY_KNOWS.to_owned()));
                 }
+                self.counters.dead(DeadReason::Failed);
                 if let Some(reply) = reply {
-                    reply.answer(Err(CallError::Failed(NOBODY_KNOWS.to_owned())));
+                    reply.answer(Err(CallError::NotKept(NOBODY_KNOWS.to_owned())));
                 }
             }
             InHand::Callback { id } => {

@@ -110,8 +110,8 @@ impl OpenRequests {
             }
             Ok(reply) => Ok(reply),
             Err(CallError::Failed(text)) => Err(CallbackError::Failed(text)),
-            // What broke another component is for its operator.
-            Err(CallError::Crashed(_)) => Err(CallbackError::Crashed),
+            // What broke another component, or the store, is for the operator.
+            Err(CallError::Crashed(_) | CallError::NotKept(_)) => Err(CallbackError::Crashed),
             Err(CallError::TimedOut) => Err(CallbackError::TimedOut),
             Err(CallError::TooLarge(limit)) => Err(CallbackError::TooLarge(limit)),
             Err(CallError::Stopped | CallError::NoSuchTarget | CallError::MailboxFull) => Err(CallbackError::Stopped),

@@ -16,11 +16,13 @@ pub(in crate::actor) struct Open {
     pub(in crate::actor) parent: Option<Instant>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 enum State {
     Open(Open),
     /// The answer waits in the mailbox.
     Answered,
+    /// So it does, and nobody wants it any more. It keeps its place: its bytes are still there.
+    Cancelled,
 }
 
 /// The requests of one instance: promised by a call that still runs, open, or answered and not yet taken in hand.
@@ -66,23 +68,27 @@ impl Table {
         if self.over {
             return None;
         }
-        match self.requests.get_mut(&id) {
-            Some(state @ State::Open(_)) => match std::mem::replace(state, State::Answered) {
-                State::Open(open) => Some(open),
-                State::Answered => None,
-            },
-            Some(State::Answered) | None => None,
-        }
+        let state = self.requests.get_mut(&id)?;
+        let State::Open(open) = *state else { return None };
+        *state = State::Answered;
+        Some(open)
     }
 
     /// Its answer is taken in hand. False when it was given up meanwhile.
     pub(super) fn take(&mut self, id: u64) -> bool {
-        !self.over && self.requests.remove(&id).is_some()
+        !self.over && matches!(self.requests.remove(&id), Some(State::Answered))
     }
 
-    /// Gives a request up. False when there is none of this number.
+    /// Gives a request up. False when there is none of this number, or it was given up before.
     pub(super) fn cancel(&mut self, id: u64) -> bool {
-        self.requests.remove(&id).is_some()
+        match self.requests.get_mut(&id) {
+            Some(State::Open(_)) => self.requests.remove(&id).is_some(),
+            Some(state @ State::Answered) => {
+                *state = State::Cancelled;
+                true
+            }
+            Some(State::Cancelled) | None => false,
+        }
     }
 
     /// The alarm of `at` went off: settles all whose time is over at `now`. Gives them, and the time of the next
@@ -107,15 +113,14 @@ impl Table {
         (expired, next)
     }
 
-    /// The instance ends: nothing is wanted any more. Gives how many were open or had their answer waiting.
+    /// The instance ends: nothing is wanted any more. Gives how many were open or had a wanted answer waiting.
     pub(super) fn end(&mut self) -> u64 {
         self.over = true;
-        let left = self.requests.len() as u64;
-        self.requests.clear();
-        left
+        let requests = std::mem::take(&mut self.requests);
+        requests.values().filter(|state| !matches!(state, State::Cancelled)).count() as u64
     }
 
-    /// Requests that are open or have their answer waiting.
+    /// Requests that are open or have their answer waiting, wanted or not.
     #[cfg(test)]
     fn count(&self) -> u64 {
         self.requests.len() as u64
@@ -172,8 +177,16 @@ mod tests {
         promised: u64,
         until: BTreeMap<u64, Instant>,
         answered: BTreeMap<u64, ()>,
+        /// Given up while the answer waited.
+        cancelled: BTreeMap<u64, ()>,
         settled: BTreeMap<u64, u32>,
         over: bool,
+    }
+
+    impl Model {
+        fn places(&self) -> u64 {
+            (self.until.len() + self.answered.len() + self.cancelled.len()) as u64
+        }
     }
 
     proptest! {
@@ -190,7 +203,7 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Promise => {
-                        let room = model.promised + model.until.len() as u64 + model.answered.len() as u64;
+                        let room = model.promised + model.places();
                         prop_assert_eq!(table.promise(), if room < LIMIT { Ok(()) } else { Err(LIMIT) });
                         model.promised += u64::from(room < LIMIT);
                     }
@@ -221,9 +234,14 @@ mod tests {
                         prop_assert!(table.take(id));
                         model.answered.remove(&id);
                     }
+                    Step::Take(id) if model.cancelled.contains_key(&id) => {
+                        prop_assert!(!table.take(id));
+                        model.cancelled.remove(&id);
+                    }
                     Step::Cancel(id) => {
-                        let known = model.until.remove(&id).is_some() | model.answered.remove(&id).is_some();
-                        prop_assert_eq!(table.cancel(id), known);
+                        let waits = model.answered.remove(&id);
+                        model.cancelled.extend(waits.map(|()| (id, ())));
+                        prop_assert_eq!(table.cancel(id), model.until.remove(&id).is_some() | waits.is_some());
                     }
                     Step::Wait { ms } => {
                         now += Duration::from_millis(ms);
@@ -253,11 +271,12 @@ mod tests {
                         model.over = true;
                         model.until.clear();
                         model.answered.clear();
+                        model.cancelled.clear();
                         alarm = None;
                     }
                     Step::GiveBack | Step::Open { .. } | Step::Take(_) => {}
                 }
-                prop_assert_eq!(table.count(), (model.until.len() + model.answered.len()) as u64);
+                prop_assert_eq!(table.count(), model.places());
                 prop_assert!(model.settled.values().all(|times| *times == 1));
             }
         }

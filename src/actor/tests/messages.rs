@@ -372,4 +372,10 @@ fn what_dies_is_kept_with_its_reason_and_its_content_and_can_be_sent_again_once(
     deaf.receive = vec!["somebody-else"];
     host.run(&deaf, &echo());
     assert_eq!(host.system.replay(letters[1].id), Err(ReplayError::NotReceived("a".to_owned())));
+
+    // Removed and installed again it is another one, whatever its name.
+    host.stop("b");
+    let standby = host.prepare_with_storage(&Actor::new("b"), &echo(), Some(2)).unwrap();
+    host.activate(standby);
+    assert_eq!(host.system.replay(letters[1].id), Err(ReplayError::OtherInstallation));
 }

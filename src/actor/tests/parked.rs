@@ -128,7 +128,7 @@ fn a_commit_that_fails_ends_all_calls_that_wait_for_it_and_sends_nothing() {
     host.until("both are on their way", || gate.store.brought() == 2);
     gate.fails();
     for (own, pending) in [("a", first), ("b", second)] {
-        let Err(CallError::Failed(why)) = pending.wait() else { panic!("it must fail") };
+        let Err(CallError::NotKept(why)) = pending.wait() else { panic!("it must fail") };
         assert!(why.contains("no space left on device"), "{why}");
         let status = host.status(own);
         assert_eq!((status.counts.failed, status.crashes, status.phase), (1, 0, ActorPhase::Running));
@@ -186,7 +186,7 @@ fn short(own: &'static str) -> Actor {
 }
 
 fn nobody_knows(reply: &Reply) -> bool {
-    matches!(reply, Err(CallError::Failed(why)) if why.contains("before the store had answered"))
+    matches!(reply, Err(CallError::NotKept(why)) if why.contains("before the store had answered"))
 }
 
 #[test]

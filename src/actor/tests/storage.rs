@@ -170,9 +170,9 @@ fn a_failed_write_ends_the_message_and_nothing_leaves_while_others_go_on() {
     host.until("it came", || host.status("next").counts.handled == 1);
 
     backend.now.store(true, std::sync::atomic::Ordering::SeqCst);
-    let Err(CallError::Failed(why)) = host.ask("a", b"m two") else { panic!("it must fail") };
+    let Err(CallError::NotKept(why)) = host.ask("a", b"m two") else { panic!("it must fail") };
     assert!(why.contains("no space left on device") && why.contains("restart the host"), "{why}");
-    assert!(matches!(host.ask("a", b"m three"), Err(CallError::Failed(_)) | Ok(Some(_))));
+    assert!(matches!(host.ask("a", b"m three"), Err(CallError::NotKept(_))));
     assert_eq!(host.ask("next", b"still here"), Ok(Some(b"still here".to_vec())));
     assert_eq!(host.status("next").counts.accepted, 2, "no message of a call that failed");
     // A component with storage does not start any more, and says why; one without does.
