@@ -67,7 +67,7 @@ pub const OFFERED: &[&str] = &[
 
 /// The surface that this host has for components.
 pub const SURFACE: HostSurface<'static> =
-    HostSurface { offers: OFFERED, calls: contract::CALLED, relays: contract::RELAYED };
+    HostSurface { offers: OFFERED, calls: contract::CALLED, relays: contract::RELAYED, asks: &[requests::INTERFACE] };
 
 /// What the host keeps for one instance: the data of its store.
 pub struct Guest {

@@ -383,7 +383,7 @@ pub(super) fn risks(deltas: &Deltas, base: Option<&Installed>, claim: Option<&Cl
         let id = base.storage_id;
         risks.push(format!("it starts with empty storage; storage {id} of {} is left behind", package.before));
     } else if deltas.publisher.is_some() || deltas.signers.is_some() {
-        risks.push("its signers change; storage and mailbox go on to what they sign".to_owned());
+        risks.push("its signers change; its storage goes on to what they sign".to_owned());
     }
     if let Some(version) = deltas.version.as_ref().filter(|version| version.after < version.before) {
         risks.push(format!("it goes back from {} to {}", version.before, version.after));

@@ -1,9 +1,9 @@
-//! Decides what an action does to what it touches: the interface, the state, the messages that wait.
+//! Decides what an action does to what it touches: the interface, the state, the messages and answers that wait.
 //!
 //! Says what this runtime does today, as values that the plan carries. Who else is touched is found in
 //! `neighbours`.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::action::{Instance, Storage};
 use crate::name::{InstallationName, LinkName};
@@ -13,33 +13,39 @@ use crate::record::Record;
 use crate::surface::{Comparison, HostSurface, Surface, Verdict};
 
 /// What an action does besides what its deltas say.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
 pub struct Impact {
     /// What the component imports and exports; none where the wasm stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<Interface>,
     /// What becomes of its state and of what waits in its mailbox; none where there is neither.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
-    /// Who sends to it or depends on it.
+    /// Who sends to it or depends on it; none where nobody does, or nothing is noticed of the action.
+    #[serde(default, skip_serializing_if = "Neighbours::is_empty")]
     pub callers: Neighbours,
-    /// To whom it may send.
+    /// To whom it may send, and on what it depends.
+    #[serde(default, skip_serializing_if = "Neighbours::is_empty")]
     pub callees: Neighbours,
 }
 
 /// The surface of what takes over.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
 pub struct Interface {
     /// How it differs from what is installed; none where there is nothing, or where that is not known.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<Comparison>,
     /// Whether something is installed whose surface is not known: an earlier version of this program committed it.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unknown_before: bool,
     /// What it imports.
     pub imports: Vec<String>,
     /// What it exports.
     pub exports: Vec<String>,
     /// Those of its exports that this host does not call.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_called: Vec<String>,
 }
 
@@ -68,7 +74,8 @@ impl Interface {
 }
 
 /// What becomes of the state of an installation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// It goes on.
@@ -80,7 +87,8 @@ pub enum State {
 }
 
 /// What becomes of the messages that wait for an installation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Mailbox {
     /// They stay, in order.
@@ -95,25 +103,32 @@ pub enum Mailbox {
     Empty,
 }
 
-/// What becomes of state and messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// What becomes of state, messages and requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
 pub struct Outcome {
     /// The state.
     pub state: State,
     /// The storage that is kept or left behind.
     pub storage_id: u64,
-    /// The messages.
+    /// Whether it may have state: it may use storage, before or after. Without, nothing is said about state.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub uses_storage: bool,
+    /// The messages that wait for it.
     pub mailbox: Mailbox,
     /// For how long waiting messages are still handled, in milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain_ms: Option<u64>,
+    /// Whether the requests that it made and that are not answered yet are given up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ends_requests: bool,
 }
 
 impl Outcome {
     /// Of something that goes away.
     pub(super) fn uninstalled(have: &Installed, host: &HostSurface<'_>) -> Self {
         let mailbox = if may_wait(have, host) { Mailbox::Drained } else { Mailbox::Empty };
-        Self::of(have, State::LeftBehind, mailbox)
+        Self { ends_requests: may_ask(have, host), ..Self::of(have, State::LeftBehind, mailbox) }
     }
 
     /// Of something that starts afresh as it is.
@@ -138,50 +153,76 @@ impl Outcome {
             Instance::Fresh if is_other => Mailbox::HandedOn,
             Instance::Fresh | Instance::Keep => Mailbox::Kept,
         };
-        Self::of(base, state, mailbox)
+        let outcome = Self::of(base, state, mailbox);
+        let begins_storage = state == State::Kept && after.effective.storage().is_some();
+        let ends_requests = instance != Instance::Keep && may_ask(base, host);
+        Self { uses_storage: outcome.uses_storage || begins_storage, ends_requests, ..outcome }
     }
 
     fn of(base: &Installed, state: State, mailbox: Mailbox) -> Self {
         let limits = &base.record.limits;
         let drain_ms = (mailbox == Mailbox::Drained).then(|| limits.drain.0.min(limits.stop.0));
-        Self { state, storage_id: base.storage_id, mailbox, drain_ms }
+        let uses_storage = base.record.effective.storage().is_some();
+        Self { state, storage_id: base.storage_id, uses_storage, mailbox, drain_ms, ends_requests: false }
     }
 
-    /// Both in one line.
-    pub fn text(&self) -> String {
-        let Self { state, storage_id, mailbox, drain_ms } = self;
+    /// All of it in one line; none when there is nothing to say.
+    pub fn text(&self) -> Option<String> {
+        let Self { state, storage_id: id, uses_storage, mailbox, drain_ms, ends_requests } = self;
         let state = match state {
-            State::Kept => format!("state kept (storage id {storage_id})"),
-            State::LeftBehind => format!("state left behind (storage id {storage_id})"),
-            State::Replaced => format!("starts without state; storage id {storage_id} is left behind"),
-        };
-        let mailbox = match (mailbox, drain_ms) {
-            (Mailbox::Kept, _) => "mailbox kept".to_owned(),
-            (Mailbox::HandedOn, _) => "mailbox kept: what waits goes to the other package".to_owned(),
-            (Mailbox::Drained, ms) => {
-                let time = Millis(ms.unwrap_or_default());
-                format!("waiting messages are handled for up to {time}, the rest become dead letters")
+            _ if !uses_storage => None,
+            State::Kept => Some(format!("state kept (storage id {id})")),
+            State::LeftBehind => Some(format!("state left behind (storage id {id}{})", removed_by(*id))),
+            State::Replaced => {
+                Some(format!("starts without state; the old one is left behind (storage id {id}{})", removed_by(*id)))
             }
-            (Mailbox::Dropped, _) => "waiting messages become dead letters: it takes none any more".to_owned(),
-            (Mailbox::Empty, _) => return state,
         };
-        format!("{state}; {mailbox}")
+        let mailbox = match mailbox {
+            Mailbox::Kept => Some("mailbox kept".to_owned()),
+            Mailbox::HandedOn => Some("mailbox kept: what waits goes to the other package".to_owned()),
+            Mailbox::Drained => {
+                let time = Millis(drain_ms.unwrap_or_default());
+                Some(format!("waiting messages are handled for up to {time}, the rest become {DEAD_LETTERS}"))
+            }
+            Mailbox::Dropped => Some(format!("it takes no messages any more: those that wait become {DEAD_LETTERS}")),
+            Mailbox::Empty => None,
+        };
+        let requests = ends_requests.then(|| "requests without an answer yet are given up".to_owned());
+        let parts: Vec<String> = [state, mailbox, requests].into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
     }
 }
+
+/// How what is left behind goes away.
+fn removed_by(storage_id: u64) -> String {
+    format!(", until `airssys-wasm storage purge {storage_id}` while no host runs")
+}
+
+/// Where what was not handled is found: only the host has them, and only while it runs.
+const DEAD_LETTERS: &str = "dead letters (`dead-letters list`, while this host runs)";
 
 /// Whether messages may wait for what is installed: an actor of it is there, and takes some.
 fn may_wait(have: &Installed, host: &HostSurface<'_>) -> bool {
-    let is_there = !matches!(have.phase, Phase::Stopped | Phase::NotRunning);
-    is_there && have.record.surface.as_ref().is_none_or(|surface| host.reaches(surface))
+    is_there(have) && have.record.surface.as_ref().is_none_or(|surface| host.reaches(surface))
+}
+
+/// Whether what is installed may wait for answers. Of what an earlier version committed that is not known, and not said.
+fn may_ask(have: &Installed, host: &HostSurface<'_>) -> bool {
+    is_there(have) && have.record.surface.as_ref().is_some_and(|surface| host.lets_ask(surface))
+}
+
+fn is_there(have: &Installed) -> bool {
+    !matches!(have.phase, Phase::Stopped | Phase::NotRunning)
 }
 
 /// Installations that have to do with one.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
 pub struct Neighbours {
     /// In the order of their names, at most [`super::neighbours::MAX_NEIGHBOURS`].
     pub named: Vec<Neighbour>,
     /// How many more there are.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub left_out: usize,
 }
 
@@ -197,14 +238,17 @@ fn is_zero(count: &usize) -> bool {
 }
 
 /// One of them, and how.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
 pub struct Neighbour {
     /// The installation.
+    #[cfg_attr(feature = "runtime", schemars(with = "String"))]
     pub name: InstallationName,
     /// The words by which one may send to the other.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "runtime", schemars(with = "Vec<String>"))]
     pub links: Vec<LinkName>,
     /// Whether one starts only after the other.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub depends_on: bool,
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::action::{Action, Effect, Instance, Kind, Location, NeededApproval, Reason, Storage, Summary};
 use super::change::Deltas;
 use super::guard::Guard;
-use super::impact::{Impact, Interface, Neighbours, Outcome};
+use super::impact::Impact;
 use super::{Plan, Totals};
 use crate::desired::BadFile;
 use crate::diagnostic::Diagnostic;
@@ -58,14 +58,8 @@ struct ActionDocument<'p> {
     #[serde(skip_serializing_if = "Option::is_none")]
     after: Option<&'p Summary>,
     deltas: &'p Deltas,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    interface: Option<&'p Interface>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    outcome: Option<&'p Outcome>,
-    #[serde(skip_serializing_if = "Neighbours::is_empty")]
-    callers: &'p Neighbours,
-    #[serde(skip_serializing_if = "Neighbours::is_empty")]
-    callees: &'p Neighbours,
+    #[serde(flatten)]
+    impact: &'p Impact,
     risks: &'p [String],
     approvals_required: &'p [NeededApproval],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -142,7 +136,6 @@ impl<'p> ActionDocument<'p> {
     fn new(action: &'p Action) -> Self {
         let Action { name, kind, wanted, reason, location, before, after, deltas, impact, risks, approvals, effect } =
             action;
-        let Impact { interface, outcome, callers, callees } = impact;
         let (storage, instance, moved_from) = match effect {
             Some(Effect::Commit(commit)) => (Some(commit.storage), Some(commit.instance), commit.moved_from.as_ref()),
             Some(Effect::Restart { .. }) => (None, Some(Instance::Fresh), None),
@@ -164,10 +157,7 @@ impl<'p> ActionDocument<'p> {
             before: before.as_ref(),
             after: after.as_ref(),
             deltas,
-            interface: interface.as_ref(),
-            outcome: outcome.as_ref(),
-            callers,
-            callees,
+            impact,
             risks,
             approvals_required: approvals,
             storage,

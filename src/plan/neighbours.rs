@@ -30,12 +30,9 @@ pub(super) fn tell(rows: &Rows<'_>, actions: &mut Actions) {
     if touched.is_empty() {
         return;
     }
-    let mut callers: BTreeMap<usize, Neighbours> = BTreeMap::new();
-    for place in 0..rows.iter().len() {
-        for (at, neighbour) in found_by(place, rows, actions, &touched) {
-            add(callers.entry(at).or_default(), neighbour);
-        }
-    }
+    let after = rows.iter().enumerate().filter(|(place, _)| !goes_away(*place, rows, actions));
+    let after = after.filter_map(|(place, row)| Some((row.name, record_of(place, rows, actions)?)));
+    let mut callers = callers(&touched, after);
     let places: BTreeSet<usize> = touched.into_values().collect();
     for place in places {
         let callees = record_of(place, rows, actions).map(callees);
@@ -46,28 +43,27 @@ pub(super) fn tell(rows: &Rows<'_>, actions: &mut Actions) {
     }
 }
 
-/// What the installation at `place` has to do with what is touched, by the places of that.
-fn found_by(
-    place: usize,
-    rows: &Rows<'_>,
-    actions: &Actions,
-    touched: &BTreeMap<&InstallationName, usize>,
-) -> BTreeMap<usize, Neighbour> {
-    let mut found: BTreeMap<usize, Neighbour> = BTreeMap::new();
-    let Some(record) = record_of(place, rows, actions).filter(|_| !goes_away(place, rows, actions)) else {
-        return found;
-    };
-    let name = rows.at(place).name;
-    let touched = |target: &InstallationName| touched.get(target).copied().filter(|at| *at != place);
-    for at in record.spec.depends_on.iter().filter_map(touched) {
-        found.entry(at).or_insert_with(|| neighbour(name)).depends_on = true;
-    }
-    for (link, target) in links(record) {
-        if let Some(at) = touched(&target) {
-            found.entry(at).or_insert_with(|| neighbour(name)).links.push(link.clone());
+/// Who of the set `after` has to do with what is touched, by what `touched` says of that.
+pub(super) fn callers<'a, K: Copy + Ord>(
+    touched: &BTreeMap<&InstallationName, K>,
+    after: impl Iterator<Item = (&'a InstallationName, &'a Record)>,
+) -> BTreeMap<K, Neighbours> {
+    let mut callers: BTreeMap<K, Neighbours> = BTreeMap::new();
+    for (name, record) in after {
+        let own = touched.get(name).copied();
+        let touched = |target: &InstallationName| touched.get(target).copied().filter(|at| Some(*at) != own);
+        let mut found: BTreeMap<K, Neighbour> = BTreeMap::new();
+        for at in record.spec.depends_on.iter().filter_map(touched) {
+            found.entry(at).or_insert_with(|| neighbour(name)).depends_on = true;
         }
+        for (link, target) in links(record) {
+            if let Some(at) = touched(&target) {
+                found.entry(at).or_insert_with(|| neighbour(name)).links.push(link.clone());
+            }
+        }
+        found.into_iter().for_each(|(at, neighbour)| add(callers.entry(at).or_default(), neighbour));
     }
-    found
+    callers
 }
 
 /// Whether nothing is left under this name: it is uninstalled, or goes on under another one.
@@ -79,7 +75,7 @@ fn goes_away(place: usize, rows: &Rows<'_>, actions: &Actions) -> bool {
 }
 
 /// Whether others may notice it: something takes over, stops or goes.
-fn is_noticed(action: &Action) -> bool {
+pub(super) fn is_noticed(action: &Action) -> bool {
     match &action.effect {
         Some(Effect::Commit(commit)) => {
             matches!(action.kind, Kind::Update | Kind::Move) || commit.instance == Instance::Stop
@@ -114,7 +110,8 @@ fn links(record: &Record) -> Vec<(&LinkName, InstallationName)> {
     links
 }
 
-fn callees(record: &Record) -> Neighbours {
+/// To whom a component may send, and on what it depends.
+pub(super) fn callees(record: &Record) -> Neighbours {
     let mut found: BTreeMap<InstallationName, Neighbour> = BTreeMap::new();
     for name in &record.spec.depends_on {
         found.entry(name.clone()).or_insert_with(|| neighbour(name)).depends_on = true;

@@ -12,6 +12,7 @@ use std::fmt::Write as _;
 
 use super::action::{Action, Effect, Instance, Kind, Storage, Summary};
 use super::approval::ApprovalName;
+use super::impact::Impact;
 use super::{Plan, Totals};
 use crate::escape::escape;
 
@@ -81,7 +82,16 @@ impl Line {
 
 /// What differs in an action, one line each, for other texts than a plan's.
 pub(super) fn detail_lines(action: &Action) -> Vec<String> {
-    detail::deltas(action).iter().map(|line| line.text().trim_start().to_owned()).collect()
+    bare(&detail::deltas(action))
+}
+
+/// What an action does to others, one line each, for other texts than a plan's; as [`impact::lines`].
+pub(super) fn impact_lines(impact: &Impact, kind: &str, is_new: bool) -> Vec<String> {
+    bare(&impact::lines(impact, kind, is_new))
+}
+
+fn bare(lines: &[Line]) -> Vec<String> {
+    lines.iter().map(|line| line.text().trim_start().to_owned()).collect()
 }
 
 impl Plan {
@@ -257,7 +267,7 @@ impl Symbol {
     fn meaning(self) -> &'static str {
         match self {
             Self::Add => "install",
-            Self::Change => "change, storage and mailbox stay",
+            Self::Change => "change, storage stays",
             Self::Replace => "restart, or start with empty storage",
             Self::Remove => "uninstall",
             Self::Move => "go on under another name",

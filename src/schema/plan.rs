@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde_json::Value;
 
 use super::forms::Permissions;
+use crate::plan::impact::Impact;
 
 /// What a pass would do, in order.
 #[derive(JsonSchema)]
@@ -80,14 +81,9 @@ pub struct Action {
     pub after: Option<Summary>,
     /// What differs.
     pub deltas: Deltas,
-    /// What takes over imports and exports, and how that differs from what is installed.
-    pub interface: Option<Interface>,
-    /// What becomes of state and waiting messages.
-    pub outcome: Option<Outcome>,
-    /// Who sends to it or depends on it; absent where nobody does, or nothing is noticed of the action.
-    pub callers: Option<Neighbours>,
-    /// To whom it may send, and on what it depends.
-    pub callees: Option<Neighbours>,
+    /// What it does to interface, state and messages, and whom it touches.
+    #[serde(flatten)]
+    pub impact: Impact,
     /// What a person should know before saying yes.
     pub risks: Vec<String>,
     /// What it needs before it is carried out.
@@ -240,88 +236,6 @@ pub struct Deltas {
     pub config: Option<ConfigDiff>,
     /// Secrets in it whose content is another, by fingerprints.
     pub secrets: Option<Vec<NamedChange>>,
-}
-
-/// What a component imports and exports.
-#[derive(JsonSchema)]
-pub struct Interface {
-    /// How it differs from what is installed.
-    pub change: Option<InterfaceChange>,
-    /// Whether something is installed whose surface is not known; absent: no.
-    pub unknown_before: Option<bool>,
-    /// What it imports.
-    pub imports: Vec<String>,
-    /// What it exports.
-    pub exports: Vec<String>,
-    /// Those of its exports that this host does not call; absent: none.
-    pub not_called: Option<Vec<String>>,
-}
-
-/// How one surface differs from another.
-#[derive(JsonSchema)]
-pub struct InterfaceChange {
-    /// `identical`, `additive` or `breaking`.
-    pub verdict: String,
-    /// What is there for others.
-    pub exports: SurfaceChanges,
-    /// What the host must have.
-    pub imports: SurfaceChanges,
-}
-
-/// Interfaces, and functions as `interface#function`.
-#[derive(JsonSchema)]
-pub struct SurfaceChanges {
-    /// Only after.
-    pub added: Vec<String>,
-    /// Only before.
-    pub removed: Vec<String>,
-    /// On both sides, with another signature.
-    pub changed: Vec<ChangedSignature>,
-}
-
-/// A function whose signature is another one.
-#[derive(JsonSchema)]
-pub struct ChangedSignature {
-    /// Interface and function.
-    pub name: String,
-    /// The signature before; a long one is cut and ends in its digest.
-    pub before: String,
-    /// The signature after.
-    pub after: String,
-}
-
-/// What becomes of state and messages.
-#[derive(JsonSchema)]
-pub struct Outcome {
-    /// `kept`, `left_behind` or `replaced`: left behind, and started without. More may come.
-    pub state: String,
-    /// The storage that is kept or left behind.
-    pub storage_id: u64,
-    /// What waits: `kept`, `handed_on` to another package, `drained` and then dead letters, `dropped` as dead letters,
-    /// or `empty`. More may come.
-    pub mailbox: String,
-    /// For how long waiting messages are still handled.
-    pub drain_ms: Option<u64>,
-}
-
-/// Installations that have to do with one.
-#[derive(JsonSchema)]
-pub struct Neighbours {
-    /// At most 64, by name.
-    pub named: Vec<Neighbour>,
-    /// How many more there are; absent: none.
-    pub left_out: Option<usize>,
-}
-
-/// One of them, and how.
-#[derive(JsonSchema)]
-pub struct Neighbour {
-    /// The installation.
-    pub name: String,
-    /// The link words by which one may send to the other; absent: none.
-    pub links: Option<Vec<String>>,
-    /// Whether one starts only after the other; absent: no.
-    pub depends_on: Option<bool>,
 }
 
 /// A change of `[config]`.

@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::version::line;
 use super::{HostSurface, Interface, Surface};
 
 /// What a change of surface means to those who use a component.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Nothing differs.
@@ -34,7 +35,8 @@ impl Verdict {
 }
 
 /// A function whose signature is another one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
 pub struct Changed {
     /// Interface and function.
     pub name: String,
@@ -46,7 +48,8 @@ pub struct Changed {
 
 /// What came, went and changed on one side of the surface. An interface that came or went as a whole is named
 /// once, without its functions.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
 pub struct Changes {
     /// Only after.
     pub added: Vec<String>,
@@ -65,7 +68,8 @@ impl Changes {
 }
 
 /// How one surface differs from another.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
 pub struct Comparison {
     /// What it comes to.
     pub verdict: Verdict,

@@ -14,6 +14,8 @@ pub struct HostSurface<'a> {
     pub calls: &'a [&'a str],
     /// Those of `calls` through which other components reach it.
     pub relays: &'a [&'a str],
+    /// Those of `offers` through which a component asks others and waits for their answers.
+    pub asks: &'a [&'a str],
 }
 
 /// An import that a host does not offer.
@@ -40,6 +42,11 @@ impl HostSurface<'_> {
     /// Whether other components can reach a component of this surface.
     pub fn reaches(&self, surface: &Surface) -> bool {
         self.relays.iter().any(|relayed| surface.exports_interface(relayed))
+    }
+
+    /// Whether a component of this surface may ask others and wait for their answers.
+    pub fn lets_ask(&self, surface: &Surface) -> bool {
+        surface.imports().iter().any(|import| self.asks.iter().any(|asked| satisfies(asked, import.name)))
     }
 
     /// Whether an export matters to nobody but the host, which does without.

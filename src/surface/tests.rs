@@ -6,6 +6,7 @@ const HOST: HostSurface<'static> = HostSurface {
     offers: &["airssys:component/log@0.1.0", "wasi:io/streams@0.2.12"],
     calls: &["airssys:component/lifecycle@0.1.0", "airssys:component/message-handler@0.1.0"],
     relays: &["airssys:component/message-handler@0.1.0"],
+    asks: &[],
 };
 
 /// From lines such as `export a:b/c@1.0.0 f func()`.

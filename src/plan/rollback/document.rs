@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::Rollback;
 use crate::escape::escape;
 use crate::plan::action::{Action, Effect};
-use crate::plan::text::detail_lines;
+use crate::plan::impact::Impact;
+use crate::plan::text::{detail_lines, impact_lines};
 use crate::resolution::Refusal;
 use crate::timestamp;
 
@@ -62,6 +63,9 @@ pub struct RollbackAction {
     /// The name that it has now, where it is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved_from: Option<String>,
+    /// What it does to interface, state and messages, and whom it touches, as in a plan.
+    #[serde(flatten)]
+    pub impact: Impact,
     /// What a person should know; sentences without a full stop.
     pub risks: Vec<String>,
     /// What differs, as plans write it.
@@ -113,6 +117,7 @@ fn action(action: &Action) -> RollbackAction {
         before: version(&action.before),
         after: version(&action.after),
         moved_from,
+        impact: action.impact.clone(),
         risks: action.risks.clone(),
         changes: detail_lines(action),
     }
@@ -178,7 +183,7 @@ impl RollbackDocument {
 }
 
 fn one(text: &mut String, action: &RollbackAction, width: usize) {
-    let RollbackAction { name, kind, before, after, moved_from, risks, changes } = action;
+    let RollbackAction { name, kind, before, after, moved_from, impact, risks, changes } = action;
     let symbol = match kind.as_str() {
         "install" => "+",
         "uninstall" => "-",
@@ -196,7 +201,7 @@ fn one(text: &mut String, action: &RollbackAction, width: usize) {
     for risk in risks {
         let _ = writeln!(text, "      {:<12}{}", "risk", escape(risk));
     }
-    for change in changes {
-        let _ = writeln!(text, "      {}", escape(change));
+    for line in impact_lines(impact, kind, before.is_none()).iter().chain(changes) {
+        let _ = writeln!(text, "      {}", escape(line));
     }
 }

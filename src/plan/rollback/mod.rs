@@ -3,6 +3,7 @@
 //! Pure: generations and records are given. It is all or nothing; one name that can't go back refuses the whole.
 
 pub mod document;
+mod related;
 pub mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -136,7 +137,7 @@ pub fn propose(asked: &Asked<'_>, check: &mut Check<'_>) -> Result<Rollback, Ref
     rollback.refuse_without_dependencies(&commits, &gone, observed);
     rollback.actions = dependencies_first(commits);
     rollback.actions.extend(gone);
-    rollback.warn_dependents(observed);
+    related::tell(&mut rollback.actions, observed);
     rollback.hold(observed);
     Ok(rollback)
 }
@@ -343,28 +344,6 @@ impl Rollback {
             let refusal = Refusal::new("dependency-missing", message);
             let refusal = refusal.hint(format!("name {need}, too, or roll back everything"));
             self.refused.entry(action.name.clone()).or_insert(refusal);
-        }
-    }
-
-    /// What stays and depends on what goes is told of.
-    fn warn_dependents(&mut self, observed: &Observed) {
-        let changed: BTreeSet<InstallationName> = self.actions.iter().map(|action| action.name.clone()).collect();
-        for action in &mut self.actions {
-            let old = match action.kind {
-                Kind::Uninstall => action.name.clone(),
-                _ => match moved_from(action) {
-                    Some(old) => old.clone(),
-                    None => continue,
-                },
-            };
-            let needs_it = |(name, have): &(&InstallationName, &Installed)| {
-                !changed.contains(*name) && have.record.spec.enabled && have.record.spec.depends_on.contains(&old)
-            };
-            let dependents = observed.installed.iter().filter(needs_it).map(|(name, _)| name.as_str());
-            let dependents: Vec<&str> = dependents.collect();
-            if !dependents.is_empty() {
-                action.risks.push(format!("{} depend on {old} and go on without it", dependents.join(", ")));
-            }
         }
     }
 

@@ -48,9 +48,15 @@ pub fn bare_surface(lines: &[&str]) -> Surface {
 
 /// A host with little to offer.
 pub const HOST: HostSurface<'static> = HostSurface {
-    offers: &["airssys:component/log@0.1.0", "airssys:component/messaging@0.1.0", "wasi:io/streams@0.2.12"],
+    offers: &[
+        "airssys:component/log@0.1.0",
+        "airssys:component/messaging@0.1.0",
+        "airssys:component/requests@0.1.0",
+        "wasi:io/streams@0.2.12",
+    ],
     calls: &["airssys:component/lifecycle@0.1.0", "airssys:component/message-handler@0.1.0"],
     relays: &["airssys:component/message-handler@0.1.0"],
+    asks: &["airssys:component/requests@0.1.0"],
 };
 
 /// All inputs of a plan.

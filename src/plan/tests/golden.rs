@@ -3,7 +3,7 @@
 use expect_test::expect_file;
 use serde_json::json;
 
-use super::fixture::{Scene, grant, key, name, needs, permissions, spec, surface, with};
+use super::fixture::{Scene, bare_surface, grant, key, name, needs, permissions, spec, surface, with};
 use crate::desired::spec::Trigger;
 use crate::observed::{Phase, RecentSet};
 use crate::quantity::{ByteSize, Millis};
@@ -325,6 +325,35 @@ fn interfaces_and_whom_they_touch() {
         .want_with(spec("wants-more"), "1.0.0", |c| c.surface = surface(&["import wasi:io/streams@0.3.0 f func()"]));
     check(&scene, golden!("interfaces.txt"));
     check_json(&scene, golden!("interfaces.json"));
+}
+
+#[test]
+fn what_becomes_of_state_waiting_messages_and_open_requests() {
+    let keeper = |name: &str| with(spec(name), |s| s.grant = grant(&["storage read-write"]));
+    let stores = |c: &mut crate::resolution::Candidate| {
+        c.artifact.ask = permissions(&["storage read-write"]);
+        c.permissions_max = c.artifact.ask.clone();
+        c.surface = surface(&["import airssys:component/requests@0.1.0 request func()"]);
+    };
+    let silent = |c: &mut crate::resolution::Candidate| {
+        stores(c);
+        c.surface = bare_surface(&["export airssys:component/lifecycle@0.1.0 init func(config: string)"]);
+    };
+    let scene = Scene::default()
+        .settled(&["a", "b", "c", "d", "e"])
+        .have_with(keeper("updated"), "1.0.0", stores)
+        .want_with(keeper("updated"), "1.1.0", stores)
+        .have_with(keeper("takes-none"), "1.0.0", stores)
+        .want_with(keeper("takes-none"), "1.1.0", silent)
+        .have_with(keeper("stopped"), "1.0.0", stores)
+        .want_with(with(keeper("stopped"), |s| s.enabled = false), "1.0.0", stores)
+        .have_with(keeper("swapped"), "1.0.0", stores)
+        .want_with(with(keeper("swapped"), |s| s.package = "acme:quite-another".parse().expect("one")), "1.0.0", stores)
+        .have_with(keeper("gone"), "1.0.0", stores)
+        .have(spec("gone-without-state"), "1.0.0")
+        .approve_all();
+    check(&scene, golden!("outcomes.txt"));
+    check_json(&scene, golden!("outcomes.json"));
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn an_import_that_this_host_does_not_have_blocks_with_what_there_is() {
     assert_eq!(action.reason.message, "it imports what this host does not offer: airssys:component/messaging@0.2.0");
     expect_test::expect![[r#"
         airssys:component/messaging@0.2.0: there is airssys:component/messaging@0.1.0; did you mean that?
-        this host offers: airssys:component/log@0.1.0, airssys:component/messaging@0.1.0, wasi:io/streams@0.2.12"#]]
+        this host offers: airssys:component/log@0.1.0, airssys:component/messaging@0.1.0, airssys:component/requests@0.1.0, wasi:io/streams@0.2.12"#]]
     .assert_eq(action.reason.hint.as_deref().unwrap_or_default());
 
     // What is installed stays.

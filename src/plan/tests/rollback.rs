@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use super::fixture::{HOST, Scene, name, needs, spec, with};
+use super::fixture::{HOST, Scene, grant, name, needs, permissions, spec, surface, with};
 use crate::name::InstallationName;
 use crate::observed::HeldTarget;
 use crate::plan::action::{Effect, Storage};
 use crate::plan::approval::Operator;
+use crate::plan::rollback::document::RollbackDocument;
 use crate::plan::rollback::{Asked, Rollback, Then, ThenEntry, propose};
 use crate::record::Record;
-use crate::resolution::Refusal;
+use crate::resolution::{Candidate, Refusal};
 use crate::secret::{Fingerprint, Fingerprints};
 
 /// What is installed in a scene, as a generation of the past.
@@ -41,8 +42,11 @@ fn by() -> Operator {
 
 #[track_caller]
 fn golden(name: &str, rollback: &Rollback) {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/rollback").join(name);
-    expect_test::expect_file![path].assert_eq(&rollback.document(None).text());
+    expect_test::expect_file![path(name)].assert_eq(&rollback.document(None).text());
+}
+
+fn path(name: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/rollback").join(name)
 }
 
 fn moved() -> crate::desired::spec::Spec {
@@ -101,6 +105,28 @@ fn another_package_and_what_was_uninstalled_start_with_new_storage() {
     assert_eq!(storages.collect::<Vec<_>>(), [Storage::New, Storage::New]);
     assert!(rollback.holds[&name("gone")] == HeldTarget::absence());
     golden("everything.txt", &rollback);
+}
+
+#[test]
+fn what_goes_back_shows_its_interface_its_state_its_messages_and_whom_it_touches() {
+    const PLACE: &str = "export acme:api/orders@1.0.0 place func()";
+    const CANCEL: &str = "export acme:api/orders@1.0.0 cancel func()";
+    let sends = |name: &str| with(spec(name), |spec| spec.grant = grant(&["send api"]));
+    let asks = |c: &mut Candidate| c.artifact.ask = permissions(&["send api"]);
+    let before = Scene::default()
+        .have_with(spec("api"), "1.0.0", |c| c.surface = surface(&[PLACE]))
+        .have_with(sends("caller"), "1.0.0", asks)
+        .have_with(spec("gone"), "1.0.0", |c| c.surface = surface(&[PLACE]));
+    let now = Scene::default()
+        .have_with(spec("api"), "1.1.0", |c| c.surface = surface(&[PLACE, CANCEL]))
+        .have_with(sends("caller"), "1.0.0", asks)
+        .have_with(with(sends("since"), |spec| spec.package = "acme:other".parse().expect("one")), "1.0.0", asks);
+    let rollback = to(&now, &before, &[]);
+    golden("interfaces.txt", &rollback);
+    let document = rollback.document(None);
+    let text = serde_json::to_string_pretty(&document).expect("JSON");
+    expect_test::expect_file![path("interfaces.json")].assert_eq(&(text.clone() + "\n"));
+    assert_eq!(serde_json::from_str::<RollbackDocument>(&text).expect("a document"), document);
 }
 
 #[test]

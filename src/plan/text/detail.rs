@@ -32,7 +32,7 @@ pub(super) fn lines(action: &Action) -> Vec<Line> {
     if action.wanted == Kind::Install {
         lines.extend(action.after.as_ref().map(signed));
     }
-    lines.extend(impact::lines(action));
+    lines.extend(impact::lines(&action.impact, action.kind.as_str(), action.before.is_none()));
     lines.extend(deltas(action));
     lines
 }

@@ -1,29 +1,28 @@
-//! Owns the lines that say what an action does to others: interface, state, messages, neighbours.
+//! Owns the lines that say what an action does to others: interface, state, messages, requests, neighbours.
 
 use super::detail::labelled;
 use super::{Line, Style};
-use crate::plan::action::{Action, Kind};
-use crate::plan::impact::{Interface, Mailbox, Neighbour, Neighbours};
+use crate::plan::impact::{Impact, Interface, Mailbox, Neighbour, Neighbours, Outcome};
 use crate::surface::{Changes, Comparison, Verdict};
 
 /// Most interfaces, functions or neighbours that one list of a line names; the document has more.
 const MAX_LISTED: usize = 8;
 
-pub(super) fn lines(action: &Action) -> Vec<Line> {
-    let impact = &action.impact;
+/// `is_new`: there is nothing installed. `kind` is the kind of the action, as documents write it.
+pub(super) fn lines(impact: &Impact, kind: &str, is_new: bool) -> Vec<Line> {
     let mut lines = Vec::new();
     let breaks = impact.interface.as_ref().is_some_and(|interface| interface.breaking().is_some());
     match &impact.interface {
-        Some(interface) if action.before.is_none() => lines.extend(first(interface)),
+        Some(interface) if is_new => lines.extend(first(interface)),
         Some(interface) => lines.push(change(interface)),
         None => {}
     }
-    let is_telling = matches!(action.kind, Kind::Update | Kind::Move | Kind::Uninstall);
-    if let Some(outcome) = &impact.outcome
-        && (is_telling || matches!(outcome.mailbox, Mailbox::Drained | Mailbox::Dropped))
-    {
-        lines.push(labelled("keeps", Style::Plain, &outcome.text()));
-    }
+    let is_telling = matches!(kind, "update" | "move" | "uninstall");
+    let is_told = |outcome: &&Outcome| {
+        is_telling || outcome.ends_requests || matches!(outcome.mailbox, Mailbox::Drained | Mailbox::Dropped)
+    };
+    let outcome = impact.outcome.as_ref().filter(is_told).and_then(Outcome::text);
+    lines.extend(outcome.map(|text| labelled("keeps", Style::Plain, &text)));
     match (breaks, impact.callers.is_empty()) {
         (true, true) => lines.push(labelled("breaks", Style::Plain, "nobody here sends to it or depends on it")),
         (true, false) => lines.push(labelled("breaks", Style::Bad, &neighbours(&impact.callers))),
