@@ -48,8 +48,12 @@ pub const MAX_OPEN_REQUESTS: u64 = 1_024;
 
 /// Bytes of keys and values that a component may keep by default.
 pub const DEFAULT_STORAGE_BYTES: u64 = 64 << 20;
+/// Ceiling of the bytes that a component may keep.
+pub const MAX_STORAGE_BYTES: u64 = 1 << 30;
 /// Keys that a component may keep by default.
 pub const DEFAULT_STORAGE_KEYS: u64 = 100_000;
+/// Ceiling of the keys that a component may keep.
+pub const MAX_STORAGE_KEYS: u64 = 1_000_000;
 
 /// What a file says about limits; absent means "not said here".
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,9 +89,17 @@ pub struct LimitOverrides {
     /// Answers that one instance may wait for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_requests: Option<u64>,
+    /// Bytes of keys and values that it may keep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<ByteSize>,
+    /// Keys that it may keep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_keys: Option<u64>,
 }
 
 /// The limits a component runs under, all of them enforced.
+///
+/// What hosts of before did not know is written only where it is not the default: their records stay what they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub struct Limits {
@@ -109,19 +121,33 @@ pub struct Limits {
     pub mailbox_bytes: ByteSize,
     /// Messages one handler call may send.
     pub sends: u64,
-    /// Answers that one instance may wait for. Written only where it is not the default: records of hosts that did not
-    /// know requests stay what they are.
-    #[serde(default = "default_open_requests", skip_serializing_if = "is_default_open_requests")]
+    /// Answers that one instance may wait for.
+    #[serde(default = "open_requests", skip_serializing_if = "is_open_requests")]
     pub open_requests: u64,
+    /// Bytes of keys and values that it may keep.
+    #[serde(default = "storage", skip_serializing_if = "is_storage")]
+    pub storage: ByteSize,
+    /// Keys that it may keep.
+    #[serde(default = "storage_keys", skip_serializing_if = "is_storage_keys")]
+    pub storage_keys: u64,
 }
 
-fn default_open_requests() -> u64 {
-    DEFAULT_OPEN_REQUESTS
+/// The default of a limit, and whether a value is it.
+macro_rules! default_of {
+    ($default:ident, $is_default:ident: $type:ty = $value:expr) => {
+        fn $default() -> $type {
+            $value
+        }
+
+        fn $is_default(value: &$type) -> bool {
+            *value == $value
+        }
+    };
 }
 
-fn is_default_open_requests(requests: &u64) -> bool {
-    *requests == DEFAULT_OPEN_REQUESTS
-}
+default_of!(open_requests, is_open_requests: u64 = DEFAULT_OPEN_REQUESTS);
+default_of!(storage, is_storage: ByteSize = ByteSize(DEFAULT_STORAGE_BYTES));
+default_of!(storage_keys, is_storage_keys: u64 = DEFAULT_STORAGE_KEYS);
 
 impl Limits {
     /// The desired file's word, else the manifest's, else the default.
@@ -136,19 +162,53 @@ impl Limits {
             mailbox: desired.mailbox.or(manifest.mailbox).unwrap_or(DEFAULT_MAILBOX_MESSAGES),
             mailbox_bytes: desired.mailbox_bytes.or(manifest.mailbox_bytes).unwrap_or(ByteSize(DEFAULT_MAILBOX_BYTES)),
             sends: desired.sends.or(manifest.sends).unwrap_or(DEFAULT_SENDS),
-            open_requests: desired.open_requests.or(manifest.open_requests).unwrap_or(DEFAULT_OPEN_REQUESTS),
+            open_requests: desired.open_requests.or(manifest.open_requests).unwrap_or_else(open_requests),
+            storage: desired.storage.or(manifest.storage).unwrap_or_else(storage),
+            storage_keys: desired.storage_keys.or(manifest.storage_keys).unwrap_or_else(storage_keys),
+        }
+    }
+}
+
+impl From<Limits> for LimitOverrides {
+    /// All of them set.
+    fn from(limits: Limits) -> Self {
+        let Limits {
+            call,
+            init,
+            drain,
+            stop,
+            memory,
+            message,
+            mailbox,
+            mailbox_bytes,
+            sends,
+            open_requests,
+            storage,
+            storage_keys,
+        } = limits;
+        Self {
+            call: Some(call),
+            init: Some(init),
+            drain: Some(drain),
+            stop: Some(stop),
+            memory: Some(memory),
+            message: Some(message),
+            mailbox: Some(mailbox),
+            mailbox_bytes: Some(mailbox_bytes),
+            sends: Some(sends),
+            open_requests: Some(open_requests),
+            storage: Some(storage),
+            storage_keys: Some(storage_keys),
         }
     }
 }
 
 /// Names of limits that later versions enforce and this one refuses.
-const NOT_ENFORCED: [&str; 13] = [
+const NOT_ENFORCED: [&str; 11] = [
     "stack",
     "health",
     "hops",
     "send-rate",
-    "storage",
-    "storage-keys",
     "key",
     "value",
     "scan-page",
@@ -172,6 +232,8 @@ impl LimitOverrides {
             mailbox_bytes: size(table.take("mailbox-bytes"), MAX_MAILBOX_BYTES, report),
             sends: count(table.take("sends"), MAX_SENDS, report),
             open_requests: count(table.take("open-requests"), MAX_OPEN_REQUESTS, report),
+            storage: size(table.take("storage"), MAX_STORAGE_BYTES, report),
+            storage_keys: count(table.take("storage-keys"), MAX_STORAGE_KEYS, report),
         };
         for name in NOT_ENFORCED {
             table.refuse(name, "remove the line; a limit that does nothing would be worse than none", report);

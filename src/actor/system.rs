@@ -349,6 +349,17 @@ impl System {
         Ok((cell, Envelope { id, sent_by: SentBy::Host, payload, hops: 0, expires, reply }))
     }
 
+    /// Where components keep things.
+    pub fn storage(&self) -> &Arc<Storage> {
+        &self.core.storage
+    }
+
+    /// Whether an actor is there whose storage has this id.
+    pub fn uses_storage(&self, id: u64) -> bool {
+        let has = |cell: Arc<ActorCell>| cell.version().is_some_and(|version| version.storage_id.get() == Some(&id));
+        self.core.registry.all().into_iter().any(|(_, cell)| has(cell))
+    }
+
     /// The newest `most` dead letters, oldest first; how many are kept, and how many there were ever.
     pub fn dead_letters(&self, most: usize) -> (Vec<Arc<DeadLetter>>, usize, u64) {
         self.core.dead.newest(most)

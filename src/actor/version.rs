@@ -40,7 +40,7 @@ impl Version {
     /// What one instance of it needs to use its storage; none without the permission.
     pub(super) fn handler_storage(&self, storage: &Arc<Storage>) -> Option<Box<HandlerStorage>> {
         let level = self.record.effective.storage()?;
-        let rules = Rules { level: Some(level), quota: Quota::default(), writes: false };
+        let rules = Rules { level: Some(level), quota: Quota::of(&self.record.limits), writes: false };
         Some(Box::new(HandlerStorage::new(Arc::clone(storage), Arc::clone(&self.storage_id), rules)))
     }
 

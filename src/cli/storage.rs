@@ -16,10 +16,11 @@ use super::exit::{Exit, Failure};
 use super::output;
 use crate::escape::escape;
 use crate::generation::Generation;
+use crate::limits::{MAX_STORAGE_BYTES, MAX_STORAGE_KEYS};
 use crate::quantity::ByteSize;
 use crate::reconcile::unix_now_s;
 use crate::state::{Options, Store as State};
-use crate::storage::{self, BackendKind, Copied, DumpError, MigrateError, Storage, Store, StoreError};
+use crate::storage::{self, BackendKind, Copied, DumpError, MigrateError, Quota, Storage, Store, StoreError};
 
 /// Options of `storage`.
 #[derive(Args)]
@@ -98,6 +99,8 @@ struct Verdict {
 /// The state under its lock, so that no host runs meanwhile.
 struct Locked {
     generation: Generation,
+    /// How much each installed storage may hold, by its id.
+    quotas: BTreeMap<u64, Quota>,
     kind: BackendKind,
     directory: PathBuf,
     _state: State,
@@ -110,11 +113,20 @@ impl Locked {
         let options = Options::with(unix_now_s().unsigned_abs(), &settings);
         let opened = State::open(&home, options).map_err(|error| Failure::state(&error))?;
         let (generation, kind) = (opened.snapshot.generation.clone(), BackendKind::from(settings.storage_backend));
-        Ok(Self { generation, kind, directory: home.kv_dir(), _state: opened.store })
+        let slot = |name| generation.entries.get(name).map(|slot| slot.storage_id);
+        let records = opened.snapshot.records.iter();
+        let quotas = records.filter_map(|(name, record)| Some((slot(name)?, Quota::of(&record.limits)))).collect();
+        Ok(Self { generation, quotas, kind, directory: home.kv_dir(), _state: opened.store })
     }
 
     fn owners(&self) -> BTreeMap<u64, String> {
         self.generation.entries.iter().map(|(name, slot)| (slot.storage_id, name.to_string())).collect()
+    }
+
+    /// The storages that are being purged. What is installed was noted by a host that died before its commit.
+    fn purging(&self, store: &Store) -> Result<Vec<u64>, Failure> {
+        let (owners, noted) = (self.owners(), store.noted_purges().map_err(|error| failure(&error))?);
+        Ok(noted.into_iter().filter(|id| !owners.contains_key(id)).collect())
     }
 
     /// None when no component ever kept anything.
@@ -149,7 +161,7 @@ fn list(global: &Global, locked: &Locked) -> Result<ExitCode, Failure> {
     };
     if let Some(store) = locked.store()? {
         let owners = locked.owners();
-        listing.purging = store.noted_purges().map_err(|error| failure(&error))?;
+        listing.purging = locked.purging(&store)?;
         for (id, usage) in store.ids().map_err(|error| failure(&error))? {
             let installation = owners.get(&id).cloned();
             listing.storages.push(Listed { id, installation, bytes: usage.bytes, keys: usage.keys });
@@ -195,6 +207,10 @@ fn export(global: &Global, locked: &Locked, path: &Path, ids: Vec<u64>) -> Resul
     let Some(store) = locked.store()? else {
         return Err(Failure::message(Exit::General, "nothing is stored, so there is nothing to export"));
     };
+    let owners = locked.owners();
+    for id in store.noted_purges().map_err(|error| failure(&error))?.iter().filter(|id| owners.contains_key(id)) {
+        store.take_back_purge(*id).map_err(|error| failure(&error))?;
+    }
     let only: Option<BTreeSet<u64>> = (!ids.is_empty()).then(|| ids.into_iter().collect());
     let held = store.held_ids().map_err(|error| failure(&error))?;
     if let Some(id) = only.iter().flatten().find(|id| !held.contains(id)) {
@@ -221,9 +237,12 @@ fn import(global: &Global, locked: &Locked, path: &PathBuf) -> Result<ExitCode, 
     })?;
     let store = Arc::clone(&Storage::at(locked.kind, &locked.directory).store().map_err(|error| failure(&error))?);
     let next = locked.generation.next_storage_id;
-    let purging = store.noted_purges().map_err(|error| failure(&error))?;
-    let is_known = |id| id < next && !purging.contains(&id);
-    let copied = store.import(&mut BufReader::new(file), is_known).map_err(dumped)?;
+    let purging = locked.purging(&store)?;
+    let is_known = |id: &u64| *id < next && !purging.contains(id);
+    // What belongs to nobody had a limit that is not known any more.
+    let most = Quota { bytes: MAX_STORAGE_BYTES, keys: MAX_STORAGE_KEYS };
+    let quota_of = |id| Some(id).filter(is_known).map(|id| locked.quotas.get(&id).copied().unwrap_or(most));
+    let copied = store.import(&mut BufReader::new(file), quota_of).map_err(dumped)?;
     said(global, "imported", copied)
 }
 
@@ -294,7 +313,7 @@ fn purge_in(locked: &Locked, store: &Arc<Store>, ids: Vec<u64>, orphans: bool) -
     }
     let ids = if orphans { held.into_iter().filter(|id| !owners.contains_key(id)).collect() } else { ids };
     store.note_purge(&ids).map_err(|error| failure(&error))?;
-    store.purge_noted().map_err(|error| failure(&error))
+    store.purge_noted(|id| owners.contains_key(&id)).map_err(|error| failure(&error))
 }
 
 fn failure(error: &StoreError) -> Failure {

@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::desired::file::EXTENSION;
-use crate::desired::spec::{Require, Spec};
+use crate::desired::spec::{OnUninstall, Require, Spec};
 use crate::desired::{config, source, supervision};
 use crate::document::{Report, Table, Value, shown};
 use crate::escape::escape;
@@ -50,6 +50,7 @@ pub const HOMES: &[(&str, &str)] = &[
     ("mailbox-bytes", "in [limits]"),
     ("sends", "in [limits]"),
     ("open-requests", "in [limits]"),
+    ("storage-keys", "in [limits]"),
     ("restart", "in [supervision]"),
     ("max-restarts", "in [supervision]"),
     ("window", "in [supervision]"),
@@ -147,9 +148,7 @@ fn read_rest<'t>(
     let config = root.take("config").map(|value| config::read(&value, report));
     let limits = root.table("limits", report).map(|table| LimitOverrides::read(table, report));
     let supervision = root.table("supervision", report).map(|table| supervision::read(table, report));
-    if let Some(table) = root.table("deploy", report) {
-        deploy(table, report);
-    }
+    let on_uninstall = root.table("deploy", report).and_then(|table| deploy(table, report));
     let triggers = root.take("trigger").map(|value| supervision::read_triggers(&value, report));
     for (key, what_to_do) in LATER {
         root.refuse(key, what_to_do, report);
@@ -167,6 +166,7 @@ fn read_rest<'t>(
         config: config.unwrap_or_default(),
         limits: limits.unwrap_or_default(),
         supervision: supervision.unwrap_or_default(),
+        on_uninstall: on_uninstall.unwrap_or_default(),
         triggers: triggers.unwrap_or_default(),
     })
 }
@@ -335,13 +335,13 @@ fn links<'t>(mut table: Table<'_, 't>, report: &mut Report<'t>) -> BTreeMap<Link
     links
 }
 
-/// Accepts what the host does anyway, and nothing else.
-fn deploy<'t>(mut table: Table<'_, 't>, report: &mut Report<'t>) {
+/// Accepts of the strategies what the host does anyway, and nothing else.
+fn deploy<'t>(mut table: Table<'_, 't>, report: &mut Report<'t>) -> Option<OnUninstall> {
     if let Some(value) = table.take("strategy") {
         value.word(&[("blue-green", ())], &["immediate", "canary", "rolling"], report);
     }
-    if let Some(value) = table.take("on-uninstall") {
-        value.word(&[("keep", ())], &["purge"], report);
-    }
+    let known = [OnUninstall::Keep, OnUninstall::Purge].map(|what| (what.as_str(), what));
+    let on_uninstall = table.take("on-uninstall").and_then(|value| value.word(&known, &[], report));
     table.finish(report);
+    on_uninstall
 }

@@ -43,6 +43,10 @@ pub struct Spec {
     pub limits: LimitOverrides,
     /// What happens after a crash.
     pub supervision: Supervision,
+    /// What becomes of its storage when it is uninstalled. Written only where it is not the default: records of hosts
+    /// that did not know it stay what they are.
+    #[serde(default, skip_serializing_if = "OnUninstall::is_default")]
+    pub on_uninstall: OnUninstall,
     /// Messages that the host sends by itself; sorted.
     pub triggers: Vec<Trigger>,
 }
@@ -168,6 +172,36 @@ impl Default for Supervision {
             backoff: Millis(100),
             backoff_max: Millis(60_000),
         }
+    }
+}
+
+/// What becomes of the storage of what is uninstalled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUninstall {
+    /// It stays, and belongs to nobody.
+    #[default]
+    Keep,
+    /// It is removed.
+    Purge,
+}
+
+impl OnUninstall {
+    /// The word that files use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Purge => "purge",
+        }
+    }
+
+    /// Whether it is removed.
+    pub fn removes(self) -> bool {
+        self == Self::Purge
+    }
+
+    fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 

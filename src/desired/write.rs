@@ -8,7 +8,7 @@
 use serde_json::{Map, Value as Json};
 use toml::Value as Toml;
 
-use crate::desired::spec::{GitReference, Source, Spec, Supervision};
+use crate::desired::spec::{GitReference, OnUninstall, Source, Spec, Supervision};
 use crate::limits::LimitOverrides;
 use crate::permission::{Entry, Grant};
 use crate::quantity::{ByteSize, Millis};
@@ -29,6 +29,7 @@ pub fn write(spec: &Spec) -> String {
         config,
         limits,
         supervision,
+        on_uninstall,
         triggers,
     } = spec;
     let mut text = format!("name = {}\npackage = {}\n", quoted(name), quoted(package));
@@ -48,6 +49,9 @@ pub fn write(spec: &Spec) -> String {
     add_table(&mut text, "[links]", links.iter().map(|(link, target)| line(link.as_str(), Some(target))).collect());
     add_table(&mut text, "[limits]", limit_lines(limits));
     add_table(&mut text, "[supervision]", supervision_lines(supervision));
+    if *on_uninstall != OnUninstall::default() {
+        add_table(&mut text, "[deploy]", line("on-uninstall", Some(&on_uninstall.as_str())));
+    }
     for trigger in triggers {
         add_table(&mut text, "[[trigger]]", line("every", Some(&trigger.every)));
     }
@@ -109,8 +113,20 @@ fn quoted(value: &impl ToString) -> String {
 }
 
 fn limit_lines(limits: &LimitOverrides) -> String {
-    let LimitOverrides { call, init, drain, stop, memory, message, mailbox, mailbox_bytes, sends, open_requests } =
-        limits;
+    let LimitOverrides {
+        call,
+        init,
+        drain,
+        stop,
+        memory,
+        message,
+        mailbox,
+        mailbox_bytes,
+        sends,
+        open_requests,
+        storage,
+        storage_keys,
+    } = limits;
     let time = |key: &str, value: &Option<Millis>| line(key, value.as_ref());
     let size = |key: &str, value: &Option<ByteSize>| line(key, value.as_ref());
     let count = |key: &str, value: &Option<u64>| value.map_or(String::new(), |count| format!("{key} = {count}\n"));
@@ -125,6 +141,8 @@ fn limit_lines(limits: &LimitOverrides) -> String {
         size("mailbox-bytes", mailbox_bytes),
         count("sends", sends),
         count("open-requests", open_requests),
+        size("storage", storage),
+        count("storage-keys", storage_keys),
     ]
     .concat()
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::approval::{Approval, ApprovalName};
 use super::change::Deltas;
 use super::impact::Impact;
-use crate::desired::spec::Origin;
+use crate::desired::spec::{OnUninstall, Origin};
 use crate::digest::Digest;
 use crate::key::PublicKey;
 use crate::name::{InstallationName, PackageName};
@@ -232,9 +232,18 @@ pub enum Effect {
     },
     /// Take the installation out of the generation and stop it.
     Uninstall {
-        /// The storage that is left behind.
+        /// The storage that is left behind, or removed.
         storage_id: u64,
+        /// What becomes of it: what the last committed spec says.
+        storage: OnUninstall,
     },
+}
+
+impl Effect {
+    /// What takes away what is installed.
+    pub(super) fn uninstall(have: &Installed) -> Self {
+        Self::Uninstall { storage_id: have.storage_id, storage: have.record.spec.on_uninstall }
+    }
 }
 
 /// A record to commit, and what follows from it.
@@ -320,7 +329,8 @@ impl Action {
     pub fn digest(&self) -> Digest {
         let (storage, moved_from) = match &self.effect {
             Some(Effect::Commit(commit)) => (Some(commit.storage), commit.moved_from.as_ref()),
-            Some(Effect::Uninstall { storage_id }) => (Some(Storage::Keep(*storage_id)), None),
+            // What becomes of the storage is part of what is there, and so of `before`.
+            Some(Effect::Uninstall { storage_id, storage: _ }) => (Some(Storage::Keep(*storage_id)), None),
             Some(Effect::Restart { .. }) | None => (None, None),
         };
         let before = self.before.as_ref().and_then(|summary| summary.target);

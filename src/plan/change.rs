@@ -10,14 +10,13 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use values::{
-    limit_changes, limit_values, link_changes, named_changes, require_values, secret_changes, supervision_values,
-    trigger_texts,
+    limit_changes, link_changes, named_changes, require_values, secret_changes, supervision_values, trigger_texts,
 };
 
 pub(crate) use values::source_text;
 
 use super::diff::{self, ConfigDiff};
-use crate::desired::spec::Spec;
+use crate::desired::spec::{OnUninstall, Spec};
 use crate::digest::Digest;
 use crate::key::PublicKey;
 use crate::name::{InstallationName, PackageName};
@@ -169,6 +168,8 @@ deltas! {
     triggers: Option<Pair<Vec<String>>>, "Option::is_none";
     /// What happens after a crash.
     supervision: Vec<NamedChange>, "Vec::is_empty";
+    /// What becomes of its storage when it is uninstalled.
+    on_uninstall: Option<Pair<OnUninstall>>, "Option::is_none";
     /// Where the artifact comes from.
     source: Option<Pair<String>>, "Option::is_none";
     /// Conditions on the artifact.
@@ -189,7 +190,7 @@ impl Deltas {
         deltas.compare_artifacts(&before.artifact, artifact);
         deltas.compare_specs(&before.spec, spec);
         deltas.permissions = PermissionDelta::between(&before.effective, effective);
-        deltas.limits = limit_changes(&limit_values(&before.limits), &limit_values(limits));
+        deltas.limits = limit_changes(&before.limits.into(), &(*limits).into());
         let is_shown: BTreeSet<&str> = deltas.limits.iter().map(|limit| limit.name.as_str()).collect();
         let written = limit_changes(&before.spec.limits, &spec.limits);
         deltas.limits_written = written.into_iter().filter(|limit| !is_shown.contains(limit.name.as_str())).collect();
@@ -242,6 +243,7 @@ impl Deltas {
             depends_on: _, // Matters at the next start.
             triggers,
             supervision,
+            on_uninstall: _,
             source: _,
             require: _,
             moved_from: _,
@@ -274,6 +276,7 @@ impl Deltas {
             ("config", self.config.is_some() || !self.secrets.is_empty()),
             ("limits", !self.limits.is_empty() || !self.limits_written.is_empty()),
             ("supervision", !self.supervision.is_empty()),
+            ("deploy.on-uninstall", self.on_uninstall.is_some()),
             ("trigger", self.triggers.is_some()),
         ];
         keys.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
@@ -318,6 +321,7 @@ impl Deltas {
             config,
             limits: _, // Compared beside the limits that come of them.
             supervision,
+            on_uninstall,
             triggers,
         } = after;
         let Grant { permissions, without } = grant;
@@ -331,6 +335,7 @@ impl Deltas {
         self.links = link_changes(&before.links, links);
         self.config = diff::between(&before.config, config);
         self.supervision = named_changes(supervision_values(&before.supervision), supervision_values(supervision));
+        self.on_uninstall = Pair::between(&before.on_uninstall, on_uninstall);
         self.triggers = Pair::between(&trigger_texts(&before.triggers), &trigger_texts(triggers));
     }
 }

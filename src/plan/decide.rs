@@ -124,10 +124,15 @@ fn uninstall(row: &Row<'_>, have: &Installed, rules: &Rules<'_>) -> Action {
         after: None,
         deltas: Deltas::default(),
         impact: Impact { outcome: Some(Outcome::uninstalled(have, &rules.host)), ..Impact::default() },
-        risks: Vec::new(),
+        risks: have.record.spec.on_uninstall.removes().then(|| removes_storage(have)).into_iter().collect(),
         approvals: Vec::new(),
-        effect: Some(Effect::Uninstall { storage_id: have.storage_id }),
+        effect: Some(Effect::uninstall(have)),
     }
+}
+
+/// What is lost with an installation.
+pub(super) fn removes_storage(have: &Installed) -> String {
+    format!("what it keeps, storage {}, is removed for good: its last committed file says so", have.storage_id)
 }
 
 fn hold_bad_file(row: &Row<'_>, held: &Held) -> Action {

@@ -82,6 +82,8 @@ pub enum State {
     Kept,
     /// It stays, and belongs to nobody.
     LeftBehind,
+    /// It is removed for good.
+    Removed,
     /// It stays and belongs to nobody; what takes over starts with none.
     Replaced,
 }
@@ -109,7 +111,7 @@ pub enum Mailbox {
 pub struct Outcome {
     /// The state.
     pub state: State,
-    /// The storage that is kept or left behind.
+    /// The storage that is kept, left behind or removed.
     pub storage_id: u64,
     /// Whether it may have state: it may use storage, before or after. Without, nothing is said about state.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -128,7 +130,8 @@ impl Outcome {
     /// Of something that goes away.
     pub(super) fn uninstalled(have: &Installed, host: &HostSurface<'_>) -> Self {
         let mailbox = if may_wait(have, host) { Mailbox::Drained } else { Mailbox::Empty };
-        Self { ends_requests: may_ask(have, host), ..Self::of(have, State::LeftBehind, mailbox) }
+        let state = if have.record.spec.on_uninstall.removes() { State::Removed } else { State::LeftBehind };
+        Self { ends_requests: may_ask(have, host), ..Self::of(have, state, mailbox) }
     }
 
     /// Of something that starts afresh as it is.
@@ -170,6 +173,7 @@ impl Outcome {
     pub fn text(&self) -> Option<String> {
         let Self { state, storage_id: id, uses_storage, mailbox, drain_ms, ends_requests } = self;
         let state = match state {
+            State::Removed => Some(format!("state will be removed (storage id {id})")),
             _ if !uses_storage => None,
             State::Kept => Some(format!("state kept (storage id {id})")),
             State::LeftBehind => Some(format!("state left behind (storage id {id}{})", removed_by(*id))),

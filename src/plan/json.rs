@@ -139,11 +139,15 @@ impl<'p> ActionDocument<'p> {
         let (storage, instance, moved_from) = match effect {
             Some(Effect::Commit(commit)) => (Some(commit.storage), Some(commit.instance), commit.moved_from.as_ref()),
             Some(Effect::Restart { .. }) => (None, Some(Instance::Fresh), None),
-            Some(Effect::Uninstall { storage_id }) => (Some(Storage::Keep(*storage_id)), Some(Instance::Stop), None),
+            Some(Effect::Uninstall { storage_id, .. }) => {
+                (Some(Storage::Keep(*storage_id)), Some(Instance::Stop), None)
+            }
             None => (None, None, None),
         };
+        let is_removed = matches!(effect, Some(Effect::Uninstall { storage, .. }) if storage.removes());
         let (storage, storage_id) = match storage {
             Some(Storage::New) => (Some("new"), None),
+            Some(Storage::Keep(id)) if is_removed => (Some("remove"), Some(id)),
             Some(Storage::Keep(id)) => (Some("keep"), Some(id)),
             None => (None, None),
         };

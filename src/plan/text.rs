@@ -360,7 +360,10 @@ fn headword(action: &Action) -> String {
             format!("{what}{from}: {instance}, {storage}")
         }
         (Some(Effect::Restart { .. }), _) => "restart: a fresh instance starts, storage stays".to_owned(),
-        (Some(Effect::Uninstall { storage_id }), _) => format!("uninstall: stops, storage {storage_id} is left behind"),
+        (Some(Effect::Uninstall { storage_id, storage }), _) => {
+            let what = if storage.removes() { "will be removed" } else { "is left behind" };
+            format!("uninstall: stops, storage {storage_id} {what}")
+        }
         (None, kind) => stays(action, kind),
     }
 }

@@ -246,7 +246,8 @@ fn target_of(action: &Action) -> Option<Digest> {
     match &action.effect {
         Some(Effect::Commit(commit)) => Some(commit.target),
         Some(Effect::Restart { record }) => Some(record.target_digest()),
-        Some(Effect::Uninstall { .. }) | None => None,
+        Some(Effect::Uninstall { .. }) => Some(HeldTarget::absence()),
+        None => None,
     }
 }
 

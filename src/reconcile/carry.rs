@@ -20,6 +20,7 @@ use super::notice::Notice;
 use super::observe::Targeted;
 use super::pass::{Reconciler, unix_now_s};
 use super::prepare::{Start, parallelism};
+use super::purge::removes_storage;
 use super::secrets::Expect;
 use super::turns::{self, Chosen};
 
@@ -43,6 +44,11 @@ impl Reconciler {
             drop(standbys);
             self.no_longer_starting(tried);
             return Ok(Applied::default());
+        }
+        let kept: Vec<&Action> = actions.iter().filter(|a| !failed.iter().any(|f| f.action.name == a.name)).collect();
+        if let Err(why) = self.note_purges(&kept) {
+            let refused = kept.into_iter().filter(|action| removes_storage(action));
+            failed.extend(refused.map(|action| FailedAction { action: action.clone(), why: why.clone() }));
         }
         if holds.is_whole && !failed.is_empty() {
             let tried = standbys.keys().cloned().collect();

@@ -16,6 +16,7 @@ pub mod order;
 pub mod past;
 pub mod prepare;
 pub mod probation;
+mod purge;
 pub mod read;
 mod recent;
 pub mod remote;

@@ -37,6 +37,7 @@ use super::notice::Notice;
 use super::observe::Committed;
 use super::order::{ApplyOrder, Refused};
 use super::prepare::{CompiledCode, Preparer};
+use super::purge::Purges;
 use super::read::{Hints, Reader};
 use super::recent::recent_set;
 use super::remote::{Remote, RemoteOptions};
@@ -108,6 +109,7 @@ pub struct Reconciler {
     told: Told,
     passes: u64,
     pub(super) room: RoomMeter,
+    pub(super) purges: Purges,
 }
 
 /// What a pass did and what is left.
@@ -194,6 +196,7 @@ impl Reconciler {
             told: Told::default(),
             passes: 0,
             room: RoomMeter::default(),
+            purges: Purges::default(),
             parts,
         })
     }
@@ -291,8 +294,9 @@ impl Reconciler {
         if self.parts.runs {
             self.judge_probations(begun)?;
         }
+        self.settle_purges();
         let Looked { plan, mut problems, waits_for_sources, now } = self.look(times, completed, order)?;
-        problems.splice(..0, trust_problems);
+        problems.splice(..0, trust_problems.into_iter().chain(self.purges.problem()));
         let doable: BTreeSet<&InstallationName> = plan.effects().map(|action| &action.name).collect();
         self.aftermath.keep_only(|name| doable.contains(name));
         // A file that is new and still settles is not told yet: in a moment it is complete, or a problem.
@@ -308,6 +312,9 @@ impl Reconciler {
         let applied = self.carry_out(&actions, holds, begun)?;
         if !applied.done.is_empty() {
             self.room.forget();
+        }
+        if matches!(self.purges, Purges::Due) {
+            self.settle_purges();
         }
         self.told.held(held_notices(&plan), &self.parts.tell);
         let summary = PassSummary {
@@ -326,7 +333,8 @@ impl Reconciler {
         let now = self.now();
         // What failed is held by now: the next look tells so, and why.
         let failed = (!applied.failed.is_empty() || applied.leaves_some).then_some(LOOK_AFTER_FAILURE);
-        let waits = [self.aftermath.next_look(now), waits_for_sources, self.reader.look_again_after(), failed];
+        let (files, purges) = (self.reader.look_again_after(), self.purges.next_look());
+        let waits = [self.aftermath.next_look(now), waits_for_sources, files, failed, purges];
         Ok(Pass {
             summary,
             plan,

@@ -204,6 +204,11 @@ impl Reconciler {
         if committed == number {
             anyhow::bail!("the host is stopping");
         }
+        // What does not go now goes in the passes to come.
+        match self.parts.runs {
+            true => self.settle_purges(),
+            false => drop(self.finish_purges()),
+        }
         if self.parts.runs {
             self.mark_good()?;
         }

@@ -400,7 +400,9 @@ async fn next_turn(
 /// One pass while no host runs: what is new is tried, then committed. The next start runs it.
 pub fn apply_once(config: HostConfig, tell: Tell, order: &ApplyOrder) -> Result<Pass, StartError> {
     let mut reconciler = open::open(&config, tell, Mode::ApplyOnce)?.reconciler;
-    Ok(reconciler.pass_settled(Some(order))?)
+    let mut pass = reconciler.pass_settled(Some(order))?;
+    pass.problems.extend(reconciler.finish_purges());
+    Ok(pass)
 }
 
 /// Goes back to an earlier generation while no host runs. The next start runs what was committed.

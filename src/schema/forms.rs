@@ -225,6 +225,11 @@ pub struct Limits {
     /// Answers to requests that one instance may wait for; 64.
     #[schemars(range(min = 1, max = 1024))]
     pub open_requests: Option<u64>,
+    /// Bytes of keys and values that it may keep; 64MiB, at most 1GiB.
+    pub storage: Option<Size>,
+    /// Keys that it may keep; 100000.
+    #[schemars(range(min = 1, max = 1000000))]
+    pub storage_keys: Option<u64>,
 }
 
 /// What happens after a crash.
@@ -260,7 +265,7 @@ pub enum Restart {
 pub struct Deploy {
     /// The old version goes on until the new one is healthy.
     pub strategy: Option<Strategy>,
-    /// What becomes of its data when it is uninstalled.
+    /// What becomes of what it keeps when it is uninstalled; keep.
     pub on_uninstall: Option<OnUninstall>,
 }
 
@@ -276,8 +281,10 @@ pub enum Strategy {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case")]
 pub enum OnUninstall {
-    /// It stays.
+    /// It stays, and belongs to nobody.
     Keep,
+    /// It is removed for good.
+    Purge,
 }
 
 /// A message that the host sends by itself.

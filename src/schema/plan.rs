@@ -88,7 +88,7 @@ pub struct Action {
     pub risks: Vec<String>,
     /// What it needs before it is carried out.
     pub approvals_required: Vec<NeededApproval>,
-    /// `new` or `keep`.
+    /// `new`, `keep` or `remove`.
     pub storage: Option<String>,
     /// The storage that is kept.
     pub storage_id: Option<u64>,
@@ -226,6 +226,8 @@ pub struct Deltas {
     pub triggers: Option<Pair>,
     /// What happens after a crash.
     pub supervision: Option<Vec<NamedChange>>,
+    /// What becomes of its storage when it is uninstalled.
+    pub on_uninstall: Option<Pair>,
     /// Where the artifact comes from.
     pub source: Option<Pair>,
     /// Conditions on the artifact.

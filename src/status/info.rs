@@ -209,6 +209,8 @@ fn limits(record: &Record, used: Option<Use>) -> Vec<LimitInfo> {
         row("mailbox-bytes", Unit::Bytes, limits.mailbox_bytes.0, used.map(|used| used.mailbox_bytes)),
         row("sends", Unit::Count, limits.sends, None),
         row("open-requests", Unit::Count, limits.open_requests, None),
+        row("storage", Unit::Bytes, limits.storage.0, None),
+        row("storage-keys", Unit::Count, limits.storage_keys, None),
     ]
 }
 

@@ -116,11 +116,12 @@ impl Store {
         }))
     }
 
-    /// Stores what an export holds, over what is there. `is_known` says which storage ids there may be.
+    /// Stores what an export holds, over what is there. `quota_of` says how much a storage may hold, and gives none for
+    /// an id that there may not be.
     pub fn import(
         self: &Arc<Self>,
         input: &mut dyn BufRead,
-        is_known: impl Fn(u64) -> bool,
+        quota_of: impl Fn(u64) -> Option<Quota>,
     ) -> Result<Copied, DumpError> {
         let mut copied = Copied::default();
         let wrong = |chunk, why| DumpError::Format { chunk, why };
@@ -143,7 +144,7 @@ impl Store {
                         return Err(wrong(at, "is damaged: its digest differs"));
                     }
                     let entries = entries.parse().map_err(|_| wrong(at, "has no number of entries"))?;
-                    self.import_chunk(&body, entries, &is_known, at)?;
+                    self.import_chunk(&body, entries, &quota_of, at)?;
                     copied.chunks += 1;
                     copied.entries += entries;
                 }
@@ -165,20 +166,18 @@ impl Store {
         self: &Arc<Self>,
         mut body: &[u8],
         expected: u64,
-        is_known: &impl Fn(u64) -> bool,
+        quota_of: &impl Fn(u64) -> Option<Quota>,
         chunk: u64,
     ) -> Result<(), DumpError> {
-        let rules = Rules { level: Some(StorageLevel::ReadWrite), quota: Quota::default(), writes: true };
         let mut seen = 0;
         let mut call = None;
         while !body.is_empty() {
             let Some((id, key, value, rest)) = entry(body) else {
                 return Err(DumpError::Format { chunk, why: "has an entry that is none" });
             };
-            if id == OWN_ID || !is_known(id) {
-                return Err(DumpError::UnknownId(id));
-            }
+            let Some(quota) = quota_of(id).filter(|_| id != OWN_ID) else { return Err(DumpError::UnknownId(id)) };
             body = rest;
+            let rules = Rules { level: Some(StorageLevel::ReadWrite), quota, writes: true };
             let transaction = call.get_or_insert_with(|| self.begin(id, rules));
             if transaction.id != id {
                 return Err(DumpError::Format { chunk, why: "has entries of two storages" });

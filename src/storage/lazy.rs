@@ -56,6 +56,15 @@ impl Storage {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The store, if there is one: open already, or on the disk.
+    pub fn kept(&self) -> Result<Option<Arc<Store>>, StoreError> {
+        match self.opened() {
+            None if self.kind == BackendKind::Memory || !self.exists() => Ok(None),
+            None => self.store().map(Some),
+            open => Ok(open),
+        }
+    }
+
     /// Opening a new store beside the one that is in use would look as if everything were lost.
     fn check_backend(&self) -> Result<(), StoreError> {
         let is_there = |kind: BackendKind| kind.path(&self.directory).exists();

@@ -58,9 +58,15 @@ impl Store {
         Ok(is_last)
     }
 
-    /// Finishes all purges that are noted.
-    pub fn purge_noted(&self) -> Result<usize, StoreError> {
-        let ids = self.noted_purges()?;
+    /// Takes a note back: the id is in use, so whatever was to let it go did not happen.
+    pub fn take_back_purge(&self, id: u64) -> Result<(), StoreError> {
+        self.commit_own(Changes::from([((Space::Meta, pending(id)), None)]))
+    }
+
+    /// Finishes all purges that are noted, and takes back those of ids that are in use.
+    pub fn purge_noted(&self, is_in_use: impl Fn(u64) -> bool) -> Result<usize, StoreError> {
+        let (in_use, ids): (Vec<u64>, Vec<u64>) = self.noted_purges()?.into_iter().partition(|id| is_in_use(*id));
+        in_use.into_iter().try_for_each(|id| self.take_back_purge(id))?;
         for id in &ids {
             while !self.purge_step(*id)? {}
         }

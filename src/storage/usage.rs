@@ -3,7 +3,7 @@
 //! Pure. The record of a usage is committed together with the data that it counts.
 
 use super::error::StorageError;
-use crate::limits::{DEFAULT_STORAGE_BYTES, DEFAULT_STORAGE_KEYS};
+use crate::limits::{DEFAULT_STORAGE_BYTES, DEFAULT_STORAGE_KEYS, Limits};
 
 /// Bytes of an encoded record.
 const RECORD_BYTES: usize = 24;
@@ -26,6 +26,13 @@ pub struct Quota {
     pub bytes: u64,
     /// Number of keys.
     pub keys: u64,
+}
+
+impl Quota {
+    /// What a component's limits say.
+    pub fn of(limits: &Limits) -> Self {
+        Self { bytes: limits.storage.0, keys: limits.storage_keys }
+    }
 }
 
 impl Default for Quota {

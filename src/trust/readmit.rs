@@ -4,7 +4,6 @@
 
 use super::policy::TrustPolicy;
 use super::verify::{VerifiedArtifact, check_not_revoked, check_signers, check_time};
-use crate::limits::{LimitOverrides, Limits};
 use crate::record::Record;
 use crate::resolution::Refusal;
 
@@ -26,22 +25,6 @@ pub(crate) fn readmit(policy: &TrustPolicy, record: &Record, now_unix_s: i64) ->
     Ok(VerifiedArtifact {
         identity: identity.clone(),
         permissions_max: publisher.permissions_max.clone(),
-        limits: committed_limits(&record.limits),
+        limits: record.limits.into(),
     })
-}
-
-fn committed_limits(limits: &Limits) -> LimitOverrides {
-    let Limits { call, init, drain, stop, memory, message, mailbox, mailbox_bytes, sends, open_requests } = *limits;
-    LimitOverrides {
-        call: Some(call),
-        init: Some(init),
-        drain: Some(drain),
-        stop: Some(stop),
-        memory: Some(memory),
-        message: Some(message),
-        mailbox: Some(mailbox),
-        mailbox_bytes: Some(mailbox_bytes),
-        sends: Some(sends),
-        open_requests: Some(open_requests),
-    }
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::fixture::*;
 use super::*;
-use crate::desired::spec::{Origin, Require, Source, Spec, Supervision};
+use crate::desired::spec::{OnUninstall, Origin, Require, Source, Spec, Supervision};
 use crate::limits::Limits;
 use crate::permission::{Grant, Permissions};
 use crate::record::Record;
@@ -312,6 +312,7 @@ fn record(release: &Release) -> Record {
         config: serde_json::Map::new(),
         limits: Default::default(),
         supervision: Supervision::default(),
+        on_uninstall: OnUninstall::default(),
         triggers: Vec::new(),
     };
     Record {

@@ -286,3 +286,99 @@ fn a_host_without_storage_users_opens_no_store_and_one_that_cannot_be_opened_sto
     call(&world, "keeper", "set one");
     assert!(host.stop().success());
 }
+
+/// What `storage list` shows: ids with their installations.
+fn kept(world: &World) -> Vec<(u64, Option<String>)> {
+    let output = world.output(&["storage", "list", "--output", "json"]);
+    let listing: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+    let storages = listing["storages"].as_array().expect("an array").iter();
+    storages.map(|it| (it["id"].as_u64().expect("an id"), it["installation"].as_str().map(str::to_owned))).collect()
+}
+
+const PURGE: &str = "[grant]\nstorage = \"read-write\"\n\n[deploy]\non-uninstall = \"purge\"";
+
+#[test]
+fn a_component_whose_file_says_so_takes_what_it_kept_with_it() {
+    let world = world_of_a_keeper();
+    world.desire("gone", "test:keeper", "keeper", PURGE);
+    let mut host = world.run();
+    host.wait_for(&["converged", "2 of 2 running"]);
+    call(&world, "keeper", "set one");
+    call(&world, "gone", "set two");
+    std::fs::remove_file(world.desired().join("gone.toml")).expect("removed");
+    host.wait_for(&["gone", "uninstalled"]);
+    host.wait_for(&["converged", "1 of 1 running"]);
+    assert!(host.stop().success());
+    let owner = |name: &str| Some(name.to_owned());
+    let listed = kept(&world);
+    assert!(matches!(&listed[..], [(_, name)] if *name == owner("keeper")), "{listed:?}");
+
+    // The same without a host, where the plan says it first.
+    world.desire("gone", "test:keeper", "keeper", PURGE);
+    let mut host = world.run();
+    host.wait_for(&["converged", "2 of 2 running"]);
+    call(&world, "gone", "set three");
+    assert!(host.stop().success());
+    assert_eq!(kept(&world).len(), 2);
+    std::fs::remove_file(world.desired().join("gone.toml")).expect("removed");
+    let plan = stdout(&world.on_desired("plan", &[]));
+    assert!(plan.contains("state will be removed (storage id 3)"), "{plan}");
+    let applied = world.on_desired("apply", &[]);
+    assert!(applied.status.success(), "{}", stderr(&applied));
+    let listed = kept(&world);
+    assert!(matches!(&listed[..], [(_, name)] if *name == owner("keeper")), "{listed:?}");
+}
+
+/// A purge is noted before the commit that calls for it: a host that died between the two takes the note back, one that
+/// died after it finishes the purge, and until then no command of the operator takes one for the other.
+#[test]
+fn a_purge_that_a_kill_cut_off_is_finished_and_one_that_was_not_committed_is_forgotten() {
+    let world = world_of_a_keeper();
+    let keeper = std::fs::read_to_string(world.desired().join("keeper.toml")).expect("readable");
+    world.desire_text("gone", &keeper);
+    let mut host = world.run();
+    host.wait_for(&["converged", "2 of 2 running"]);
+    call(&world, "keeper", "set one");
+    call(&world, "gone", "set two");
+    std::fs::remove_file(world.desired().join("gone.toml")).expect("removed");
+    host.wait_for(&["gone", "uninstalled"]);
+    host.kill();
+    let ids: Vec<u64> = kept(&world).into_iter().map(|(id, _)| id).collect();
+    assert_eq!(ids.len(), 2, "kept, as nothing says otherwise");
+    let kv = world.home().join("state/kv");
+    open(BackendKind::Fjall, &kv).note_purge(&ids).expect("noted");
+
+    let export = world.path().join("export");
+    let exported = world.output(&["storage", "export", export.to_str().expect("text")]);
+    assert!(stdout(&exported).contains("exported  1 entries"), "what is installed: {}", stdout(&exported));
+    open(BackendKind::Fjall, &kv).note_purge(&ids).expect("noted");
+
+    let mut host = world.run();
+    host.wait_for(&["converged", "1 of 1 running"]);
+    assert_eq!(call(&world, "keeper", "g"), "set one");
+    assert!(host.stop().success());
+    let store = open(BackendKind::Fjall, &kv);
+    assert_eq!(store.noted_purges().expect("readable"), [0; 0]);
+    assert_eq!(store.ids().expect("readable").len(), 1);
+}
+
+#[test]
+fn a_desired_file_sets_how_much_its_component_may_keep() {
+    let world = world_of_a_keeper();
+    let with = |limits: &str| format!("[grant]\nstorage = \"read-write\"\n\n[limits]\n{limits}");
+    world.desire("keeper", "test:keeper", "keeper", &with("storage = \"16B\"\nstorage-keys = 1"));
+    let mut host = world.run();
+    host.wait_for(&["converged", "1 of 1 running"]);
+    call(&world, "keeper", "fifteen bytes..");
+    let refused = world.output(&["call", "keeper", "sixteen bytes..."]);
+    assert!(stderr(&refused).contains("not taken"), "{}", stderr(&refused));
+    let info = stdout(&world.output(&["info", "keeper"]));
+    assert!(info.contains("storage       16B\n") && info.contains("storage-keys  1\n"), "{info}");
+    world.desire("keeper", "test:keeper", "keeper", &with("storage = \"1GiB\""));
+    host.wait_for(&["keeper", "reconfigured"]);
+    call(&world, "keeper", "sixteen bytes...");
+    world.desire("keeper", "test:keeper", "keeper", &with("storage = \"2GiB\""));
+    let line = host.wait_for(&["held", "keeper", "storage"]);
+    assert!(line.contains("keeper.toml:10") && line.contains("1GiB"), "{line}");
+    assert!(host.stop().success());
+}

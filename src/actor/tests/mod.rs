@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::core::locked;
 use super::*;
-use crate::desired::spec::{Origin, Require, Source, Spec, Supervision, Trigger};
+use crate::desired::spec::{OnUninstall, Origin, Require, Source, Spec, Supervision, Trigger};
 use crate::digest::Digest;
 use crate::engine::{CompiledComponent, Engine, EngineConfig};
 use crate::host::GuestConfig;
@@ -220,6 +220,7 @@ impl Actor {
             config,
             limits: LimitOverrides::default(),
             supervision: self.supervision.clone(),
+            on_uninstall: OnUninstall::default(),
             triggers: self.triggers.clone(),
         };
         let artifact = ArtifactIdentity {

@@ -180,3 +180,28 @@ fn a_failed_write_ends_the_message_and_nothing_leaves_while_others_go_on() {
     assert!(refused.to_string().contains("no space left on device"), "{refused}");
     host.run(&Actor::new("c"), &echo());
 }
+
+#[test]
+fn a_quota_that_was_lowered_refuses_what_grows_and_lets_read_shrink_and_remove() {
+    const QUOTA_EXCEEDED: u8 = 5;
+    let host = Host::new();
+    let with_quota = |bytes| {
+        let mut actor = with_storage("a", "admin");
+        actor.limits.storage = ByteSize(bytes);
+        actor
+    };
+    let text = |bytes| vec![b'x'; bytes];
+    let length = |host: &Host| value(host, "a").map(|text| text.len());
+    host.run(&with_quota(21), &keeper());
+    assert_eq!(host.ask("a", &text(20)), Ok(Some(vec![0])), "with its key it fits exactly");
+    assert_eq!(host.ask("a", &text(21)), Ok(Some(vec![QUOTA_EXCEEDED])));
+    host.run(&with_quota(10), &keeper());
+    assert_eq!(length(&host), Some(20), "what is there can be read");
+    assert_eq!(host.ask("a", &text(21)), Ok(Some(vec![QUOTA_EXCEEDED])));
+    assert_eq!(host.ask("a", &text(15)), Ok(Some(vec![0])), "what shrinks is taken, be it too much still");
+    assert_eq!(host.ask("a", b"clear"), Ok(Some(vec![0])));
+    assert_eq!(host.ask("a", &text(10)), Ok(Some(vec![QUOTA_EXCEEDED])));
+    assert_eq!(host.ask("a", &text(9)), Ok(Some(vec![0])));
+    host.run(&with_quota(11), &keeper());
+    assert_eq!(host.ask("a", &text(10)), Ok(Some(vec![0])));
+}

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::strategies;
 use crate::desired::file::{MAX_DESIRED_FILE_BYTES, ParsedFile, WantedFile, parse};
-use crate::desired::spec::{RestartPolicy, Source, Spec, Supervision};
+use crate::desired::spec::{OnUninstall, RestartPolicy, Source, Spec, Supervision};
 use crate::desired::write;
 use crate::quantity::{ByteSize, Millis};
 use crate::test_scale::cases;
@@ -56,7 +56,7 @@ backoff-max = "1m"
 
 [deploy]
 strategy = "blue-green"
-on-uninstall = "keep"
+on-uninstall = "purge"
 
 [[trigger]]
 every = "1s"
@@ -108,6 +108,7 @@ fn a_file_with_every_key_says_exactly_this() {
     assert_eq!(spec.limits.mailbox, Some(256));
     assert_eq!(spec.limits.mailbox_bytes, Some(ByteSize(1 << 20)));
     assert_eq!(spec.limits.call, Some(Millis(250)));
+    assert_eq!(spec.on_uninstall, OnUninstall::Purge);
     let supervision = Supervision {
         restart: RestartPolicy::Never,
         max_restarts: 3,

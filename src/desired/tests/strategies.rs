@@ -7,7 +7,7 @@ use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Map, Value as Json};
 
-use crate::desired::spec::{Require, RestartPolicy, Source, Spec, Supervision, Trigger};
+use crate::desired::spec::{OnUninstall, Require, RestartPolicy, Source, Spec, Supervision, Trigger};
 use crate::key::PublicKey;
 use crate::limits::LimitOverrides;
 use crate::name::InstallationName;
@@ -74,17 +74,22 @@ fn limits() -> impl Strategy<Value = LimitOverrides> {
     let size = || option::of((1u64..=1 << 20).prop_map(ByteSize));
     let count = || option::of(1u64..=4_096);
     let requests = option::of(1u64..=1_024);
-    (time(), time(), time(), size(), count(), size(), count(), requests).prop_map(
-        |(call, init, stop, memory, mailbox, mailbox_bytes, sends, open_requests)| LimitOverrides {
-            call,
-            init,
-            stop,
-            memory,
-            mailbox,
-            mailbox_bytes,
-            sends,
-            open_requests,
-            ..LimitOverrides::default()
+    let storage = (size(), option::of(1u64..=1_000_000));
+    (time(), time(), time(), size(), count(), size(), count(), requests, storage).prop_map(
+        |(call, init, stop, memory, mailbox, mailbox_bytes, sends, open_requests, (storage, storage_keys))| {
+            LimitOverrides {
+                call,
+                init,
+                stop,
+                memory,
+                mailbox,
+                mailbox_bytes,
+                sends,
+                open_requests,
+                storage,
+                storage_keys,
+                ..LimitOverrides::default()
+            }
         },
     )
 }
@@ -120,10 +125,11 @@ pub fn spec() -> impl Strategy<Value = Spec> {
     let names = (name(), name(), name(), any::<bool>(), btree_set(name(), 0..3), option::of(name()));
     let links = btree_map("[a-z]{1,4}".prop_map(|link| link.parse().unwrap()), name(), 0..3);
     let triggers = vec((10u64..=86_400_000).prop_map(|every| Trigger { every: Millis(every) }), 0..3);
-    let tables = (require(), path(), grant(), links, config(), limits(), supervision(), triggers);
+    let on_uninstall = prop_oneof![Just(OnUninstall::Keep), Just(OnUninstall::Purge)];
+    let tables = (require(), path(), grant(), links, config(), limits(), supervision(), on_uninstall, triggers);
     (names, tables).prop_map(|(names, tables)| {
         let (name, namespace, package, enabled, mut depends_on, moved_from) = names;
-        let (require, path, grant, links, config, limits, supervision, mut triggers) = tables;
+        let (require, path, grant, links, config, limits, supervision, on_uninstall, mut triggers) = tables;
         triggers.sort();
         depends_on.remove(&name);
         Spec {
@@ -139,6 +145,7 @@ pub fn spec() -> impl Strategy<Value = Spec> {
             config,
             limits,
             supervision,
+            on_uninstall,
             triggers,
         }
     })

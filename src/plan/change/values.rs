@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::NamedChange;
 use crate::desired::spec::{Require, RestartPolicy, Source, Supervision, Trigger};
-use crate::limits::{LimitOverrides, Limits};
+use crate::limits::LimitOverrides;
 use crate::name::{InstallationName, LinkName};
 use crate::secret::Fingerprints;
 
@@ -22,29 +22,24 @@ pub(super) fn limit_changes(before: &LimitOverrides, after: &LimitOverrides) -> 
     named_changes(limit_texts(before), limit_texts(after))
 }
 
-/// The values under which something runs, all of them set.
-pub(super) fn limit_values(limits: &Limits) -> LimitOverrides {
-    let Limits { call, init, drain, stop, memory, message, mailbox, mailbox_bytes, sends, open_requests } = *limits;
-    LimitOverrides {
-        call: Some(call),
-        init: Some(init),
-        drain: Some(drain),
-        stop: Some(stop),
-        memory: Some(memory),
-        message: Some(message),
-        mailbox: Some(mailbox),
-        mailbox_bytes: Some(mailbox_bytes),
-        sends: Some(sends),
-        open_requests: Some(open_requests),
-    }
-}
-
-fn limit_texts(limits: &LimitOverrides) -> NamedValues<10> {
+fn limit_texts(limits: &LimitOverrides) -> NamedValues<12> {
     fn text<T: ToString>(value: &Option<T>) -> Option<String> {
         value.as_ref().map(ToString::to_string)
     }
-    let LimitOverrides { call, init, drain, stop, memory, message, mailbox, mailbox_bytes, sends, open_requests } =
-        limits;
+    let LimitOverrides {
+        call,
+        init,
+        drain,
+        stop,
+        memory,
+        message,
+        mailbox,
+        mailbox_bytes,
+        sends,
+        open_requests,
+        storage,
+        storage_keys,
+    } = limits;
     [
         ("call", text(call)),
         ("init", text(init)),
@@ -56,6 +51,8 @@ fn limit_texts(limits: &LimitOverrides) -> NamedValues<10> {
         ("mailbox-bytes", text(mailbox_bytes)),
         ("sends", text(sends)),
         ("open-requests", text(open_requests)),
+        ("storage", text(storage)),
+        ("storage-keys", text(storage_keys)),
     ]
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::json;
 
-use crate::desired::spec::{Origin, Require, Source, Spec, Supervision};
+use crate::desired::spec::{OnUninstall, Origin, Require, Source, Spec, Supervision};
 use crate::digest::Digest;
 use crate::key::PublicKey;
 use crate::limits::LimitOverrides;
@@ -169,6 +169,7 @@ impl Wish {
             config,
             limits: LimitOverrides::default(),
             supervision: Supervision::default(),
+            on_uninstall: OnUninstall::default(),
             triggers: Vec::new(),
         };
         let origin = Arc::new(Origin { file: format!("{}.toml", spec.name), lines: BTreeMap::new() });

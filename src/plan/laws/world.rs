@@ -243,7 +243,7 @@ impl World {
             must!(action.is_ready(), "{} of a rollback waits", action.name);
             match &action.effect {
                 Some(Effect::Commit(Commit { moved_from: Some(old), .. })) => drop(self.observed.installed.remove(old)),
-                Some(Effect::Uninstall { storage_id }) => {
+                Some(Effect::Uninstall { storage_id, storage: _ }) => {
                     let have = self.observed.installed.remove(&action.name).ok_or("it is not installed")?;
                     must!(have.storage_id == *storage_id, "{} has another storage", action.name);
                 }
@@ -325,7 +325,7 @@ impl World {
                 have.phase = Phase::Running;
                 Ok(())
             }
-            Some(Effect::Uninstall { storage_id }) => {
+            Some(Effect::Uninstall { storage_id, storage: _ }) => {
                 must!(!self.files.contains_key(name), "{name} is uninstalled and a file defines it");
                 let have = self.observed.installed.remove(name).ok_or(format!("{name} is not installed"))?;
                 must!(have.storage_id == *storage_id, "{name} has another storage");

@@ -12,8 +12,9 @@ use std::sync::Arc;
 use super::action::{Action, Commit, Effect, Instance, Kind, Location, NeededApproval, Reason, Storage, Summary};
 use super::approval::{ApprovalName, Operator};
 use super::change::Deltas;
-use super::decide;
+use super::decide::{self, removes_storage};
 use super::impact::{Impact, Interface, Outcome};
+use crate::desired::spec::OnUninstall;
 use crate::digest::Digest;
 use crate::name::InstallationName;
 use crate::observed::{HeldTarget, Installed, Observed};
@@ -258,6 +259,12 @@ fn commit(
 /// An uninstall, which the order of the rollback approves: it lists it.
 fn uninstall(name: &InstallationName, have: &Installed, (to, host): (u64, &HostSurface<'_>)) -> Action {
     let why = format!("it was not there in generation {to}");
+    let risk = match have.record.spec.on_uninstall {
+        OnUninstall::Keep => {
+            format!("storage {} is left behind; a later install starts with an empty one", have.storage_id)
+        }
+        OnUninstall::Purge => removes_storage(have),
+    };
     Action {
         name: name.clone(),
         kind: Kind::Uninstall,
@@ -268,9 +275,9 @@ fn uninstall(name: &InstallationName, have: &Installed, (to, host): (u64, &HostS
         after: None,
         deltas: Deltas::default(),
         impact: Impact { outcome: Some(Outcome::uninstalled(have, host)), ..Impact::default() },
-        risks: vec![format!("storage {} is left behind; a later install starts with an empty one", have.storage_id)],
+        risks: vec![risk],
         approvals: vec![NeededApproval { name: ApprovalName::Delete, why, given: true }],
-        effect: Some(Effect::Uninstall { storage_id: have.storage_id }),
+        effect: Some(Effect::uninstall(have)),
     }
 }
 

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::desired::spec::{Origin, Require, Source, Spec, Supervision};
+use crate::desired::spec::{OnUninstall, Origin, Require, Source, Spec, Supervision};
 use crate::desired::{BadFile, DesiredState, Entry, Held};
 use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
@@ -102,6 +102,7 @@ pub fn spec(installation: &str) -> Spec {
         config: serde_json::Map::new(),
         limits: LimitOverrides::default(),
         supervision: Supervision::default(),
+        on_uninstall: OnUninstall::default(),
         triggers: Vec::new(),
     }
 }

@@ -1,9 +1,9 @@
 //! What a change of the interface means, whom it touches, and what becomes of state and messages.
 
 use super::fixture::{Scene, bare_surface, grant, name, needs, permissions, spec, surface, with};
-use crate::desired::spec::Spec;
+use crate::desired::spec::{OnUninstall, Spec};
 use crate::observed::Phase;
-use crate::plan::action::Kind;
+use crate::plan::action::{Effect, Instance, Kind};
 use crate::plan::approval::ApprovalName;
 use crate::plan::impact::{Mailbox, State};
 use crate::record::Record;
@@ -163,6 +163,24 @@ fn a_plan_says_what_becomes_of_state_and_messages() {
     assert_eq!(outcome(&scene, "api"), (State::LeftBehind, 4, Mailbox::Drained));
     assert!(scene.action("api").impact.outcome.expect("one").drain_ms.is_some_and(|ms| ms > 0));
     assert_eq!(outcome(&scene.phase("api", Phase::Stopped), "api"), (State::LeftBehind, 4, Mailbox::Empty));
+
+    let purge = with(spec("api"), |s| s.on_uninstall = OnUninstall::Purge);
+    let scene = Scene::default().settled(&["a", "b", "c"]).have(purge.clone(), "1.0.0");
+    assert_eq!(outcome(&scene, "api"), (State::Removed, 4, Mailbox::Drained));
+    let text = scene.plan().text();
+    assert!(text.contains("uninstall: stops, storage 4 will be removed"), "{text}");
+    assert!(text.contains("loses       state will be removed (storage id 4)"), "{text}");
+    let json = serde_json::to_value(scene.plan().document()).expect("JSON");
+    assert_eq!(
+        (&json["actions"][0]["outcome"]["state"], &json["actions"][0]["storage"]),
+        (&"removed".into(), &"remove".into())
+    );
+    // What the file says now counts once it is committed, and nothing restarts for it.
+    let scene = Scene::default().have(spec("api"), "1.0.0").want(purge, "1.0.0");
+    let action = scene.action("api");
+    let Some(Effect::Commit(commit)) = &action.effect else { panic!("{action:?}") };
+    assert_eq!((action.kind, commit.instance), (Kind::Reconfigure, Instance::Keep));
+    assert!(scene.plan().text().contains("uninstall   keep -> purge"), "{}", scene.plan().text());
 
     let package = |installation: &str| with(spec(installation), |s| s.package = "acme:api".parse().expect("a package"));
     let new = with(package("gateway"), |s| s.moved_from = Some(name("api")));

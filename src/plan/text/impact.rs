@@ -2,7 +2,7 @@
 
 use super::detail::labelled;
 use super::{Line, Style};
-use crate::plan::impact::{Impact, Interface, Mailbox, Neighbour, Neighbours, Outcome};
+use crate::plan::impact::{Impact, Interface, Mailbox, Neighbour, Neighbours, Outcome, State};
 use crate::surface::{Changes, Comparison, Verdict};
 
 /// Most interfaces, functions or neighbours that one list of a line names; the document has more.
@@ -22,7 +22,9 @@ pub(super) fn lines(impact: &Impact, kind: &str, is_new: bool) -> Vec<Line> {
         is_telling || outcome.ends_requests || matches!(outcome.mailbox, Mailbox::Drained | Mailbox::Dropped)
     };
     let outcome = impact.outcome.as_ref().filter(is_told).and_then(Outcome::text);
-    lines.extend(outcome.map(|text| labelled("keeps", Style::Plain, &text)));
+    let loses = impact.outcome.is_some_and(|outcome| outcome.state == State::Removed);
+    let (label, style) = if loses { ("loses", Style::Bad) } else { ("keeps", Style::Plain) };
+    lines.extend(outcome.map(|text| labelled(label, style, &text)));
     match (breaks, impact.callers.is_empty()) {
         (true, true) => lines.push(labelled("breaks", Style::Plain, "nobody here sends to it or depends on it")),
         (true, false) => lines.push(labelled("breaks", Style::Bad, &neighbours(&impact.callers))),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::super::*;
-use crate::desired::spec::{Origin, Require, Source, Spec, Supervision};
+use crate::desired::spec::{OnUninstall, Origin, Require, Source, Spec, Supervision};
 use crate::digest::Digest;
 use crate::floors::Floors;
 use crate::generation::{Generation, Slot};
@@ -74,6 +74,7 @@ fn spec(text: &str) -> Spec {
         config: serde_json::Map::new(),
         limits: LimitOverrides::default(),
         supervision: Supervision::default(),
+        on_uninstall: OnUninstall::default(),
         triggers: Vec::new(),
     }
 }

@@ -9,7 +9,7 @@ fn exported(store: &Arc<Store>) -> Vec<u8> {
 }
 
 fn import(store: &Arc<Store>, mut bytes: &[u8]) -> Result<Copied, DumpError> {
-    store.import(&mut bytes, |id| id < 100)
+    store.import(&mut bytes, |id| (id < 100).then(Quota::default))
 }
 
 fn filled() -> Arc<Store> {

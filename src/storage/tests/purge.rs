@@ -24,7 +24,7 @@ fn a_purge_that_was_cut_off_goes_on_where_it_was() {
         let store = open(kind, directory.path());
         assert_eq!(store.noted_purges().unwrap(), [7, 9], "{kind}");
         assert_eq!(store.verify().unwrap().differences, []);
-        assert_eq!(store.purge_noted().unwrap(), 2);
+        assert_eq!(store.purge_noted(|_| false).unwrap(), 2);
         assert_eq!(store.noted_purges().unwrap(), [0; 0]);
         let left: Vec<u64> = store.ids().unwrap().into_iter().map(|(id, _)| id).collect();
         assert_eq!(left, [6, 8], "{kind}");
@@ -32,6 +32,18 @@ fn a_purge_that_was_cut_off_goes_on_where_it_was() {
         assert_eq!(get(&store, 6, "k").as_deref(), Some(&b"before"[..]));
         assert_eq!(get(&store, 8, "k").as_deref(), Some(&b"behind"[..]));
     }
+}
+
+#[test]
+fn a_note_about_what_is_in_use_is_taken_back() {
+    let store = in_memory();
+    put(&store, 7, &[("k", b"seven")]);
+    put(&store, 8, &[("k", b"eight")]);
+    store.note_purge(&[7, 8]).unwrap();
+    assert_eq!(store.purge_noted(|id| id == 7).unwrap(), 1);
+    assert_eq!(store.noted_purges().unwrap(), [0; 0]);
+    assert_eq!(get(&store, 7, "k").as_deref(), Some(&b"seven"[..]));
+    assert_eq!(get(&store, 8, "k"), None);
 }
 
 #[test]
