@@ -214,7 +214,10 @@ mod tests {
 
         let host = "[host]\nmemory = \"2GiB\"\novercommit = false\n";
         let host = Config::parse("config.toml", host).expect("valid").memory;
-        assert_eq!(host, MemorySettings { budget: Some(ByteSize(2 << 30)), overcommit: false });
+        assert_eq!(
+            host,
+            MemorySettings { budget: Some(ByteSize(2 << 30)), overcommit: false, ..MemorySettings::default() }
+        );
         for bad in ["memory = 5", "memory = \"1KiB\"", "overcommit = 1", "maps = 1"] {
             Config::parse("config.toml", &format!("[host]\n{bad}\n")).expect_err(bad);
         }

@@ -68,6 +68,9 @@ pub struct ArtifactIdentity {
     /// From when on the release is no longer accepted, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<i64>,
+    /// Whether it keeps nothing in memory between messages, so that it may go without an instance while nothing comes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stateless: bool,
 }
 
 impl Record {

@@ -10,6 +10,7 @@ mod change;
 mod cold;
 mod install;
 mod messages;
+mod nats;
 mod pass;
 mod plan;
 mod start;

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use wasmtime::component::{Component, Linker, TypedFunc, WasmList, WasmStr};
 use wasmtime::{Engine, Store, StoreContextMut};
 
+use super::nats::Server;
 use super::start::cached_code;
 use super::table::{Pairs, Table, percentile};
 use super::world::{World, name};
@@ -48,6 +49,8 @@ const MOST_THROUGHPUT: f64 = 1.25;
 /// The most that a round trip may take, in floors, in the middle and at the 99th percentile.
 const MOST_MIDDLE: f64 = 2.0;
 const MOST_TAIL: f64 = 2.5;
+/// The most that a message may take, in those of a server: a thirtieth.
+const MOST_OF_SERVER: f64 = 0.033;
 
 pub fn measure(table: &mut Table) -> anyhow::Result<()> {
     let world = World::new()?;
@@ -71,7 +74,28 @@ pub fn measure(table: &mut Table) -> anyhow::Result<()> {
     })?;
     anyhow::ensure!(reconciler.start_committed() == count, "not all run");
     throughput(table, &actors, &bare)?;
-    round_trip(table, &actors)
+    round_trip(table, &actors)?;
+    against_server(table, &actors)
+}
+
+/// The same messages by way of a server.
+fn against_server(table: &mut Table, actors: &System) -> anyhow::Result<()> {
+    let Some(server) = Server::start()? else {
+        eprintln!("not run: messages against a server: needs nats-server");
+        return Ok(());
+    };
+    let mut pairs = Pairs::default();
+    for _ in 0..ROUNDS {
+        let measured = through_actors(actors)?;
+        let (messages, took) = server.ping_pong(PAYLOAD_BYTES, WINDOW)?;
+        pairs.add(measured, took.mul_f64(SCALE / messages as f64));
+    }
+    let notes = vec![
+        format!("{PAIRS_OF_ACTORS} pairs of actors in one process against one pair of clients of a server, over TCP"),
+        "what a user gets by not sending messages through a server; not what each could do alone".to_owned(),
+    ];
+    table.ratio("1,000,000 messages between actors", "nats-server, ping-pong", &pairs, MOST_OF_SERVER, notes);
+    Ok(())
 }
 
 fn write_desired(world: &World, name: &str, grants: &str) -> anyhow::Result<()> {

@@ -129,6 +129,7 @@ fn release(name: &InstallationName, sequence: u64) -> Resolution {
         signers: BTreeSet::from([SigningKey::from_seed(&[7; 32]).public()]),
         ask: Permissions::none(),
         expires: None,
+        stateless: false,
     };
     let permissions_max = Permissions::none();
     Resolution::Ready(Arc::new(Candidate {

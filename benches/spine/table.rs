@@ -47,7 +47,7 @@ impl Table {
             what: what.to_owned(),
             measured: shown(median(pairs.0.iter().map(|(measured, _)| *measured))),
             floor: format!("{} {floor}", shown(median(pairs.0.iter().map(|(_, floor)| *floor)))),
-            result: format!("{ratio:.2}x"),
+            result: if ratio < 0.1 { format!("{ratio:.4}x") } else { format!("{ratio:.2}x") },
             target: format!("<= {most}x"),
             met: ratio <= most,
             notes,

@@ -3,7 +3,7 @@
 //! Plumbing without decisions; what happens to an actor is decided in `cell`.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -47,6 +47,8 @@ pub(super) enum Due {
     Requests(std::sync::Weak<OpenRequests>),
     /// The end of the time that an ending actor has for a commit.
     Commit(std::sync::Weak<ActorCell>),
+    /// The look for actors that are idle.
+    Idle,
     /// The end of a backoff.
     Restart {
         cell: std::sync::Weak<ActorCell>,
@@ -70,6 +72,9 @@ pub(super) struct Core {
     ids: AtomicU64,
     instances: AtomicU64,
     random: AtomicU64,
+    /// How long an actor that may sleep must be idle.
+    idle: Duration,
+    looks_for_idle: AtomicBool,
 }
 
 impl Core {
@@ -78,6 +83,7 @@ impl Core {
         linker: QuietLinker,
         max_hops: u32,
         storage: Arc<Storage>,
+        idle: Duration,
         events: Option<EventSink>,
     ) -> Self {
         use std::hash::BuildHasher as _;
@@ -95,6 +101,8 @@ impl Core {
             ids: AtomicU64::new(1),
             instances: AtomicU64::new(1),
             random: AtomicU64::new(std::collections::hash_map::RandomState::new().hash_one(0)),
+            idle,
+            looks_for_idle: AtomicBool::new(false),
         }
     }
 
@@ -140,6 +148,13 @@ impl Core {
         }
     }
 
+    /// Looks for idle actors from now on: one that took nothing between two looks may sleep.
+    pub(super) fn watch_for_idle(&self) {
+        if !self.looks_for_idle.swap(true, Ordering::Relaxed) {
+            self.set_timer(Instant::now() + self.idle, Due::Idle);
+        }
+    }
+
     fn fire(self: &Arc<Self>, due: &Due, at: Instant) -> Option<Instant> {
         match due {
             Due::Tick(ticking) => ticking.fire(self, at, Instant::now()),
@@ -147,6 +162,10 @@ impl Core {
             Due::Commit(cell) => {
                 cell.upgrade()?.look(self);
                 None
+            }
+            Due::Idle => {
+                self.registry.all().into_iter().for_each(|(_, cell)| cell.sleep_if_idle(self));
+                Some(Instant::now() + self.idle)
             }
             Due::Restart { cell, incarnation } => {
                 let cell = cell.upgrade()?;

@@ -4,12 +4,12 @@
 //! can promise its messages a place before they leave. Does not decide who may send.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use super::reply::ReplySlot;
 use super::request::Callback;
+use super::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use super::trigger::Tick;
 use crate::host::contract::Sender;
 use crate::limits::Limits;

@@ -23,6 +23,7 @@ mod request;
 mod scheduler;
 mod status;
 mod supervisor;
+mod sync;
 mod system;
 #[cfg(test)]
 mod tests;

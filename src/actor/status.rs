@@ -13,7 +13,7 @@ use crate::record::Record;
 /// What an actor is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ActorPhase {
-    /// An instance is there and takes messages.
+    /// Takes messages: an instance is there, or made by the next one when it sleeps.
     Running,
     /// Crashed, and a new instance is starting.
     Starting,
@@ -66,6 +66,8 @@ pub struct ActorStatus {
     pub healthy_since: Option<Instant>,
     /// When the next start is due, after a crash.
     pub next_start: Option<Instant>,
+    /// Whether it has no instance because nothing comes; the next message makes one.
+    pub asleep: bool,
     /// The number of the running instance, as in its log.
     pub instance: Option<u64>,
     /// Restarts of this version.

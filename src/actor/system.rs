@@ -18,6 +18,7 @@ use super::mailbox::{Envelope, NoRoom, SentBy};
 use super::reply::{self, CallError, PendingReply, Reply};
 use super::status::{ActorPhase, ActorStatus, EventSink};
 use super::version::Version;
+use crate::config::host::DEFAULT_SLEEP_AFTER;
 use crate::engine::{CompiledComponent, Engine};
 use crate::host::contract::Sender;
 use crate::host::{GuestConfig, LinkError, QuietLinker};
@@ -46,6 +47,8 @@ pub struct SystemConfig {
     pub max_hops: u32,
     /// Where components keep things.
     pub storage: Storage,
+    /// How long a stateless component takes no message, at least, before it goes without an instance.
+    pub sleep_after: Duration,
     /// Is told of crashes and recoveries.
     pub events: Option<EventSink>,
 }
@@ -53,7 +56,15 @@ pub struct SystemConfig {
 impl SystemConfig {
     /// The defaults; what components keep is in memory.
     pub fn new(engine: Engine, logs: Logs) -> Self {
-        Self { engine, logs, workers: None, max_hops: DEFAULT_MAX_HOPS, storage: Storage::in_memory(), events: None }
+        Self {
+            engine,
+            logs,
+            workers: None,
+            max_hops: DEFAULT_MAX_HOPS,
+            storage: Storage::in_memory(),
+            sleep_after: DEFAULT_SLEEP_AFTER.duration(),
+            events: None,
+        }
     }
 }
 
@@ -183,9 +194,9 @@ pub enum StartError {
 impl System {
     /// Starts the threads. There are no actors yet.
     pub fn start(config: SystemConfig) -> Result<Self, StartError> {
-        let SystemConfig { engine, logs, workers, max_hops, storage, events } = config;
+        let SystemConfig { engine, logs, workers, max_hops, storage, sleep_after, events } = config;
         let linker = QuietLinker::new(&engine).map_err(|e| StartError::Interfaces(format!("{e:#}")))?;
-        let core = Arc::new(Core::new(engine, linker, max_hops, Arc::new(storage), events));
+        let core = Arc::new(Core::new(engine, linker, max_hops, Arc::new(storage), sleep_after, events));
         let one = NonZeroUsize::MIN;
         core.start(workers.unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(one)))?;
         let (stopping, hurry) = (AtomicBool::new(false), AtomicBool::new(false));

@@ -183,6 +183,7 @@ impl Summary {
             signers,
             ask,
             expires: _,
+            stateless: _,
         } = artifact;
         Self {
             package: package.clone(),

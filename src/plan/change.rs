@@ -294,7 +294,8 @@ impl Deltas {
             publisher,
             signers,
             ask,
-            expires: _, // Part of the manifest, whose digest is compared.
+            expires: _,   // Part of the manifest, whose digest is compared.
+            stateless: _, // Likewise.
         } = after;
         self.package = Pair::between(&before.package, package);
         self.version = Pair::between(&before.version, version);

@@ -236,6 +236,7 @@ fn counters(status: &actor::ActorStatus) -> ActorCounters {
         waiting: status.mailbox_messages,
         mailbox: status.record.limits.mailbox,
         memory_bytes: status.memory_bytes,
+        asleep: status.asleep,
     }
 }
 

@@ -45,6 +45,7 @@ pub(super) fn open(config: &HostConfig, tell: Tell, mode: Mode) -> Result<Opened
         // A full channel drops the event: the loop only looks again, and what it looks at is in the status.
         events: Some(Arc::new(move |event: &ActorEvent| drop(sender.try_send(event.clone())))),
         storage: Storage::at(BackendKind::from(config.state.storage_backend), &config.home.kv_dir()),
+        sleep_after: config.memory.sleep_after.duration(),
         ..actor::SystemConfig::new(engine.clone(), logs)
     };
     let actors = Arc::new(actor::System::start(system).map_err(anyhow::Error::from)?);

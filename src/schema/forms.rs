@@ -479,6 +479,8 @@ pub struct MachineSettings {
     pub memory: Option<Size>,
     /// Whether the limits of all instances may add up to more than that, as most hold far less; true.
     pub overcommit: Option<bool>,
+    /// How long a stateless component takes no message before it goes without an instance; 60s; from 100ms to 24h.
+    pub sleep_after: Option<Time>,
 }
 
 /// What desired files may name as secrets.

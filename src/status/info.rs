@@ -295,7 +295,8 @@ fn described_limits(text: &mut String, committed: &CommittedInfo) {
 
 fn counters(text: &mut String, actor: &ActorCounters) {
     let since = span(actor.since_ms);
-    let _ = writeln!(text, "\nfor         {since}; restarts {}", actor.restarts);
+    let asleep = super::text::asleep(actor);
+    let _ = writeln!(text, "\nfor         {since}; restarts {}{asleep}", actor.restarts);
     let _ = writeln!(text, "messages    handled {}, dead {}, waiting {}", actor.handled, actor.dead, actor.waiting);
     if let Some(next) = actor.next_start_ms {
         let _ = writeln!(text, "next start  in {}", span(next));

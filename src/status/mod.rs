@@ -274,4 +274,7 @@ pub struct ActorCounters {
     pub mailbox: u64,
     /// Memory of the instance, in bytes.
     pub memory_bytes: u64,
+    /// Whether it has no instance because nothing comes; the next message makes one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asleep: bool,
 }

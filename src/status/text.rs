@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use unicode_width::UnicodeWidthStr as _;
 
-use super::{ComponentStatus, HostStatus, Note, RepositoryStatus, SourceStatus};
+use super::{ActorCounters, ComponentStatus, HostStatus, Note, RepositoryStatus, SourceStatus};
 use crate::quantity::ByteSize;
 
 /// One line a component, with a head: what `list` prints.
@@ -150,7 +150,8 @@ fn describe(text: &mut String, component: &ComponentStatus) {
     }
     if let Some(actor) = &component.actor {
         let since = span(actor.since_ms);
-        let _ = writeln!(text, "  for         {since}; restarts {}", actor.restarts);
+        let asleep = asleep(actor);
+        let _ = writeln!(text, "  for         {since}; restarts {}{asleep}", actor.restarts);
         let _ = writeln!(
             text,
             "  messages    handled {}, dead {}, waiting {} of {}",
@@ -216,6 +217,11 @@ pub fn took(us: u64) -> String {
         1_000..=999_999 => format!("{}.{} ms", us / 1000, us % 1000 / 100),
         _ => format!("{}.{:02} s", us / 1_000_000, us % 1_000_000 / 10_000),
     }
+}
+
+/// What is to be said of an actor that has no instance for now.
+pub(super) fn asleep(actor: &ActorCounters) -> &'static str {
+    if actor.asleep { "; asleep until its next message" } else { "" }
 }
 
 #[cfg(test)]

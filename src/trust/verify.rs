@@ -96,6 +96,7 @@ pub fn verify_manifest(
         signers: counted,
         ask: parsed.permissions.clone(),
         expires: parsed.expires,
+        stateless: parsed.stateless,
     };
     check_expected(expect, &identity)?;
     check_not_revoked(policy, &identity)?;

@@ -25,6 +25,7 @@ impl ActorCell {
             let retired = Retired { instance: old, time, log: before.log.clone() };
             core.scheduler().submit(Job::Retire(Box::new(retired)));
         }
+        seat.asleep = false;
         seat.incarnation += 1;
         let mut supervisor = Supervisor::new(version.record.spec.supervision.clone());
         supervisor.started(core.elapsed());
@@ -40,6 +41,7 @@ impl ActorCell {
             restarts: 0,
             crashes: 0,
             last_error: None,
+            asleep: false,
             ticks: Arc::new(triggers),
             memory: instance.memory_gauge(),
         };
@@ -48,6 +50,9 @@ impl ActorCell {
         version.log.for_instance(instance.number).write(Level::Info, Source::Host, &activated_text(&version));
         seat.instance = Some(instance);
         self.mailbox.set_limits(&version.record.limits);
+        if version.record.artifact.stateless {
+            core.watch_for_idle();
+        }
         *self.face.write().unwrap_or_else(PoisonError::into_inner) = Some(version);
         if takes_messages {
             self.mailbox.open();
@@ -161,7 +166,7 @@ impl ActorCell {
 
     pub(super) fn is_over(&self, seat: &Seat) -> bool {
         let Some(stopping) = &seat.stopping else { return false };
-        if seat.instance.is_none() || stopping.drain_until <= Instant::now() {
+        if (seat.instance.is_none() && !seat.asleep) || stopping.drain_until <= Instant::now() {
             return true;
         }
         seat.batch.is_empty() && self.mailbox.is_empty()

@@ -6,6 +6,7 @@
 mod ended;
 mod life;
 mod park;
+mod sleep;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,6 +51,8 @@ pub(in crate::actor) enum Control {
     },
     /// Look at the time.
     Look,
+    /// Go without an instance until the next message, if there is nothing that speaks against it.
+    Sleep,
 }
 
 /// A version with an instance that is up.
@@ -82,6 +85,8 @@ pub(in crate::actor) struct ActorCell {
     face: RwLock<Option<Arc<Version>>>,
     news: Mutex<News>,
     seat: Mutex<Seat>,
+    /// Messages accepted ever, when somebody last looked whether it is idle.
+    accepted_before: AtomicU64,
 }
 
 /// What status shows; kept apart from the seat, which is taken during calls.
@@ -95,6 +100,7 @@ struct News {
     restarts: u64,
     crashes: u64,
     last_error: Option<String>,
+    asleep: bool,
     ticks: Arc<Triggers>,
     /// Memory of the running instance, in bytes.
     memory: Arc<AtomicU64>,
@@ -114,6 +120,8 @@ struct Seat {
     parked: Option<Box<Parked>>,
     /// Counts commits, so that a late answer is nobody else's.
     commits: u64,
+    /// There is no instance because nothing happens; the next message makes one.
+    asleep: bool,
 }
 
 impl ActorCell {
@@ -130,6 +138,7 @@ impl ActorCell {
             restarts: 0,
             crashes: 0,
             last_error: None,
+            asleep: false,
             ticks: Arc::default(),
             memory: Arc::default(),
         };
@@ -142,6 +151,7 @@ impl ActorCell {
             stopping: None,
             parked: None,
             commits: 0,
+            asleep: false,
         };
         Arc::new(Self {
             mailbox: Mailbox::new(limits),
@@ -150,6 +160,7 @@ impl ActorCell {
             face: RwLock::new(None),
             news: Mutex::new(news),
             seat: Mutex::new(seat),
+            accepted_before: AtomicU64::new(0),
         })
     }
 
@@ -250,7 +261,7 @@ impl ActorCell {
             if self.is_over(seat) {
                 return self.end(core, seat);
             }
-            if seat.instance.is_none() {
+            if seat.instance.is_none() && !self.wakes(core, seat) {
                 return;
             }
             match self.next_item(seat) {
@@ -330,6 +341,7 @@ impl ActorCell {
             }
             Control::Committed { number, result } => self.unpark(core, seat, number, result),
             Control::Look => {}
+            Control::Sleep => self.sleep(core, seat),
             Control::Start { incarnation } => {
                 if seat.incarnation == incarnation && seat.instance.is_none() && seat.stopping.is_none() {
                     self.start(core, seat);
@@ -400,6 +412,7 @@ impl ActorCell {
             activated: news.activated,
             healthy_since: news.healthy_since,
             next_start: news.next_start,
+            asleep: news.asleep,
             instance: news.instance,
             restarts: news.restarts,
             crashes: news.crashes,

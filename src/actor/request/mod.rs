@@ -5,7 +5,7 @@
 
 mod table;
 
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 pub(super) use table::Open;
@@ -14,6 +14,7 @@ use table::Table;
 use super::cell::ActorCell;
 use super::core::{Core, Due, locked};
 use super::reply::{CallError, Reply};
+use super::sync::Mutex;
 use crate::host::contract::{Answer, CallbackError};
 use crate::limits::Limits;
 
@@ -140,6 +141,11 @@ impl OpenRequests {
     /// The answer is taken in hand. False when nobody wants it any more.
     pub(super) fn take(&self, id: u64) -> bool {
         locked(&self.inner).table.take(id)
+    }
+
+    /// Whether no answer is awaited or waits.
+    pub(super) fn is_empty(&self) -> bool {
+        locked(&self.inner).table.is_empty()
     }
 
     /// Gives a request up. False when it was not open.

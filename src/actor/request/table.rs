@@ -120,6 +120,11 @@ impl Table {
         requests.values().filter(|state| !matches!(state, State::Cancelled)).count() as u64
     }
 
+    /// Whether nothing is promised, open or waiting.
+    pub(super) fn is_empty(&self) -> bool {
+        self.promised == 0 && self.requests.is_empty()
+    }
+
     /// Requests that are open or have their answer waiting, wanted or not.
     #[cfg(test)]
     fn count(&self) -> u64 {

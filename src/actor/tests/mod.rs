@@ -24,6 +24,8 @@ mod hostile;
 mod messages;
 mod parked;
 mod requests;
+mod schedules;
+mod sleep;
 mod speed;
 mod storage;
 mod switching;
@@ -172,6 +174,7 @@ struct Actor {
     config: serde_json::Value,
     depends_on: Vec<&'static str>,
     storage: Option<&'static str>,
+    stateless: bool,
 }
 
 impl Actor {
@@ -187,11 +190,17 @@ impl Actor {
             config: serde_json::json!({}),
             depends_on: Vec::new(),
             storage: None,
+            stateless: false,
         }
     }
 
     fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
         change(&mut self.limits);
+        self
+    }
+
+    fn stateless(mut self) -> Self {
+        self.stateless = true;
         self
     }
 
@@ -235,6 +244,7 @@ impl Actor {
             signers: BTreeSet::new(),
             ask: effective.clone(),
             expires: None,
+            stateless: self.stateless,
         };
         let origin = Origin { file: format!("{}.toml", self.name), lines: BTreeMap::new() };
         Record {

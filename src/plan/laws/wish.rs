@@ -101,6 +101,7 @@ impl Release {
             signers: BTreeSet::from([signer]),
             ask: permissions(ASKS[ask]),
             expires: None,
+            stateless: false,
         };
         let cap: &[&str] = if small_cap { &["send p"] } else { &["send *", "receive *"] };
         Arc::new(Candidate {

@@ -150,6 +150,7 @@ pub fn artifact(spec: &Spec, version: &str) -> ArtifactIdentity {
         signers: BTreeSet::from([key(0xa1)]),
         ask: Permissions::none(),
         expires: None,
+        stateless: false,
         version,
     }
 }

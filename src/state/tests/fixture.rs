@@ -102,6 +102,7 @@ pub fn record(text: &str, sequence: u64) -> Record {
             signers: BTreeSet::new(),
             ask: Permissions::default(),
             expires: None,
+            stateless: false,
         },
         effective: Permissions::default(),
         limits: Limits::resolve(&LimitOverrides::default(), &LimitOverrides::default()),
