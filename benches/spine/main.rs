@@ -9,6 +9,7 @@
 mod change;
 mod cold;
 mod install;
+mod memory;
 mod messages;
 mod nats;
 mod pass;
@@ -24,7 +25,7 @@ use table::Table;
 /// A group of rows and what it is called on the command line.
 type Rows = (&'static str, fn(&mut Table) -> anyhow::Result<()>);
 
-const ROWS: [Rows; 9] = [
+const ROWS: [Rows; 10] = [
     ("pass", pass::measure),
     ("change", change::measure),
     ("plan", plan::measure),
@@ -33,6 +34,7 @@ const ROWS: [Rows; 9] = [
     ("install", install::measure),
     ("syncs", syncs::measure),
     ("messages", messages::measure),
+    ("memory", memory::measure),
     ("storage", storage::measure),
 ];
 

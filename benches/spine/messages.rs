@@ -25,7 +25,7 @@ use super::table::{Pairs, Table, percentile};
 use super::world::{World, name};
 
 /// What `examples/refresh` builds of `examples/components/relay`.
-const RELAY: &[u8] = include_bytes!("relay.wasm");
+pub const RELAY: &[u8] = include_bytes!("relay.wasm");
 /// Pairs of actors that send one message to and fro.
 const PAIRS_OF_ACTORS: usize = 1_000;
 /// Threads that run actors, and those of the floor.

@@ -76,10 +76,15 @@ impl World {
 
     /// Writes and signs a component; `more` is the end of its manifest.
     pub fn sign(&self, name: &str, wasm: &[u8], more: &str) -> anyhow::Result<()> {
+        self.sign_with(name, wasm, "", more)
+    }
+
+    /// The same with keys at the beginning of its manifest.
+    pub fn sign_with(&self, name: &str, wasm: &[u8], keys: &str, more: &str) -> anyhow::Result<()> {
         let component = self.path().join("components").join(name);
         std::fs::create_dir_all(&component)?;
         let manifest = format!(
-            "schema = 1\n\n[package]\nname = \"bench:{name}\"\nversion = \"1.0.0\"\nsequence = 1\n\n\
+            "schema = 1\n{keys}\n[package]\nname = \"bench:{name}\"\nversion = \"1.0.0\"\nsequence = 1\n\n\
              [wasm]\nfile = \"component.wasm\"\nworld = \"airssys:component/actor@0.1.0\"\n{more}"
         );
         let signed = sign_manifest(&manifest, wasm, None, &self.key).context("the manifest was not signed")?;
