@@ -37,6 +37,10 @@ pub const MAX_MAILBOX_MESSAGES: u64 = 65_536;
 pub const DEFAULT_MAILBOX_BYTES: u64 = 8 << 20;
 /// Ceiling of a mailbox's bytes.
 pub const MAX_MAILBOX_BYTES: u64 = 256 << 20;
+/// Longest time that a message waits outside a full mailbox by default, in milliseconds.
+pub const DEFAULT_MAILBOX_WAIT_MS: u64 = 1_000;
+/// Ceiling of the time that a message waits outside a full mailbox, in milliseconds.
+pub const MAX_MAILBOX_WAIT_MS: u64 = 30_000;
 /// Messages one handler call may send by default.
 pub const DEFAULT_SENDS: u64 = 256;
 /// Ceiling of the sends of a handler call.
@@ -54,6 +58,46 @@ pub const MAX_STORAGE_BYTES: u64 = 1 << 30;
 pub const DEFAULT_STORAGE_KEYS: u64 = 100_000;
 /// Ceiling of the keys that a component may keep.
 pub const MAX_STORAGE_KEYS: u64 = 1_000_000;
+
+/// What becomes of a message that comes to a full mailbox.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Overflow {
+    /// Its sender is told at the call.
+    #[default]
+    Reject,
+    /// The oldest that waits makes room for it, and is a dead letter.
+    DropOldest,
+    /// It is a dead letter.
+    DropNewest,
+    /// It waits outside, and its sender handles nothing else meanwhile; after the limit of time it is a dead letter.
+    Wait,
+}
+
+impl Overflow {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Reject, Self::DropOldest, Self::DropNewest, Self::Wait];
+
+    /// The word that files use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reject => "reject",
+            Self::DropOldest => "drop-oldest",
+            Self::DropNewest => "drop-newest",
+            Self::Wait => "wait",
+        }
+    }
+
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl std::fmt::Display for Overflow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
 
 /// What a file says about limits; absent means "not said here".
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +139,12 @@ pub struct LimitOverrides {
     /// Keys that it may keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage_keys: Option<u64>,
+    /// What becomes of a message that comes to its full mailbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mailbox_overflow: Option<Overflow>,
+    /// Longest time that a message waits outside its mailbox; only beside [`Overflow::Wait`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mailbox_wait: Option<Millis>,
 }
 
 /// The limits a component runs under, all of them enforced.
@@ -130,6 +180,12 @@ pub struct Limits {
     /// Keys that it may keep.
     #[serde(default = "storage_keys", skip_serializing_if = "is_storage_keys")]
     pub storage_keys: u64,
+    /// What becomes of a message that comes to its full mailbox.
+    #[serde(default, skip_serializing_if = "Overflow::is_default")]
+    pub mailbox_overflow: Overflow,
+    /// Longest time that a message waits outside its mailbox.
+    #[serde(default = "mailbox_wait", skip_serializing_if = "is_mailbox_wait")]
+    pub mailbox_wait: Millis,
 }
 
 /// The default of a limit, and whether a value is it.
@@ -147,11 +203,14 @@ macro_rules! default_of {
 
 default_of!(open_requests, is_open_requests: u64 = DEFAULT_OPEN_REQUESTS);
 default_of!(storage, is_storage: ByteSize = ByteSize(DEFAULT_STORAGE_BYTES));
+default_of!(mailbox_wait, is_mailbox_wait: Millis = Millis(DEFAULT_MAILBOX_WAIT_MS));
 default_of!(storage_keys, is_storage_keys: u64 = DEFAULT_STORAGE_KEYS);
 
 impl Limits {
     /// The desired file's word, else the manifest's, else the default.
     pub fn resolve(desired: &LimitOverrides, manifest: &LimitOverrides) -> Self {
+        // What a full mailbox does is said as a whole, in one file.
+        let mailbox = if desired.mailbox_overflow.is_some() { desired } else { manifest };
         Self {
             call: desired.call.or(manifest.call).unwrap_or(Millis(DEFAULT_CALL_MS)),
             init: desired.init.or(manifest.init).unwrap_or(Millis(DEFAULT_INIT_MS)),
@@ -165,6 +224,8 @@ impl Limits {
             open_requests: desired.open_requests.or(manifest.open_requests).unwrap_or_else(open_requests),
             storage: desired.storage.or(manifest.storage).unwrap_or_else(storage),
             storage_keys: desired.storage_keys.or(manifest.storage_keys).unwrap_or_else(storage_keys),
+            mailbox_overflow: mailbox.mailbox_overflow.unwrap_or_default(),
+            mailbox_wait: mailbox.mailbox_wait.unwrap_or_else(mailbox_wait),
         }
     }
 }
@@ -185,6 +246,8 @@ impl From<Limits> for LimitOverrides {
             open_requests,
             storage,
             storage_keys,
+            mailbox_overflow,
+            mailbox_wait,
         } = limits;
         Self {
             call: Some(call),
@@ -199,6 +262,8 @@ impl From<Limits> for LimitOverrides {
             open_requests: Some(open_requests),
             storage: Some(storage),
             storage_keys: Some(storage_keys),
+            mailbox_overflow: Some(mailbox_overflow),
+            mailbox_wait: (mailbox_overflow == Overflow::Wait).then_some(mailbox_wait),
         }
     }
 }
@@ -221,6 +286,7 @@ const NOT_ENFORCED: [&str; 11] = [
 impl LimitOverrides {
     /// Reads a `[limits]` table, in a manifest or in a desired file.
     pub fn read<'t>(mut table: Table<'_, 't>, report: &mut Report<'t>) -> Self {
+        let (mailbox_overflow, mailbox_wait) = overflow(&mut table, report);
         let limits = Self {
             call: time(table.take("call"), MAX_CALL_MS, report),
             init: time(table.take("init"), MAX_INIT_MS, report),
@@ -234,6 +300,8 @@ impl LimitOverrides {
             open_requests: count(table.take("open-requests"), MAX_OPEN_REQUESTS, report),
             storage: size(table.take("storage"), MAX_STORAGE_BYTES, report),
             storage_keys: count(table.take("storage-keys"), MAX_STORAGE_KEYS, report),
+            mailbox_overflow,
+            mailbox_wait,
         };
         for name in NOT_ENFORCED {
             table.refuse(name, "remove the line; a limit that does nothing would be worse than none", report);
@@ -241,6 +309,19 @@ impl LimitOverrides {
         table.finish(report);
         limits
     }
+}
+
+fn overflow<'t>(table: &mut Table<'_, 't>, report: &mut Report<'t>) -> (Option<Overflow>, Option<Millis>) {
+    let known = Overflow::ALL.map(|overflow| (overflow.as_str(), overflow));
+    let written = table.take("mailbox-overflow");
+    let overflow = written.as_ref().and_then(|value| value.word(&known, &[], report));
+    let Some(wait) = table.take("mailbox-wait") else { return (overflow, None) };
+    // Where the policy can't be read, that is told already.
+    if overflow != Some(Overflow::Wait) && (overflow.is_some() || written.is_none()) {
+        let message = "`mailbox-wait` says something only beside mailbox-overflow = \"wait\"";
+        report.error_with_hint(wait.key_span.clone(), message, "remove the line, or write both");
+    }
+    (overflow, time(Some(wait), MAX_MAILBOX_WAIT_MS, report))
 }
 
 fn time<'t>(value: Option<Value<'_, 't>>, ceiling_ms: u64, report: &mut Report<'t>) -> Option<Millis> {

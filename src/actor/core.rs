@@ -45,10 +45,12 @@ pub(super) enum Due {
     Tick(Ticking),
     /// The end of the time of an instance's requests.
     Requests(std::sync::Weak<OpenRequests>),
-    /// The end of the time that an ending actor has for a commit.
+    /// The end of the time that an ending actor has for a commit, or for room elsewhere.
     Commit(std::sync::Weak<ActorCell>),
     /// The look for actors that are idle.
     Idle,
+    /// The end of the time of messages outside a full mailbox.
+    Line(std::sync::Weak<ActorCell>),
     /// The end of a backoff.
     Restart {
         cell: std::sync::Weak<ActorCell>,
@@ -159,6 +161,7 @@ impl Core {
         match due {
             Due::Tick(ticking) => ticking.fire(self, at, Instant::now()),
             Due::Requests(requests) => requests.upgrade()?.expire(at),
+            Due::Line(cell) => cell.upgrade()?.expire_line(),
             Due::Commit(cell) => {
                 cell.upgrade()?.look(self);
                 None

@@ -5,8 +5,8 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use wasmtime::Store;
@@ -14,8 +14,9 @@ use wasmtime::component::TypedFunc;
 
 use super::core::Core;
 use super::mark::during_call;
-use super::outbox::ActorOutbox;
+use super::outbox::{ActorOutbox, LeftOutside};
 use super::request::OpenRequests;
+use super::ticket::Ticket;
 use super::version::Version;
 use crate::engine::{InstanceLimiter, MAX_WASM_STACK_BYTES, MemoryRefusal, ticks};
 use crate::escape::escape;
@@ -94,6 +95,7 @@ pub(super) struct Instance {
     handle: Option<TypedFunc<HandleParams, HandleResults>>,
     callback: Option<TypedFunc<CallbackParams, CallbackResults>>,
     requests: Arc<OpenRequests>,
+    outside: Arc<LeftOutside>,
     in_hand: Arc<Message>,
     shutdown: Option<TypedFunc<(), ()>>,
     /// Kept here, next to what every call touches anyway.
@@ -110,7 +112,9 @@ impl Instance {
         let limits = &version.record.limits;
         let limiter = InstanceLimiter::new(core.engine.memory_budget().clone(), limits.memory.0);
         let requests = OpenRequests::new(Arc::clone(core), limits);
-        let outbox = ActorOutbox::new(Arc::clone(core), Arc::clone(version), Arc::clone(&requests));
+        let outside = Arc::new(LeftOutside::default());
+        let outbox =
+            ActorOutbox::new(Arc::clone(core), Arc::clone(version), Arc::clone(&requests), Arc::clone(&outside));
         let log = version.log.for_instance(number);
         let mut guest = Guest::new(limiter, log, Arc::clone(&version.config), Box::new(outbox));
         // Reads only until the first message is begun.
@@ -152,6 +156,7 @@ impl Instance {
                 handle,
                 callback,
                 requests,
+                outside,
                 in_hand: Arc::new(Message { id: 0, sender: Sender::Host, payload: Vec::new() }),
                 shutdown,
                 call_time: limits.call,
@@ -250,6 +255,11 @@ impl Instance {
         self.store.data_mut().begin_end();
         self.store.set_epoch_deadline(ticks(time));
         guarded(|| shutdown.call(&mut self.store, ())).map_err(|failure| failure.describe(&self.store, millis(time)))
+    }
+
+    /// What messages of the last call hold that wait outside full mailboxes, once.
+    pub(super) fn left_outside(&self) -> Option<Weak<Ticket>> {
+        self.outside.take()
     }
 
     /// The requests that it makes.

@@ -27,6 +27,7 @@ mod sync;
 mod system;
 #[cfg(test)]
 mod tests;
+mod ticket;
 mod timer;
 mod trigger;
 mod version;

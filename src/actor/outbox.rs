@@ -2,14 +2,17 @@
 //!
 //! A message has its room in the target's mailbox from the call on, and its place from the commit on.
 
-use std::sync::{Arc, Weak};
+use std::cell::OnceCell;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
 use super::cell::ActorCell;
-use super::core::{Core, IdBlock};
-use super::mailbox::{Envelope, NoRoom, SentBy, Share};
+use super::core::{Core, IdBlock, locked};
+use super::mailbox::{Ask, Claim, Envelope, NoRoom, SentBy, Share};
 use super::reply::ReplySlot;
 use super::request::{Open, OpenRequests, until};
+use super::ticket::Ticket;
 use super::version::Version;
 use crate::host::{Outbox, RequestError, SendError, Transaction};
 use crate::name::{InstallationName, MAX_NAME_PART_BYTES};
@@ -25,8 +28,29 @@ pub(super) struct ActorOutbox {
     links: Vec<Link>,
     pending: Vec<Outgoing>,
     requests: Arc<OpenRequests>,
+    outside: Arc<LeftOutside>,
     ids: IdBlock,
     transaction: Transaction,
+}
+
+/// Where an outbox leaves word that messages of the last call wait outside full mailboxes.
+#[derive(Default)]
+pub(super) struct LeftOutside {
+    any: AtomicBool,
+    ticket: Mutex<Weak<Ticket>>,
+}
+
+impl LeftOutside {
+    fn set(&self, ticket: &Arc<Ticket>) {
+        *locked(&self.ticket) = Arc::downgrade(ticket);
+        self.any.store(true, Ordering::Relaxed);
+    }
+
+    /// What they hold, once. Cheap when there are none.
+    pub(super) fn take(&self) -> Option<Weak<Ticket>> {
+        let any = self.any.load(Ordering::Relaxed) && self.any.swap(false, Ordering::Relaxed);
+        any.then(|| std::mem::take(&mut *locked(&self.ticket)))
+    }
 }
 
 struct Link {
@@ -46,6 +70,7 @@ struct Reach {
 struct Outgoing {
     cell: Arc<ActorCell>,
     share: Arc<Share>,
+    claim: Claim,
     payload: Vec<u8>,
     /// Number and end of the request that it is.
     request: Option<(u64, Instant)>,
@@ -53,14 +78,19 @@ struct Outgoing {
 
 impl ActorOutbox {
     /// Takes nothing before its first transaction.
-    pub(super) fn new(core: Arc<Core>, version: Arc<Version>, requests: Arc<OpenRequests>) -> Self {
+    pub(super) fn new(
+        core: Arc<Core>,
+        version: Arc<Version>,
+        requests: Arc<OpenRequests>,
+        outside: Arc<LeftOutside>,
+    ) -> Self {
         let transaction = Transaction { hops: 0, sends: 0, until: None };
         let (links, pending, ids) = (Vec::new(), Vec::new(), IdBlock::default());
-        Self { core, version, links, pending, requests, ids, transaction }
+        Self { core, version, links, pending, requests, outside, ids, transaction }
     }
 
     /// Finds the way of a message and takes room for it.
-    fn take_room(&mut self, link: &str, bytes: usize) -> Result<(Arc<ActorCell>, Arc<Share>), SendError> {
+    fn take_room(&mut self, link: &str, bytes: usize) -> Result<(Arc<ActorCell>, Arc<Share>, Claim), SendError> {
         let Transaction { hops, sends, .. } = self.transaction;
         let (cell, share) = self.reach(link)?;
         if self.pending.len() as u64 >= sends {
@@ -69,7 +99,10 @@ impl ActorOutbox {
         if hops >= self.core.max_hops {
             return Err(SendError::TooManyHops(self.core.max_hops));
         }
-        cell.mailbox.take_room(bytes, Some(&share)).map_err(|no| {
+        // Who waited for room in its own mailbox would keep it from becoming free.
+        let is_own = || std::ptr::eq(self.requests.owner().as_ptr(), Arc::as_ptr(&cell));
+        let ask = if cell.mailbox.makes_wait() && is_own() { Ask::WithoutWaiting } else { Ask::Usual };
+        let claim = cell.mailbox.claim(bytes, Some(&share), ask).map_err(|no| {
             cell.counters.rejected();
             match no {
                 NoRoom::Closed => SendError::NoSuchTarget,
@@ -77,12 +110,13 @@ impl ActorOutbox {
                 NoRoom::TooLarge(limit) => SendError::TooLarge(limit),
             }
         })?;
-        Ok((cell, share))
+        Ok((cell, share, claim))
     }
 
     /// Forgets a message that has not left.
     fn forget(&self, outgoing: &Outgoing) {
-        outgoing.cell.mailbox.give_back(outgoing.payload.len(), Some(&outgoing.share));
+        let Outgoing { cell, share, claim, payload, .. } = outgoing;
+        cell.freed(&self.core, cell.mailbox.give_up(payload.len(), Some(share), *claim));
         if outgoing.request.is_some() {
             self.requests.give_back();
         }
@@ -138,20 +172,20 @@ impl Outbox for ActorOutbox {
         if link == "panic-in-the-host" {
             panic!("meant for a test");
         }
-        let (cell, share) = self.take_room(link, payload.len())?;
-        self.pending.push(Outgoing { cell, share, payload: payload.to_vec(), request: None });
+        let (cell, share, claim) = self.take_room(link, payload.len())?;
+        self.pending.push(Outgoing { cell, share, claim, payload: payload.to_vec(), request: None });
         Ok(())
     }
 
     fn request(&mut self, link: &str, payload: &[u8], timeout_ms: u64) -> Result<u64, RequestError> {
-        let (cell, share) = self.take_room(link, payload.len())?;
+        let (cell, share, claim) = self.take_room(link, payload.len())?;
         if let Err(limit) = self.requests.promise() {
-            cell.mailbox.give_back(payload.len(), Some(&share));
+            cell.freed(&self.core, cell.mailbox.give_up(payload.len(), Some(&share), claim));
             return Err(RequestError::TooManyRequests(limit));
         }
         let id = self.ids.next(&self.core);
         let until = until(Instant::now(), timeout_ms, self.transaction.until);
-        self.pending.push(Outgoing { cell, share, payload: payload.to_vec(), request: Some((id, until)) });
+        self.pending.push(Outgoing { cell, share, claim, payload: payload.to_vec(), request: Some((id, until)) });
         Ok(id)
     }
 
@@ -170,8 +204,11 @@ impl Outbox for ActorOutbox {
 
     fn commit(&mut self) {
         let Transaction { hops, until: parent, .. } = self.transaction;
-        for Outgoing { cell, share, payload, request } in self.pending.drain(..) {
-            let sent_by = SentBy::Installation { name: Arc::clone(&self.version.sender), share };
+        let tickets = OnceCell::new();
+        let (owner, jobs) = (|| self.requests.owner(), || self.core.scheduler().entrance());
+        let ticket = || Arc::clone(tickets.get_or_init(|| Arc::new(Ticket::new(owner(), jobs()))));
+        for Outgoing { cell, share, claim, payload, request } in self.pending.drain(..) {
+            let sent_by = SentBy::Installation { name: Arc::clone(&self.version.sender), share: Some(share) };
             let (id, expires, reply) = match request {
                 Some((id, until)) => {
                     self.requests.open(id, Open { until, hops, parent });
@@ -179,7 +216,11 @@ impl Outbox for ActorOutbox {
                 }
                 None => (self.ids.next(&self.core), None, None),
             };
-            cell.accept(&self.core, Envelope { id, sent_by, payload, hops: hops + 1, expires, reply });
+            let envelope = Envelope { id, sent_by, payload, hops: hops + 1, expires, reply };
+            cell.accept(&self.core, envelope, claim, Some(&ticket));
+        }
+        if let Some(ticket) = tickets.get() {
+            self.outside.set(ticket);
         }
     }
 

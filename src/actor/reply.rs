@@ -35,6 +35,9 @@ pub enum CallError {
     /// The message was not handled because the actor stopped.
     #[error("it was stopped before it came to this message")]
     Stopped,
+    /// Its mailbox was full, and the message was dropped as its limits say.
+    #[error("its mailbox was full, and the message was dropped")]
+    Dropped,
     /// The time is over. The message is not handled any more unless it is in hand already.
     #[error("it did not answer in time")]
     TimedOut,

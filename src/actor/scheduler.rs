@@ -179,6 +179,12 @@ impl<J: Send + 'static> Scheduler<J> {
 pub(super) struct Entrance<J>(Weak<Shared<J>>);
 
 impl<J: Send + 'static> Entrance<J> {
+    /// Leads to no threads.
+    #[cfg(test)]
+    pub(super) fn nowhere() -> Self {
+        Self(Weak::new())
+    }
+
     /// Queues a job on the common queue, or drops it when the threads end.
     pub(super) fn submit(&self, job: J) {
         if let Some(shared) = self.0.upgrade().filter(|shared| !shared.over.load(Ordering::SeqCst)) {

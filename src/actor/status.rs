@@ -36,6 +36,8 @@ pub enum DeadReason {
     Expired,
     /// The actor stopped first.
     Stopped,
+    /// The mailbox was full, and this one had to go, or found no room in time.
+    Dropped,
 }
 
 impl DeadReason {
@@ -45,6 +47,7 @@ impl DeadReason {
             Self::Failed => "failed",
             Self::Expired => "expired",
             Self::Stopped => "stopped",
+            Self::Dropped => "dropped",
         }
     }
 }
@@ -107,16 +110,18 @@ pub struct Counts {
     pub expired: u64,
     /// Not handled because the actor stopped.
     pub stopped: u64,
+    /// Dropped by a full mailbox.
+    pub dropped: u64,
 }
 
 impl Counts {
     /// Messages that were accepted and not handled.
     pub fn dead(&self) -> u64 {
-        self.failed + self.expired + self.stopped
+        self.failed + self.expired + self.stopped + self.dropped
     }
 }
 
-/// What became of the requests that an actor made. `opened` is the sum of the others.
+/// What became of the requests that an actor made. `opened` is the sum of the others but `late`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RequestCounts {
     /// Sent.
@@ -131,6 +136,8 @@ pub struct RequestCounts {
     pub cancelled: u64,
     /// Not answered yet, or with the answer waiting in the mailbox.
     pub open: u64,
+    /// Answers that came when nobody waited for them any more; no part of the sum.
+    pub late: u64,
 }
 
 /// Something that happened to an actor by itself.
@@ -164,7 +171,8 @@ pub(super) struct Counters {
     failed: AtomicU64,
     expired: AtomicU64,
     stopped: AtomicU64,
-    requests: [AtomicU64; 5],
+    dropped: AtomicU64,
+    requests: [AtomicU64; 6],
 }
 
 /// Places in [`Counters::requests`].
@@ -173,6 +181,7 @@ const ANSWERED: usize = 1;
 const ANSWER_FAILED: usize = 2;
 const TIMED_OUT: usize = 3;
 const CANCELLED: usize = 4;
+const LATE: usize = 5;
 
 impl Counters {
     pub(super) fn request_opened(&self) {
@@ -192,6 +201,10 @@ impl Counters {
         self.requests[CANCELLED].fetch_add(requests, Ordering::Release);
     }
 
+    pub(super) fn answered_late(&self) {
+        self.requests[LATE].fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn requests(&self) -> RequestCounts {
         // What ended before it began is read first, so that no sum is ever larger than what was opened.
         let read = |place: usize| self.requests[place].load(Ordering::Acquire);
@@ -199,7 +212,7 @@ impl Counters {
             (read(ANSWERED), read(ANSWER_FAILED), read(TIMED_OUT), read(CANCELLED));
         let opened = read(OPENED);
         let open = opened.saturating_sub(answered + failed + timed_out + cancelled);
-        RequestCounts { opened, answered, failed, timed_out, cancelled, open }
+        RequestCounts { opened, answered, failed, timed_out, cancelled, open, late: read(LATE) }
     }
 
     pub(super) fn rejected(&self) {
@@ -215,6 +228,7 @@ impl Counters {
             DeadReason::Failed => &self.failed,
             DeadReason::Expired => &self.expired,
             DeadReason::Stopped => &self.stopped,
+            DeadReason::Dropped => &self.dropped,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
@@ -227,6 +241,7 @@ impl Counters {
             failed: self.failed.load(Ordering::Relaxed),
             expired: self.expired.load(Ordering::Relaxed),
             stopped: self.stopped.load(Ordering::Relaxed),
+            dropped: self.dropped.load(Ordering::Relaxed),
         }
     }
 }

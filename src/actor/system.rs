@@ -14,7 +14,7 @@ use super::cell::{Activation, ActorCell, Control, StopOrder, not_started};
 use super::core::{Core, locked};
 use super::dead::DeadLetter;
 use super::instance::{Crash, Ended, Instance};
-use super::mailbox::{Envelope, NoRoom, SentBy};
+use super::mailbox::{Ask, Claim, Envelope, NoRoom, SentBy};
 use super::reply::{self, CallError, PendingReply, Reply};
 use super::status::{ActorPhase, ActorStatus, EventSink};
 use super::version::Version;
@@ -312,9 +312,9 @@ impl System {
 
     /// Sends a message in the host's name. Returns the message's number.
     pub fn send_from_host(&self, name: &InstallationName, payload: Vec<u8>) -> Result<u64, CallError> {
-        let (cell, envelope) = self.envelope(name, payload, None)?;
+        let (cell, envelope, claim) = self.envelope(name, payload, None)?;
         let id = envelope.id;
-        cell.accept(&self.core, envelope);
+        cell.accept(&self.core, envelope, claim, None);
         Ok(id)
     }
 
@@ -323,12 +323,12 @@ impl System {
     /// An idle actor is called on this very thread, which saves two changes of threads and needs 1 MiB of stack.
     pub fn request_from_host(&self, name: &InstallationName, payload: Vec<u8>, timeout: Duration) -> Reply {
         let (slot, pending) = reply::slot(timeout);
-        let (cell, envelope) = self.envelope(name, payload, Some((slot, pending.until())))?;
+        let (cell, envelope, claim) = self.envelope(name, payload, Some((slot, pending.until())))?;
         // A call cannot be given up half-way, so whoever waits for less than a call may take lets a worker do it.
         if cell.version().is_some_and(|version| version.record.limits.call.duration() <= timeout) {
-            cell.accept_here(&self.core, envelope, || pending.is_there());
+            cell.accept_here(&self.core, envelope, claim, || pending.is_there());
         } else {
-            cell.accept(&self.core, envelope);
+            cell.accept(&self.core, envelope, claim, None);
         }
         pending.wait()
     }
@@ -341,23 +341,23 @@ impl System {
         timeout: Duration,
     ) -> Result<PendingReply, CallError> {
         let (slot, pending) = reply::slot(timeout);
-        let (cell, envelope) = self.envelope(name, payload, Some((slot, pending.until())))?;
-        cell.accept(&self.core, envelope);
+        let (cell, envelope, claim) = self.envelope(name, payload, Some((slot, pending.until())))?;
+        cell.accept(&self.core, envelope, claim, None);
         Ok(pending)
     }
 
-    /// A message of the host for which the actor has room.
+    /// A message of the host for which the actor has room. Nobody waits for room on behalf of the host.
     fn envelope(
         &self,
         name: &InstallationName,
         payload: Vec<u8>,
         reply: Option<(reply::ReplySlot, Instant)>,
-    ) -> Result<(Arc<ActorCell>, Envelope), CallError> {
+    ) -> Result<(Arc<ActorCell>, Envelope, Claim), CallError> {
         let cell = self.core.registry.get(name).ok_or(CallError::NoSuchTarget)?;
-        cell.mailbox.take_room(payload.len(), None).map_err(|no| refused(&cell, no))?;
+        let claim = cell.mailbox.claim(payload.len(), None, Ask::WithoutWaiting).map_err(|no| refused(&cell, no))?;
         let id = self.core.next_id();
         let (reply, expires) = reply.unzip();
-        Ok((cell, Envelope { id, sent_by: SentBy::Host, payload, hops: 0, expires, reply }))
+        Ok((cell, Envelope { id, sent_by: SentBy::Host, payload, hops: 0, expires, reply }, claim))
     }
 
     /// Where components keep things.
@@ -398,21 +398,22 @@ impl System {
                 if !is_taken {
                     return Err(ReplayError::NotReceived(name.to_string()));
                 }
-                (SentBy::Installation { name: Arc::clone(name), share: Arc::clone(&share) }, Some(&*share))
+                (SentBy::Installation { name: Arc::clone(name), share: Some(Arc::clone(&share)) }, Some(&*share))
             }
             Sender::Trigger(index) => (SentBy::Trigger { index: *index, tick: Arc::default() }, None),
             Sender::Host => (SentBy::Host, None),
         };
         let bytes = letter.payload.len();
-        cell.mailbox.take_room(bytes, share).map_err(|no| refused(&cell, no))?;
+        let claim = cell.mailbox.claim(bytes, share, Ask::WithoutWaiting).map_err(|no| refused(&cell, no))?;
         // Of two who replay one letter, one gets it.
         let Some(letter) = self.core.dead.take(id) else {
-            cell.mailbox.give_back(bytes, share);
+            cell.freed(&self.core, cell.mailbox.give_up(bytes, share, claim));
             return Err(ReplayError::Unknown);
         };
         let payload = letter.payload.clone();
         let id = self.core.next_id();
-        cell.accept(&self.core, Envelope { id, sent_by, payload, hops: 0, expires: None, reply: None });
+        let envelope = Envelope { id, sent_by, payload, hops: 0, expires: None, reply: None };
+        cell.accept(&self.core, envelope, claim, None);
         Ok(id)
     }
 

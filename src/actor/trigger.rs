@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::cell::ActorCell;
 use super::core::Core;
-use super::mailbox::{Envelope, SentBy};
+use super::mailbox::{Ask, Envelope, SentBy};
 use crate::desired::spec::Trigger;
 
 /// Shortest period, in milliseconds.
@@ -77,10 +77,12 @@ impl Ticking {
     pub(super) fn fire(&self, core: &Core, at: Instant, now: Instant) -> Option<Instant> {
         let (cell, tick) = (self.cell.upgrade()?, self.tick.upgrade()?);
         if tick.comes() {
-            if cell.mailbox.take_room(0, None).is_ok() {
+            // A tick pushes nobody out, and waits for nobody: the next one is as good.
+            if let Ok(claim) = cell.mailbox.claim(0, None, Ask::Free) {
                 let sent_by = SentBy::Trigger { index: self.index, tick };
                 let (id, payload) = (core.next_id(), Vec::new());
-                cell.accept(core, Envelope { id, sent_by, payload, hops: 0, expires: None, reply: None });
+                let envelope = Envelope { id, sent_by, payload, hops: 0, expires: None, reply: None };
+                cell.accept(core, envelope, claim, None);
             } else {
                 tick.taken();
                 tick.skip(1);

@@ -16,7 +16,7 @@ use crate::quantity::Millis;
 
 /// There is no such installation, or it takes no messages now.
 const NOT_THERE: u8 = 20;
-/// Its mailbox is full.
+/// Its mailbox is full, or was, and the message had to go.
 const MAILBOX_FULL: u8 = 21;
 /// It did not answer in time.
 const TIMED_OUT: u8 = 22;
@@ -87,7 +87,7 @@ fn refused(global: &Global, error: AskError) -> Result<ExitCode, Failure> {
     let code = match &error {
         AskError::Refused(why) => match why.code.as_str() {
             "no-such-installation" | "not-running" => NOT_THERE,
-            "mailbox-full" => MAILBOX_FULL,
+            "mailbox-full" | "dropped" => MAILBOX_FULL,
             "timed-out" => TIMED_OUT,
             "component-refused" => REFUSED,
             "component-crashed" | "component-stopped" => ENDED,

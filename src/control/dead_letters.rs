@@ -49,7 +49,7 @@ pub struct DeadLetterRow {
     pub target: String,
     /// Who sent it: `installation NAME`, `trigger N` or `host`.
     pub sender: String,
-    /// Why it was not handled: `failed`, `expired` or `stopped`.
+    /// Why it was not handled: `failed`, `expired`, `stopped` or `dropped`.
     pub reason: String,
     /// The error or the crash, escaped.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -126,6 +126,8 @@ fn limit_lines(limits: &LimitOverrides) -> String {
         open_requests,
         storage,
         storage_keys,
+        mailbox_overflow,
+        mailbox_wait,
     } = limits;
     let time = |key: &str, value: &Option<Millis>| line(key, value.as_ref());
     let size = |key: &str, value: &Option<ByteSize>| line(key, value.as_ref());
@@ -143,6 +145,8 @@ fn limit_lines(limits: &LimitOverrides) -> String {
         count("open-requests", open_requests),
         size("storage", storage),
         count("storage-keys", storage_keys),
+        line("mailbox-overflow", mailbox_overflow.as_ref()),
+        time("mailbox-wait", mailbox_wait),
     ]
     .concat()
 }

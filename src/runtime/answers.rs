@@ -58,6 +58,7 @@ impl Shared {
             CallError::Crashed(_) => (Because::Component, "component-crashed"),
             CallError::NotKept(_) => (Because::Failed, "not-kept"),
             CallError::Stopped => (Because::Conflict, "component-stopped"),
+            CallError::Dropped => (Because::Busy, "dropped"),
             CallError::TimedOut => (Because::TimedOut, "timed-out"),
         };
         Refused::new(because, Refusal::new(code, format!("{name}: {error}")))

@@ -19,7 +19,8 @@ use crate::resolution::Refusal;
 use crate::snapshot::AppliedCommit;
 use crate::status::text::span;
 use crate::status::{
-    ActorCounters, ComponentState, ComponentStatus, HostProcess, HostStatus, Note, PassSummary, STATUS_TYPE,
+    ActorCounters, ComponentState, ComponentStatus, HostProcess, HostStatus, MessageCounters, Note, PassSummary,
+    RequestCounters, STATUS_TYPE,
 };
 
 use crate::watch::{POLL_INTERVAL, WatchMode};
@@ -235,9 +236,23 @@ fn counters(status: &actor::ActorStatus) -> ActorCounters {
         dead: status.counts.dead(),
         waiting: status.mailbox_messages,
         mailbox: status.record.limits.mailbox,
+        waiting_bytes: status.mailbox_bytes,
+        mailbox_bytes: status.record.limits.mailbox_bytes.0,
+        messages: messages(&status.counts),
+        requests: requests(&status.requests),
         memory_bytes: status.memory_bytes,
         asleep: status.asleep,
     }
+}
+
+fn messages(counts: &actor::Counts) -> MessageCounters {
+    let actor::Counts { accepted, rejected, handled: _, failed, expired, stopped, dropped } = *counts;
+    MessageCounters { accepted, rejected, failed, expired, stopped, dropped }
+}
+
+fn requests(counts: &actor::RequestCounts) -> RequestCounters {
+    let actor::RequestCounts { opened: asked, answered, failed, timed_out, cancelled, open, late } = *counts;
+    RequestCounters { asked, answered, failed, timed_out, cancelled, open, late }
 }
 
 fn watch_text(mode: &WatchMode) -> String {

@@ -230,6 +230,24 @@ pub struct Limits {
     /// Keys that it may keep; 100000.
     #[schemars(range(min = 1, max = 1000000))]
     pub storage_keys: Option<u64>,
+    /// What becomes of a message that comes to the full mailbox; reject.
+    pub mailbox_overflow: Option<Overflow>,
+    /// Longest time that a message waits outside the full mailbox, beside `mailbox-overflow = "wait"`; 1s, at most 30s.
+    pub mailbox_wait: Option<Time>,
+}
+
+/// What becomes of a message that comes to a full mailbox.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+pub enum Overflow {
+    /// Its sender is told at the call.
+    Reject,
+    /// The oldest that waits makes room for it, and is a dead letter.
+    DropOldest,
+    /// It is a dead letter.
+    DropNewest,
+    /// It waits outside for a limited time, and its sender handles nothing else meanwhile.
+    Wait,
 }
 
 /// What happens after a crash.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::text::span;
 use super::{ActorCounters, ComponentStatus, InstalledStatus};
+use crate::limits::Overflow;
 use crate::permission::Entry;
 use crate::quantity::{ByteSize, Millis};
 use crate::record::Record;
@@ -54,6 +55,9 @@ pub struct CommittedInfo {
     pub permissions: Vec<GrantedInfo>,
     /// The limits it runs under, and how much of each is used.
     pub limits: Vec<LimitInfo>,
+    /// What becomes of a message that comes to its full mailbox: `reject`, `drop-oldest`, `drop-newest` or `wait`.
+    #[serde(default)]
+    pub mailbox_overflow: String,
     /// Which installation each link word means.
     pub links: BTreeMap<String, String>,
     /// What it starts after.
@@ -178,6 +182,7 @@ impl CommittedInfo {
             exports: record.surface.as_ref().map(|surface| exports(surface, host)),
             permissions: record.effective.entries().map(|entry| granted(record, entry)).collect(),
             limits: limits(record, used),
+            mailbox_overflow: record.limits.mailbox_overflow.to_string(),
             links: links.collect(),
             depends_on: record.spec.depends_on.iter().map(ToString::to_string).collect(),
             triggers_ms: record.spec.triggers.iter().map(|trigger| trigger.every.0).collect(),
@@ -198,7 +203,7 @@ fn limits(record: &Record, used: Option<Use>) -> Vec<LimitInfo> {
     let limits = &record.limits;
     let row = |name: &str, unit, limit, used| LimitInfo { name: name.to_owned(), unit, limit, used };
     let time = |name, time: Millis| row(name, Unit::Ms, time.0, None);
-    vec![
+    let mut rows = vec![
         time("call", limits.call),
         time("init", limits.init),
         time("drain", limits.drain),
@@ -211,7 +216,11 @@ fn limits(record: &Record, used: Option<Use>) -> Vec<LimitInfo> {
         row("open-requests", Unit::Count, limits.open_requests, None),
         row("storage", Unit::Bytes, limits.storage.0, None),
         row("storage-keys", Unit::Count, limits.storage_keys, None),
-    ]
+    ];
+    if limits.mailbox_overflow == Overflow::Wait {
+        rows.push(time("mailbox-wait", limits.mailbox_wait));
+    }
+    rows
 }
 
 /// What `info` prints.
@@ -289,8 +298,9 @@ fn described_limits(text: &mut String, committed: &CommittedInfo) {
             Unit::Count => amount.to_string(),
         };
         let used = limit.used.map_or_else(String::new, |used| format!("{} of ", amount(used)));
-        let _ = writeln!(text, "  {:<14}{used}{}", limit.name, amount(limit.limit));
+        let _ = writeln!(text, "  {:<18}{used}{}", limit.name, amount(limit.limit));
     }
+    let _ = writeln!(text, "  {:<18}{}", "mailbox-overflow", committed.mailbox_overflow);
 }
 
 fn counters(text: &mut String, actor: &ActorCounters) {
@@ -298,6 +308,9 @@ fn counters(text: &mut String, actor: &ActorCounters) {
     let asleep = super::text::asleep(actor);
     let _ = writeln!(text, "\nfor         {since}; restarts {}{asleep}", actor.restarts);
     let _ = writeln!(text, "messages    handled {}, dead {}, waiting {}", actor.handled, actor.dead, actor.waiting);
+    if let Some(requests) = actor.requests.text() {
+        let _ = writeln!(text, "requests    {requests}");
+    }
     if let Some(next) = actor.next_start_ms {
         let _ = writeln!(text, "next start  in {}", span(next));
     }

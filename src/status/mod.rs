@@ -252,6 +252,62 @@ pub struct InstalledStatus {
     pub file: String,
 }
 
+/// What became of an actor's messages. `accepted` is the sum of the handled, the dead and the waiting ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
+pub struct MessageCounters {
+    /// Taken into the mailbox.
+    pub accepted: u64,
+    /// Not taken: the mailbox was full or closed, or the message too large.
+    pub rejected: u64,
+    /// Dead: ended by an error or a crash.
+    pub failed: u64,
+    /// Dead: their time was over.
+    pub expired: u64,
+    /// Dead: the component stopped first.
+    pub stopped: u64,
+    /// Dead: the mailbox was full.
+    pub dropped: u64,
+}
+
+/// What became of the requests that an actor made. `asked` is the sum of the others but `late`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
+pub struct RequestCounters {
+    /// Sent.
+    pub asked: u64,
+    /// Answered with a reply.
+    pub answered: u64,
+    /// Answered with an error of the target.
+    pub failed: u64,
+    /// Ended by time.
+    pub timed_out: u64,
+    /// Given up, or ended with the instance that made them.
+    pub cancelled: u64,
+    /// Not answered yet.
+    pub open: u64,
+    /// Answers that came when nobody waited for them any more.
+    pub late: u64,
+}
+
+impl RequestCounters {
+    /// Those that are not nothing, in one line; none when it never asked.
+    pub fn text(&self) -> Option<String> {
+        let Self { asked, answered, failed, timed_out, cancelled, open, late } = *self;
+        let parts = [
+            ("answered", answered),
+            ("failed", failed),
+            ("timed out", timed_out),
+            ("cancelled", cancelled),
+            ("open", open),
+            ("late answers", late),
+        ];
+        let parts = parts.iter().filter(|(_, count)| *count > 0);
+        let parts: Vec<String> = parts.map(|(word, count)| format!(", {word} {count}")).collect();
+        (asked > 0).then(|| format!("asked {asked}{}", parts.concat()))
+    }
+}
+
 /// Counters of one actor since the host started.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
@@ -272,6 +328,18 @@ pub struct ActorCounters {
     pub waiting: u64,
     /// Messages that the mailbox holds.
     pub mailbox: u64,
+    /// Bytes of the messages waiting.
+    #[serde(default)]
+    pub waiting_bytes: u64,
+    /// Bytes that the mailbox holds.
+    #[serde(default)]
+    pub mailbox_bytes: u64,
+    /// What became of messages that came to it.
+    #[serde(default)]
+    pub messages: MessageCounters,
+    /// What became of requests that it made.
+    #[serde(default)]
+    pub requests: RequestCounters,
     /// Memory of the instance, in bytes.
     pub memory_bytes: u64,
     /// Whether it has no instance because nothing comes; the next message makes one.

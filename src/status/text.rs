@@ -157,6 +157,9 @@ fn describe(text: &mut String, component: &ComponentStatus) {
             "  messages    handled {}, dead {}, waiting {} of {}",
             actor.handled, actor.dead, actor.waiting, actor.mailbox
         );
+        if let Some(requests) = actor.requests.text() {
+            let _ = writeln!(text, "  requests    {requests}");
+        }
         if let Some(next) = actor.next_start_ms {
             let _ = writeln!(text, "  next start  in {}", span(next));
         }

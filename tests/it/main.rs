@@ -7,6 +7,7 @@ mod bombs;
 mod components;
 mod control;
 mod crash;
+mod delivery;
 mod dependencies;
 mod file_rules;
 mod from_git;

@@ -49,7 +49,7 @@ impl ActorCell {
         instance.requests().belong_to(self);
         version.log.for_instance(instance.number).write(Level::Info, Source::Host, &activated_text(&version));
         seat.instance = Some(instance);
-        self.mailbox.set_limits(&version.record.limits);
+        let freed = self.mailbox.set_limits(&version.record.limits);
         if version.record.artifact.stateless {
             core.watch_for_idle();
         }
@@ -62,6 +62,7 @@ impl ActorCell {
             self.mailbox.set_runnable(false);
             self.bury_all(seat);
         }
+        self.freed(core, freed);
         core.registry.changed();
         for (at, ticking) in ticking {
             core.set_timer(at, Due::Tick(ticking));

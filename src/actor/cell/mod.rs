@@ -5,23 +5,25 @@
 
 mod ended;
 mod life;
+mod outside;
 mod park;
 mod sleep;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender as Acknowledge;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::core::{Core, locked};
+use super::core::{Core, Due, locked};
 use super::dead::{DeadLetter, DeadLetters};
 use super::instance::{Circumstances, Crash, CrashKind, Ended, Instance, Said};
-use super::mailbox::{BATCH, Envelope, Item, Mailbox, Put};
+use super::mailbox::{BATCH, Claim, Envelope, Freed, Item, Mailbox, Put};
 use super::reply::CallError;
 use super::request::Callback;
 use super::status::{ActorPhase, ActorStatus, Counters, DeadReason};
 use super::supervisor::Supervisor;
+use super::ticket::Ticket;
 use super::trigger::Triggers;
 use super::version::Version;
 use crate::host::contract::{Message, Sender};
@@ -122,6 +124,8 @@ struct Seat {
     commits: u64,
     /// There is no instance because nothing happens; the next message makes one.
     asleep: bool,
+    /// What messages of the last call hold that wait outside full mailboxes. Until they are in no other call begins.
+    outside: Option<Weak<Ticket>>,
 }
 
 impl ActorCell {
@@ -152,6 +156,7 @@ impl ActorCell {
             parked: None,
             commits: 0,
             asleep: false,
+            outside: None,
         };
         Arc::new(Self {
             mailbox: Mailbox::new(limits),
@@ -169,13 +174,46 @@ impl ActorCell {
         self.face.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes a message for which room was taken.
-    pub(in crate::actor) fn accept(self: &Arc<Self>, core: &Core, envelope: Envelope) {
-        match self.mailbox.put(envelope) {
-            Put::Waits(true) => core.schedule(Arc::clone(self)),
-            Put::Waits(false) => {}
-            Put::Closed(envelope) => self.bury(envelope, DeadReason::Stopped),
+    /// Takes a message with what was claimed for it.
+    pub(in crate::actor) fn accept(
+        self: &Arc<Self>,
+        core: &Core,
+        envelope: Envelope,
+        claim: Claim,
+        ticket: Option<&dyn Fn() -> Arc<Ticket>>,
+    ) {
+        let put = self.mailbox.put(envelope, claim, ticket);
+        if self.note(core, put) {
+            core.schedule(Arc::clone(self));
         }
+    }
+
+    /// Sees to what became of messages when one came. True: a worker must be told.
+    fn note(self: &Arc<Self>, core: &Core, put: Put) -> bool {
+        let Put { wake, dead, alarm } = put;
+        for (envelope, reason) in dead {
+            self.bury(envelope, reason);
+        }
+        if let Some(at) = alarm {
+            core.set_timer(at, Due::Line(Arc::downgrade(self)));
+        }
+        wake
+    }
+
+    /// Sees to it that those who were let in are handled.
+    pub(in crate::actor) fn freed(self: &Arc<Self>, core: &Core, freed: Freed) {
+        if freed.wake {
+            core.schedule(Arc::clone(self));
+        }
+    }
+
+    /// The timer says that the time of some outside is over. Gives when the next one's is.
+    pub(in crate::actor) fn expire_line(&self) -> Option<Instant> {
+        let mut expired = self.mailbox.expire(Instant::now());
+        for envelope in expired.envelopes.drain(..) {
+            self.bury(envelope, DeadReason::Dropped);
+        }
+        expired.next
     }
 
     /// Takes an answer to a request of its instance.
@@ -214,17 +252,17 @@ impl ActorCell {
         self.activate(core, &mut locked(&self.seat), activation);
     }
 
-    /// Takes a message for which room was taken, and works on this thread until `done` if no worker has the actor.
+    /// Takes a message with what was claimed for it, and works on this thread until `done` if no worker has the actor.
     pub(in crate::actor) fn accept_here(
         self: &Arc<Self>,
         core: &Arc<Core>,
         envelope: Envelope,
+        claim: Claim,
         done: impl Fn() -> bool,
     ) {
-        match self.mailbox.put(envelope) {
-            Put::Waits(true) => self.run_until(core, done),
-            Put::Waits(false) => {}
-            Put::Closed(envelope) => self.bury(envelope, DeadReason::Stopped),
+        let put = self.mailbox.put(envelope, claim, None);
+        if self.note(core, put) {
+            self.run_until(core, done);
         }
     }
 
@@ -243,7 +281,7 @@ impl ActorCell {
         }
         let batch_is_empty = seat.batch.is_empty();
         // An actor that made place for others with its last message, or crashed with it, has still to end.
-        let has_to_end = seat.stopping.is_some() && seat.parked.is_none();
+        let has_to_end = seat.stopping.is_some() && seat.parked.is_none() && seat.outside.is_none();
         drop(seat);
         if self.mailbox.leave(batch_is_empty, has_to_end) {
             core.schedule(Arc::clone(self));
@@ -261,6 +299,9 @@ impl ActorCell {
             if self.is_over(seat) {
                 return self.end(core, seat);
             }
+            if self.waits_for_room(seat) {
+                return;
+            }
             if seat.instance.is_none() && !self.wakes(core, seat) {
                 return;
             }
@@ -269,6 +310,7 @@ impl ActorCell {
                 Some(Item::Callback(callback)) => self.call_back(core, seat, callback),
                 None => return,
             }
+            self.look_outside(core, seat);
             if enough() {
                 return;
             }
@@ -283,7 +325,8 @@ impl ActorCell {
     }
 
     fn deliver(self: &Arc<Self>, core: &Arc<Core>, seat: &mut Seat, envelope: Envelope) {
-        self.mailbox.settle_sender(&envelope);
+        // Who is let in is seen by this worker.
+        drop(self.mailbox.settle_sender(&envelope));
         if envelope.expires.is_some_and(|at| at <= Instant::now()) {
             return self.bury(envelope, DeadReason::Expired);
         }
@@ -338,6 +381,7 @@ impl ActorCell {
             Control::Stop(order) => {
                 self.begin_stop(seat, order);
                 self.bound_commit(core, seat);
+                self.bound_outside(core, seat);
             }
             Control::Committed { number, result } => self.unpark(core, seat, number, result),
             Control::Look => {}
@@ -354,7 +398,8 @@ impl ActorCell {
         for item in seat.batch.drain(..).chain(self.mailbox.take_all()) {
             // An answer is nobody's when its instance is gone.
             let Item::Message(envelope) = item else { continue };
-            self.mailbox.settle_sender(&envelope);
+            // Nobody is left outside.
+            drop(self.mailbox.settle_sender(&envelope));
             self.bury(envelope, DeadReason::Stopped);
         }
     }
@@ -369,6 +414,7 @@ impl ActorCell {
         if let Some(reply) = reply {
             reply.answer(Err(match reason {
                 DeadReason::Expired => CallError::TimedOut,
+                DeadReason::Dropped => CallError::Dropped,
                 DeadReason::Failed | DeadReason::Stopped => CallError::Stopped,
             }));
         }

@@ -79,8 +79,14 @@ impl ActorCell {
         match result {
             Ok(()) => {
                 instance.kept();
+                // Told before anything else may begin.
+                let outside = instance.left_outside();
                 if let InHand::Message { reply, answer, .. } = in_hand {
                     self.handled(reply, answer);
+                }
+                if outside.is_some() {
+                    seat.outside = outside;
+                    self.bound_outside(core, seat);
                 }
             }
             Err(error) => {

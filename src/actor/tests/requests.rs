@@ -128,6 +128,7 @@ fn the_host_ends_a_request_in_time_and_the_late_answer_is_nobodys() {
     host.ask("a", b"1").unwrap();
     says(&host, "a", &[TIMED_OUT, TIMED_OUT]);
     host.until("the second one expires in the mailbox", || host.status("b").counts.expired == 1);
+    host.until("both answers came late", || host.status("a").requests.late == 2);
     assert_eq!(said(&host, "a").len(), 2);
     let counts = adds_up(&host, "a");
     assert_eq!((counts.timed_out, counts.open), (2, 0));

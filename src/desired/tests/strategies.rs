@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::desired::spec::{OnUninstall, Require, RestartPolicy, Source, Spec, Supervision, Trigger};
 use crate::key::PublicKey;
-use crate::limits::LimitOverrides;
+use crate::limits::{LimitOverrides, Overflow};
 use crate::name::InstallationName;
 use crate::permission::{Declined, Entry, Grant};
 use crate::quantity::{ByteSize, Millis};
@@ -75,8 +75,20 @@ fn limits() -> impl Strategy<Value = LimitOverrides> {
     let count = || option::of(1u64..=4_096);
     let requests = option::of(1u64..=1_024);
     let storage = (size(), option::of(1u64..=1_000_000));
-    (time(), time(), time(), size(), count(), size(), count(), requests, storage).prop_map(
-        |(call, init, stop, memory, mailbox, mailbox_bytes, sends, open_requests, (storage, storage_keys))| {
+    let overflow = (option::of(proptest::sample::select(&Overflow::ALL[..])), time());
+    let overflow = overflow.prop_map(|(overflow, wait)| (overflow, wait.filter(|_| overflow == Some(Overflow::Wait))));
+    (time(), time(), time(), size(), count(), size(), count(), requests, (storage, overflow)).prop_map(
+        |(
+            call,
+            init,
+            stop,
+            memory,
+            mailbox,
+            mailbox_bytes,
+            sends,
+            open_requests,
+            ((storage, storage_keys), (mailbox_overflow, mailbox_wait)),
+        )| {
             LimitOverrides {
                 call,
                 init,
@@ -88,6 +100,8 @@ fn limits() -> impl Strategy<Value = LimitOverrides> {
                 open_requests,
                 storage,
                 storage_keys,
+                mailbox_overflow,
+                mailbox_wait,
                 ..LimitOverrides::default()
             }
         },

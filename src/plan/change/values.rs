@@ -22,7 +22,7 @@ pub(super) fn limit_changes(before: &LimitOverrides, after: &LimitOverrides) -> 
     named_changes(limit_texts(before), limit_texts(after))
 }
 
-fn limit_texts(limits: &LimitOverrides) -> NamedValues<12> {
+fn limit_texts(limits: &LimitOverrides) -> NamedValues<14> {
     fn text<T: ToString>(value: &Option<T>) -> Option<String> {
         value.as_ref().map(ToString::to_string)
     }
@@ -39,6 +39,8 @@ fn limit_texts(limits: &LimitOverrides) -> NamedValues<12> {
         open_requests,
         storage,
         storage_keys,
+        mailbox_overflow,
+        mailbox_wait,
     } = limits;
     [
         ("call", text(call)),
@@ -53,6 +55,8 @@ fn limit_texts(limits: &LimitOverrides) -> NamedValues<12> {
         ("open-requests", text(open_requests)),
         ("storage", text(storage)),
         ("storage-keys", text(storage_keys)),
+        ("mailbox-overflow", text(mailbox_overflow)),
+        ("mailbox-wait", text(mailbox_wait)),
     ]
 }
 

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use shuttle::sync::mpsc::{Receiver, channel};
 use shuttle::thread;
 
-use super::mailbox::{Envelope, Item, Mailbox, NoRoom, Put, SentBy, Share};
+use super::mailbox::{Ask, Claim, Envelope, Item, Mailbox, NoRoom, SentBy, Share};
 use super::sync::{AtomicU64, Ordering};
+use super::ticket::Ticket;
 use super::{default_limits, in_many_orders};
-use crate::limits::Limits;
+use crate::limits::{Limits, Overflow};
 
 const ROOM: u64 = 4;
 
@@ -25,7 +26,7 @@ fn open(limits: &Limits) -> Arc<Mailbox<()>> {
 }
 
 fn envelope(id: u64, share: &Arc<Share>) -> Envelope {
-    let sent_by = SentBy::Installation { name: Arc::from("a"), share: Arc::clone(share) };
+    let sent_by = SentBy::Installation { name: Arc::from("a"), share: Some(Arc::clone(share)) };
     Envelope { id, sent_by, payload: vec![0; 8], hops: 0, expires: None, reply: None }
 }
 
@@ -41,12 +42,12 @@ fn promised_room_is_never_more_than_there_is_and_all_of_it_comes_back() {
                     // A quarter of four messages is one: room for one message of each sender at a time.
                     let share = mailbox.share();
                     for _ in 0..2 {
-                        match mailbox.take_room(8, Some(&share)) {
-                            Ok(()) => {
+                        match mailbox.claim(8, Some(&share), Ask::Usual) {
+                            Ok(claim) => {
                                 assert!(mailbox.used().0 <= ROOM);
                                 taken.fetch_add(1, Ordering::SeqCst);
                                 thread::yield_now();
-                                mailbox.give_back(8, Some(&share));
+                                drop(mailbox.give_up(8, Some(&share), claim));
                             }
                             Err(no) => assert_eq!(no, NoRoom::Full),
                         }
@@ -69,7 +70,7 @@ fn a_full_mailbox_takes_exactly_as_many_as_it_has_room_for() {
         let threads: Vec<_> = (0..3)
             .map(|_| {
                 let mailbox = Arc::clone(&mailbox);
-                thread::spawn(move || (0..2).filter(|_| mailbox.take_room(8, None).is_ok()).count() as u64)
+                thread::spawn(move || (0..2).filter(|_| mailbox.claim(8, None, Ask::Usual).is_ok()).count() as u64)
             })
             .collect();
         let taken: u64 = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
@@ -86,7 +87,7 @@ fn work(mailbox: &Mailbox<()>, told: &Receiver<()>) -> Vec<u64> {
             if let Some(first) = mailbox.take(&mut batch) {
                 for item in std::iter::once(first).chain(batch) {
                     let Item::Message(envelope) = item else { panic!("an answer that nobody asked for") };
-                    mailbox.settle_sender(&envelope);
+                    drop(mailbox.settle_sender(&envelope));
                     seen.push(envelope.id);
                 }
             }
@@ -109,11 +110,11 @@ fn no_message_stays_behind_without_a_worker_that_knows_and_the_order_of_each_sen
                 thread::spawn(move || {
                     let share = Arc::new(mailbox.share());
                     for number in 0..3 {
-                        mailbox.take_room(8, Some(&share)).unwrap();
-                        match mailbox.put(envelope(sender * 10 + number, &share)) {
-                            Put::Waits(true) => tell.send(()).unwrap(),
-                            Put::Waits(false) => {}
-                            Put::Closed(_) => panic!("nobody closed it"),
+                        let claim = mailbox.claim(8, Some(&share), Ask::Usual).unwrap();
+                        let put = mailbox.put(envelope(sender * 10 + number, &share), claim, None);
+                        assert!(put.dead.is_empty(), "nobody closed it");
+                        if put.wake {
+                            tell.send(()).unwrap();
                         }
                     }
                 })
@@ -145,8 +146,8 @@ fn what_meets_a_closing_mailbox_is_queued_before_or_comes_back_and_is_counted_ei
                 let mut back = 0;
                 for id in 0..2 {
                     let share = Arc::new(mailbox.share());
-                    match mailbox.take_room(8, Some(&share)) {
-                        Ok(()) => back += u64::from(matches!(mailbox.put(envelope(id, &share)), Put::Closed(_))),
+                    match mailbox.claim(8, Some(&share), Ask::Usual) {
+                        Ok(claim) => back += mailbox.put(envelope(id, &share), claim, None).dead.len() as u64,
                         Err(no) => assert_eq!(no, NoRoom::Closed),
                     }
                 }
@@ -157,11 +158,46 @@ fn what_meets_a_closing_mailbox_is_queued_before_or_comes_back_and_is_counted_ei
         let buried = mailbox.take_all();
         buried.iter().for_each(|item| {
             let Item::Message(envelope) = item else { panic!("an answer that nobody asked for") };
-            mailbox.settle_sender(envelope);
+            drop(mailbox.settle_sender(envelope));
         });
         let back = sender.join().unwrap();
         assert_eq!(mailbox.accepted(), back + buried.len() as u64);
         assert!(mailbox.is_empty());
+        assert_eq!(mailbox.used(), (0, 0));
+    });
+}
+
+#[test]
+fn nobody_stays_outside_a_mailbox_that_has_room() {
+    in_many_orders(|| {
+        let waits = Limits { mailbox: 1, mailbox_overflow: Overflow::Wait, ..default_limits() };
+        let mailbox = open(&waits);
+        let (tell, told) = channel();
+        let threads: Vec<_> = (0..3u64)
+            .map(|id| {
+                let (mailbox, tell) = (Arc::clone(&mailbox), tell.clone());
+                thread::spawn(move || {
+                    let share = Arc::new(mailbox.share());
+                    // As much again is promised: of three that call at the same time one may find no room for that.
+                    let Ok(claim) = mailbox.claim(8, Some(&share), Ask::Usual) else { return 0 };
+                    assert_eq!(claim, Claim::Promise);
+                    let put = mailbox.put(envelope(id, &share), claim, Some(&|| Arc::new(Ticket)));
+                    assert!(put.dead.is_empty());
+                    if put.wake {
+                        tell.send(()).unwrap();
+                    }
+                    1
+                })
+            })
+            .collect();
+        let worker = {
+            let mailbox = Arc::clone(&mailbox);
+            thread::spawn(move || work(&mailbox, &told))
+        };
+        drop(tell);
+        let put: u64 = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+        let seen = worker.join().unwrap();
+        assert_eq!(seen.len() as u64, put, "nobody is left outside");
         assert_eq!(mailbox.used(), (0, 0));
     });
 }

@@ -10,7 +10,7 @@ use crate::limits::{LimitOverrides, Limits};
 
 // Not every part of the files is used here.
 #[allow(dead_code, unused_imports, unreachable_pub, clippy::duplicate_mod)]
-#[path = "../../mailbox.rs"]
+#[path = "../../mailbox/mod.rs"]
 mod mailbox;
 #[allow(dead_code, unused_imports, unreachable_pub, clippy::duplicate_mod)]
 #[path = "../../reply.rs"]
@@ -21,7 +21,7 @@ mod request;
 
 /// What `super::sync` is to the actor, under the scheduler of these tests.
 mod sync {
-    pub(super) use shuttle::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    pub(super) use shuttle::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
     pub(super) use shuttle::sync::{Condvar, Mutex, MutexGuard};
 }
 
@@ -74,6 +74,7 @@ mod cell {
         pub(super) fn request_opened(&self) {
             self.opened.fetch_add(1, Ordering::Relaxed);
         }
+        pub(super) fn answered_late(&self) {}
         pub(super) fn requests_cancelled(&self, requests: u64) {
             self.cancelled.fetch_add(requests, Ordering::Relaxed);
         }
@@ -96,6 +97,15 @@ mod cell {
             self.mailbox.put_callback(callback);
         }
     }
+}
+
+/// What is held while a message waits outside; nobody is to be told.
+mod ticket {
+    pub(super) struct Ticket;
+}
+
+mod status {
+    pub(super) use crate::actor::DeadReason;
 }
 
 /// Nothing of the triggers matters here.

@@ -1,112 +1,46 @@
 //! Owns the mailbox: what waits for one actor, in order, within bounds, and whether a worker must look.
 //!
 //! Room is taken before a message comes and given back when it is taken in hand, so that a transaction
-//! can promise its messages a place before they leave. Does not decide who may send.
+//! can promise its messages a place before they leave. Where a full mailbox does not refuse at the call, what
+//! is promised beyond its room is bounded by as much again, and `line` decides what becomes of it.
+//! Does not decide who may send.
+
+mod line;
+mod room;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::reply::ReplySlot;
 use super::request::Callback;
-use super::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
+use super::status::DeadReason;
+use super::sync::{AtomicBool, AtomicU8, AtomicU64, Mutex, MutexGuard, Ordering};
+use super::ticket::Ticket;
 use super::trigger::Tick;
 use crate::host::contract::Sender;
-use crate::limits::Limits;
+use crate::limits::{Limits, Overflow};
+
+pub(super) use line::Freed;
+use line::Outside;
+pub(super) use room::Share;
+use room::{Amount, Room};
 
 /// Messages that a worker takes out at once.
 pub(super) const BATCH: usize = 64;
-/// Part of a mailbox that messages of one sender may fill.
-const SENDER_SHARE: u64 = 4;
-/// Bits of a [`Room`] that count bytes: 256 GiB, far above every mailbox.
-const BYTE_BITS: u32 = 38;
-
-/// So many messages with so many bytes of payload, in one word so that both change together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Amount(u64);
-
-impl Amount {
-    fn new(messages: u64, bytes: u64) -> Self {
-        let most_messages = (1 << (u64::BITS - BYTE_BITS)) - 1;
-        Self(messages.min(most_messages) << BYTE_BITS | bytes.min((1 << BYTE_BITS) - 1))
-    }
-
-    fn one(bytes: usize) -> Self {
-        Self::new(1, bytes as u64)
-    }
-
-    fn messages(self) -> u64 {
-        self.0 >> BYTE_BITS
-    }
-
-    fn bytes(self) -> u64 {
-        self.0 & ((1 << BYTE_BITS) - 1)
-    }
-
-    fn is_within(self, limit: Self) -> bool {
-        self.messages() <= limit.messages() && self.bytes() <= limit.bytes()
-    }
-}
-
-/// A bounded amount of messages and bytes, changed without a lock.
-#[derive(Debug)]
-pub(super) struct Room {
-    used: AtomicU64,
-    limit: AtomicU64,
-}
-
-impl Room {
-    fn new(limit: Amount) -> Self {
-        Self { used: AtomicU64::new(0), limit: AtomicU64::new(limit.0) }
-    }
-
-    fn take(&self, one: Amount) -> bool {
-        let limit = Amount(self.limit.load(Ordering::Relaxed));
-        let added = |used: u64| {
-            let sum = Amount(used).bytes() + one.bytes();
-            let sum = Amount::new(Amount(used).messages() + one.messages(), sum);
-            sum.is_within(limit).then_some(sum.0)
-        };
-        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, added).is_ok()
-    }
-
-    fn give_back(&self, one: Amount) {
-        self.used.fetch_sub(one.0, Ordering::Relaxed);
-    }
-
-    fn used(&self) -> Amount {
-        Amount(self.used.load(Ordering::Relaxed))
-    }
-}
-
-/// What one sender may have waiting in one mailbox: a quarter of it, and always one message.
-#[derive(Debug)]
-pub(super) struct Share(Room);
-
-impl Share {
-    fn of(limit: Amount) -> Self {
-        // One message must fit whatever its size; the mailbox itself bounds that.
-        let bytes = (limit.bytes() / SENDER_SHARE).max(1);
-        Self(Room::new(Amount::new((limit.messages() / SENDER_SHARE).max(1), bytes)))
-    }
-
-    fn take(&self, one: Amount) -> bool {
-        self.0.take(one) || (self.0.used().messages() == 0 && self.0.force(one))
-    }
-}
-
-impl Room {
-    /// Takes room beyond the bytes if nothing else is there.
-    fn force(&self, one: Amount) -> bool {
-        self.used.compare_exchange(0, one.0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-    }
-}
 
 /// Who sent an envelope, with what has to be told when it is taken in hand.
 #[derive(Debug)]
 pub(super) enum SentBy {
-    Installation { name: Arc<str>, share: Arc<Share> },
-    Trigger { index: u32, tick: Arc<Tick> },
+    Installation {
+        name: Arc<str>,
+        /// The share that the message takes up while it waits.
+        share: Option<Arc<Share>>,
+    },
+    Trigger {
+        index: u32,
+        tick: Arc<Tick>,
+    },
     Host,
 }
 
@@ -150,12 +84,71 @@ pub(super) enum NoRoom {
     TooLarge(u64),
 }
 
-/// What became of a message that came with room taken.
-pub(super) enum Put {
-    /// It waits. True: a worker must be told.
-    Waits(bool),
-    /// The mailbox closed meanwhile; room and share are given back already.
-    Closed(Envelope),
+/// How somebody asks for room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// As the mailbox is set up.
+    Usual,
+    /// The same, but nobody is there who could wait.
+    WithoutWaiting,
+    /// Only for room that is free.
+    Free,
+}
+
+/// What a message holds until it comes: it must be put or given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// Its room.
+    Room,
+    /// Nothing but the promise that it will not be forgotten without a word.
+    Promise,
+}
+
+/// What became of messages when one came.
+#[derive(Default)]
+pub(super) struct Put {
+    /// A worker must be told.
+    pub(super) wake: bool,
+    /// Messages that have no place, and why not.
+    pub(super) dead: Vec<(Envelope, DeadReason)>,
+    /// When to look for those whose time outside is over, if nobody does yet.
+    pub(super) alarm: Option<Instant>,
+}
+
+impl Put {
+    fn dead(envelope: Envelope, reason: DeadReason) -> Self {
+        Self { dead: vec![(envelope, reason)], ..Self::default() }
+    }
+}
+
+/// The mailbox of one actor.
+pub(super) struct Mailbox<C> {
+    room: Room,
+    /// What is promised beyond the room.
+    promised: Room,
+    max_message: AtomicU64,
+    overflow: AtomicU8,
+    /// Longest time outside, in milliseconds.
+    wait_ms: AtomicU64,
+    open: AtomicBool,
+    has_controls: AtomicBool,
+    /// Whether anybody waits outside.
+    has_line: AtomicBool,
+    inner: Mutex<Inner<C>>,
+}
+
+struct Inner<C> {
+    queue: VecDeque<Item>,
+    /// What waits for room, first come, first in.
+    line: VecDeque<Outside>,
+    /// Whether somebody will look for those outside whose time is over.
+    alarm: bool,
+    controls: VecDeque<C>,
+    /// A worker has the actor, or it is in a run queue.
+    scheduled: bool,
+    /// There is an instance that could take messages.
+    runnable: bool,
+    accepted: u64,
 }
 
 impl<C> Inner<C> {
@@ -167,58 +160,65 @@ impl<C> Inner<C> {
     }
 }
 
-/// The mailbox of one actor.
-pub(super) struct Mailbox<C> {
-    room: Room,
-    max_message: AtomicU64,
-    open: AtomicBool,
-    has_controls: AtomicBool,
-    inner: Mutex<Inner<C>>,
-}
-
-struct Inner<C> {
-    queue: VecDeque<Item>,
-    controls: VecDeque<C>,
-    /// A worker has the actor, or it is in a run queue.
-    scheduled: bool,
-    /// There is an instance that could take messages.
-    runnable: bool,
-    accepted: u64,
-}
-
 impl<C> Mailbox<C> {
     /// Closed, empty, with nobody to take messages.
     pub(super) fn new(limits: &Limits) -> Self {
+        let nothing = || Room::new(Amount::new(0, 0));
         let mailbox = Self {
-            room: Room::new(Amount(0)),
+            room: nothing(),
+            promised: nothing(),
             max_message: AtomicU64::new(0),
+            overflow: AtomicU8::new(0),
+            wait_ms: AtomicU64::new(0),
             open: AtomicBool::new(false),
             has_controls: AtomicBool::new(false),
+            has_line: AtomicBool::new(false),
             inner: Mutex::new(Inner {
                 queue: VecDeque::new(),
+                line: VecDeque::new(),
+                alarm: false,
                 controls: VecDeque::new(),
                 scheduled: false,
                 runnable: false,
                 accepted: 0,
             }),
         };
-        mailbox.set_limits(limits);
+        drop(mailbox.set_limits(limits));
         mailbox
     }
 
     /// New bounds. What waits beyond them stays.
-    pub(super) fn set_limits(&self, limits: &Limits) {
-        self.room.limit.store(Amount::new(limits.mailbox, limits.mailbox_bytes.0).0, Ordering::Relaxed);
+    pub(super) fn set_limits(&self, limits: &Limits) -> Freed {
+        let limit = Amount::new(limits.mailbox, limits.mailbox_bytes.0);
+        self.room.set_limit(limit);
+        self.promised.set_limit(limit);
         self.max_message.store(limits.message.0, Ordering::Relaxed);
+        self.overflow.store(limits.mailbox_overflow as u8, Ordering::Relaxed);
+        self.wait_ms.store(limits.mailbox_wait.0, Ordering::Relaxed);
+        self.let_in()
+    }
+
+    fn overflow(&self) -> Overflow {
+        let overflow = self.overflow.load(Ordering::Relaxed);
+        Overflow::ALL.into_iter().find(|it| *it as u8 == overflow).unwrap_or_default()
+    }
+
+    /// Whether senders wait for room.
+    pub(super) fn makes_wait(&self) -> bool {
+        self.overflow() == Overflow::Wait
+    }
+
+    fn longest_wait(&self) -> Duration {
+        Duration::from_millis(self.wait_ms.load(Ordering::Relaxed))
     }
 
     /// A share for one sender under the bounds of now.
     pub(super) fn share(&self) -> Share {
-        Share::of(Amount(self.room.limit.load(Ordering::Relaxed)))
+        Share::of(self.room.limit())
     }
 
-    /// Takes room for a message of `bytes`, which then must be given to [`Mailbox::put`] or [`Mailbox::give_back`].
-    pub(super) fn take_room(&self, bytes: usize, share: Option<&Share>) -> Result<(), NoRoom> {
+    /// Takes what a message of `bytes` needs, which then must be given to [`Mailbox::put`] or [`Mailbox::give_up`].
+    pub(super) fn claim(&self, bytes: usize, share: Option<&Share>, ask: Ask) -> Result<Claim, NoRoom> {
         if !self.open.load(Ordering::Relaxed) {
             return Err(NoRoom::Closed);
         }
@@ -226,36 +226,63 @@ impl<C> Mailbox<C> {
         if bytes as u64 > max_message {
             return Err(NoRoom::TooLarge(max_message));
         }
+        let claim = match (self.overflow(), ask) {
+            (Overflow::Reject, _) | (_, Ask::Free) | (Overflow::Wait, Ask::WithoutWaiting) => Claim::Room,
+            (Overflow::DropOldest | Overflow::DropNewest | Overflow::Wait, _) => Claim::Promise,
+        };
         let one = Amount::one(bytes);
-        if !self.room.take(one) {
-            return Err(NoRoom::Full);
-        }
+        // The share first: room that is taken and given back at once could have been somebody's who waits.
         if share.is_some_and(|share| !share.take(one)) {
-            self.room.give_back(one);
             return Err(NoRoom::Full);
         }
-        Ok(())
+        if !self.room_of(claim).take(one) {
+            if let Some(share) = share {
+                share.give_back(one);
+            }
+            return Err(NoRoom::Full);
+        }
+        Ok(claim)
     }
 
-    /// Gives back the room of a message that did not come, or is taken in hand.
-    pub(super) fn give_back(&self, bytes: usize, share: Option<&Share>) {
-        self.room.give_back(Amount::one(bytes));
-        if let Some(share) = share {
-            share.0.give_back(Amount::one(bytes));
+    fn room_of(&self, claim: Claim) -> &Room {
+        match claim {
+            Claim::Room => &self.room,
+            Claim::Promise => &self.promised,
         }
     }
 
-    /// Puts a message for which room was taken. From here on it counts as accepted.
-    pub(super) fn put(&self, envelope: Envelope) -> Put {
+    /// Gives back what a message holds that will not come.
+    pub(super) fn give_up(&self, bytes: usize, share: Option<&Share>, claim: Claim) -> Freed {
+        let one = Amount::one(bytes);
+        if let Some(share) = share {
+            share.give_back(one);
+        }
+        self.room_of(claim).give_back(one);
+        match claim {
+            Claim::Room => self.let_in(),
+            Claim::Promise => Freed::default(),
+        }
+    }
+
+    /// Puts a message with what was claimed for it. From here on it counts as accepted.
+    ///
+    /// Whoever can wait for room says how to tell it.
+    pub(super) fn put(&self, envelope: Envelope, claim: Claim, ticket: Option<&dyn Fn() -> Arc<Ticket>>) -> Put {
         let mut inner = self.inner();
         inner.accepted += 1;
         if !self.open.load(Ordering::Relaxed) {
             drop(inner);
-            self.settle_sender(&envelope);
-            return Put::Closed(envelope);
+            // Whoever is let in now ends with the actor.
+            drop(self.settle_claim(&envelope, claim));
+            return Put::dead(envelope, DeadReason::Stopped);
         }
-        inner.queue.push_back(Item::Message(envelope));
-        Put::Waits(inner.wake())
+        match claim {
+            Claim::Room => {
+                inner.queue.push_back(Item::Message(envelope));
+                Put { wake: inner.wake(), ..Put::default() }
+            }
+            Claim::Promise => self.put_promised(inner, envelope, ticket),
+        }
     }
 
     /// Puts an answer, for which the instance that asked keeps room. It comes after what waits already, and also when
@@ -286,7 +313,8 @@ impl<C> Mailbox<C> {
         std::mem::take(&mut inner.controls)
     }
 
-    /// The next one; when several wait, up to [`BATCH`] others move into the empty `batch`.
+    /// The next one; when several wait, up to [`BATCH`] others move into the empty `batch`, unless the oldest of them
+    /// may have to make room yet.
     ///
     /// A mailbox with one message, the most common of all, touches no second buffer.
     pub(super) fn take(&self, batch: &mut VecDeque<Item>) -> Option<Item> {
@@ -295,6 +323,7 @@ impl<C> Mailbox<C> {
         match inner.queue.len() {
             // Starts the ring at its first place again, which is in the cache.
             0 => inner.queue.clear(),
+            _ if self.overflow() == Overflow::DropOldest => {}
             1..=BATCH => std::mem::swap(&mut inner.queue, batch),
             _ => batch.extend(inner.queue.drain(..BATCH)),
         }
@@ -303,19 +332,24 @@ impl<C> Mailbox<C> {
 
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.inner().queue.is_empty()
+        let inner = self.inner();
+        inner.queue.is_empty() && inner.line.is_empty()
     }
 
     /// Gives back the room of a message that is taken in hand, and tells its sender.
-    pub(super) fn settle_sender(&self, envelope: &Envelope) {
+    pub(super) fn settle_sender(&self, envelope: &Envelope) -> Freed {
+        self.settle_claim(envelope, Claim::Room)
+    }
+
+    fn settle_claim(&self, envelope: &Envelope, claim: Claim) -> Freed {
         let bytes = envelope.payload.len();
         match &envelope.sent_by {
-            SentBy::Installation { share, .. } => self.give_back(bytes, Some(share)),
+            SentBy::Installation { share, .. } => self.give_up(bytes, share.as_deref(), claim),
             SentBy::Trigger { tick, .. } => {
                 tick.taken();
-                self.give_back(bytes, None);
+                self.give_up(bytes, None, claim)
             }
-            SentBy::Host => self.give_back(bytes, None),
+            SentBy::Host => self.give_up(bytes, None, claim),
         }
     }
 
@@ -345,15 +379,10 @@ impl<C> Mailbox<C> {
         self.open.store(false, Ordering::Relaxed);
     }
 
-    /// Empties the queue.
-    pub(super) fn take_all(&self) -> VecDeque<Item> {
-        std::mem::take(&mut self.inner().queue)
-    }
-
-    /// Messages and bytes that wait or have a place promised.
+    /// Messages and bytes that wait, inside or outside, or have a place promised.
     pub(super) fn used(&self) -> (u64, u64) {
-        let used = self.room.used();
-        (used.messages(), used.bytes())
+        let (room, promised) = (self.room.used(), self.promised.used());
+        (room.messages() + promised.messages(), room.bytes() + promised.bytes())
     }
 
     /// Messages accepted ever.
