@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use toml::de::DeValue;
 
+use crate::codec::{Codec, Codecs};
 use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
 use crate::document::{self, Report, Table, Value};
@@ -57,6 +58,8 @@ pub struct Manifest {
     pub not_before: Option<i64>,
     /// See `not_before`.
     pub expires: Option<i64>,
+    /// The codecs that the handler takes, what it likes best first; none declared means all.
+    pub codecs: Codecs,
     /// Keeps nothing in memory between messages.
     pub stateless: bool,
     /// How the author built the wasm. The host never runs it.
@@ -147,7 +150,7 @@ fn read<'t>(mut table: Table<'_, 't>, report: &mut Report<'t>) -> Option<Manifes
     if !read_schema(&mut table, report) {
         return None;
     }
-    table.refuse("codecs", "remove the line; messages pass as the bytes they are", report);
+    let codecs = table.take("codecs").and_then(|value| read_codecs(&value, report));
     let package = table.require("package", report).and_then(|value| value.table(report));
     let package = package.and_then(|package| read_package(package, report));
     let wasm = table.require("wasm", report).and_then(|value| value.table(report));
@@ -173,6 +176,7 @@ fn read<'t>(mut table: Table<'_, 't>, report: &mut Report<'t>) -> Option<Manifes
         min_runtime,
         not_before,
         expires,
+        codecs: codecs.unwrap_or_default(),
         stateless: stateless.unwrap_or(false),
         build,
         metadata: metadata.unwrap_or_default(),
@@ -333,6 +337,25 @@ fn to_json(value: &DeValue<'_>) -> Json {
     }
 }
 
+fn read_codecs<'t>(value: &Value<'_, 't>, report: &mut Report<'t>) -> Option<Codecs> {
+    let items = value.items(Codec::COUNT, report)?;
+    if items.is_empty() {
+        let message = "`codecs` is empty, so no message could ever be sent to the component";
+        report.error_with_hint(value.span.clone(), message, "remove the line to take every codec");
+    }
+    let words = Codec::words();
+    let mut codecs = Vec::new();
+    for item in &items {
+        let Some(codec) = item.word(&words, &[], report) else { continue };
+        if codecs.contains(&codec) {
+            report.error(item.span.clone(), format!("`{}` is {codec}, which `codecs` has already", item.path));
+        } else {
+            codecs.push(codec);
+        }
+    }
+    codecs.try_into().ok()
+}
+
 fn read_min_runtime<'t>(table: &mut Table<'_, 't>, report: &mut Report<'t>) -> Option<semver::Version> {
     let value = table.take("min-runtime")?;
     let wanted: semver::Version = value.parsed(report)?;
@@ -381,6 +404,7 @@ schema = 1
 min-runtime = "0.1.0"
 not-before = 2026-01-01T00:00:00+01:00
 expires = "2027-01-01T00:00:00Z"
+codecs = ["messagepack", "json"]
 stateless = true
 
 [package]
@@ -455,6 +479,10 @@ inner = { list = [1, 2.5, inf] }
               "min_runtime": "0.1.0",
               "not_before": 1767222000,
               "expires": 1798761600,
+              "codecs": [
+                "msgpack",
+                "json"
+              ],
               "stateless": true,
               "build": {
                 "language": "rust",

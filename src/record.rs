@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec::Codecs;
 use crate::desired::spec::{Origin, Spec};
 use crate::digest::Digest;
 use crate::key::PublicKey;
@@ -65,6 +66,9 @@ pub struct ArtifactIdentity {
     pub signers: BTreeSet<PublicKey>,
     /// What the manifest asks for.
     pub ask: Permissions,
+    /// The codecs that the manifest declares.
+    #[serde(default, skip_serializing_if = "Codecs::is_empty")]
+    pub codecs: Codecs,
     /// From when on the release is no longer accepted, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<i64>,

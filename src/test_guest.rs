@@ -21,6 +21,7 @@ pub(crate) struct TestGuest {
     exports: String,
     wasi: bool,
     storage: bool,
+    multicodec: bool,
 }
 
 impl TestGuest {
@@ -39,6 +40,7 @@ impl TestGuest {
             exports: String::new(),
             wasi: false,
             storage: false,
+            multicodec: false,
         }
     }
 
@@ -54,6 +56,12 @@ impl TestGuest {
         self
     }
 
+    /// Imports the multicodec utilities; the core functions are in [`MULTICODEC_CORE`].
+    pub(crate) fn multicodec(mut self) -> Self {
+        self.multicodec = true;
+        self
+    }
+
     /// `init(config_ptr, config_len) -> i32`.
     pub(crate) fn init(mut self, body: &str) -> Self {
         self.init = Some(body.to_owned());
@@ -65,7 +73,8 @@ impl TestGuest {
         self
     }
 
-    /// `handle(id: i64, sender_kind, sender_a, sender_b, ptr, len) -> i32`; locals `$i` and `$j` are free.
+    /// `handle(id: i64, kind, a, b, wants_reply, topic, topic_ptr, topic_len, codec, ptr, len) -> i32`, the first three
+    /// after the id being the sender, and `topic` 1 when there is one; locals `$i` and `$j` are free.
     pub(crate) fn handle(mut self, body: &str) -> Self {
         self.handle = Some(body.to_owned());
         self
@@ -76,8 +85,8 @@ impl TestGuest {
         self
     }
 
-    /// `handle-callback(id: i64, failed, kind, ptr, len) -> i32`; locals `$i` and `$j` are free. For an answer, `$kind`
-    /// is 1 when there is a reply, at `$ptr`; for an error it is the place of its case. Lets the guest ask, too:
+    /// `handle-callback(id: i64, failed, kind, ptr: i64, len) -> i32`; locals `$i` and `$j` are free. For an answer, `$kind`
+    /// is 1 when there is a reply in `$codec`, at `$ptr`; for an error it is the place of its case. Lets the guest ask, too:
     /// `$request(link, payload, timeout) -> i64` gives the number, or less than 0.
     pub(crate) fn callback(mut self, body: &str) -> Self {
         self.callback = Some(body.to_owned());
@@ -148,16 +157,23 @@ impl TestGuest {
             if self.wasi { [WASI_IMPORTS, WASI_LOWERED, WASI_CORE, WASI_EXPORTS] } else { [""; 4] };
         let [storage_imports, storage_lowered, storage_core, storage_exports] =
             if self.storage { [STORAGE_IMPORTS, STORAGE_LOWERED, STORAGE_CORE, STORAGE_EXPORTS] } else { [""; 4] };
+        let [multicodec_imports, multicodec_lowered, multicodec_core, multicodec_exports] = if self.multicodec {
+            [MULTICODEC_IMPORTS, MULTICODEC_LOWERED, MULTICODEC_CORE, MULTICODEC_EXPORTS]
+        } else {
+            [""; 4]
+        };
         let asks = callback.is_some();
         let [asking_imports, asking_lowered, asking_core, asking_exports] =
             if asks { [ASKING_IMPORTS, ASKING_LOWERED, ASKING_CORE, ASKING_EXPORTS] } else { [""; 4] };
         out.push_str(asking_imports);
         out.push_str(wasi_imports);
         out.push_str(storage_imports);
+        out.push_str(multicodec_imports);
         out.push_str(LIBC);
         out.push_str(asking_lowered);
         out.push_str(wasi_lowered);
         out.push_str(storage_lowered);
+        out.push_str(multicodec_lowered);
         out.push_str(&self.core_extra);
         let _ = write!(
             out,
@@ -166,6 +182,7 @@ impl TestGuest {
   {asking_core}
   {wasi_core}
   {storage_core}
+  {multicodec_core}
   {MAIN_START}
   {asking_functions}
   (data (i32.const {TEXTS_AT}) "{texts}")
@@ -173,12 +190,18 @@ impl TestGuest {
   (func (export "init") (param $ptr i32) (param $len i32) (result i32) {init})
   (func (export "shutdown") {shutdown})
   (func (export "handle")
-    (param $id i64) (param $kind i32) (param $a i32) (param $b i32) (param $ptr i32) (param $len i32)
+    (param $id i64) (param $kind i32) (param $a i32) (param $b i32) (param $wants_reply i32)
+    (param $topic i32) (param $topic_ptr i32) (param $topic_len i32) (param $codec i32) (param $ptr i32) (param $len i32)
     (result i32) (local $i i32) (local $j i32)
     {handle})
   (func (export "handle-callback")
-    (param $id i64) (param $failed i32) (param $kind i32) (param $ptr i64) (param $len i32)
-    (result i32) (local $i i32) (local $j i32)
+    (param $id i64) (param $failed i32) (param $kind i32) (param $first i64) (param $second i32) (param $third i32)
+    (result i32) (local $i i32) (local $j i32) (local $codec i32) (local $ptr i64) (local $len i32)
+    (if (local.get $failed)
+      (then (local.set $ptr (local.get $first)) (local.set $len (local.get $second)))
+      (else
+        (local.set $codec (i32.wrap_i64 (local.get $first)))
+        (local.set $ptr (i64.extend_i32_u (local.get $second))) (local.set $len (local.get $third))))
     {callback})
   {start})
 "#,
@@ -186,7 +209,9 @@ impl TestGuest {
             callback = callback.as_deref().unwrap_or("unreachable"),
             texts = texts.data
         );
-        out.push_str(&MAIN.replace("WASI", &format!("{asking_exports} {wasi_exports}{storage_exports}")));
+        out.push_str(
+            &MAIN.replace("WASI", &format!("{asking_exports} {wasi_exports}{storage_exports}{multicodec_exports}")),
+        );
         if self.init.is_some() {
             out.push_str(LIFECYCLE);
         }
@@ -230,14 +255,28 @@ const IMPORTS: &str = r#"
 (import "airssys:component/types@0.1.0" (instance $types
   (type $s (variant (case "installation" string) (case "trigger" u32) (case "host")))
   (export "sender" (type $sender (eq $s)))
-  (type $m (record (field "id" u64) (field "sender" $sender) (field "payload" (list u8))))
+  (type $c (enum "raw" "json" "msgpack" "borsh" "cbor" "protobuf" "bincode" "yaml"))
+  (export "codec" (type $codec (eq $c)))
+  (type $b (record (field "codec" $codec) (field "data" (list u8))))
+  (export "body" (type $body (eq $b)))
+  (type $m (record (field "id" u64) (field "sender" $sender) (field "wants-reply" bool) (field "topic" (option string))
+    (field "body" $body)))
   (export "message" (type (eq $m)))))
+(alias export $types "codec" (type $codec))
+(alias export $types "body" (type $body))
 (alias export $types "message" (type $message))
 (import "airssys:component/messaging@0.1.0" (instance $messaging
+  (alias outer 1 $codec (type $codec0))
+  (export "codec" (type $codec (eq $codec0)))
+  (alias outer 1 $body (type $body0))
+  (export "body" (type $body (eq $body0)))
+  (type $r (record (field "code" u32) (field "name" string) (field "taken" (list $codec))))
+  (export "codec-refusal" (type $refusal (eq $r)))
   (type $e (variant (case "not-permitted") (case "no-such-target") (case "refused-by-target")
-    (case "mailbox-full") (case "too-large" u64) (case "too-many-sends" u64) (case "too-many-hops" u32)))
+    (case "mailbox-full") (case "too-large" u64) (case "too-many-sends" u64) (case "too-many-hops" u32)
+    (case "codec-not-taken" $refusal)))
   (export "send-error" (type $send_error (eq $e)))
-  (export "send" (func (param "link" string) (param "payload" (list u8)) (result (result (error $send_error)))))))
+  (export "send" (func (param "link" string) (param "body" $body) (result (result (error $send_error)))))))
 (import "airssys:component/log@0.1.0" (instance $log
   (type $l (enum "trace" "debug" "info" "warn" "error"))
   (export "level" (type $level (eq $l)))
@@ -262,15 +301,17 @@ const LIBC: &str = r#"
     (local.get $it))
   (func (export "forget") (param i32) (global.set $at (i32.const 65536))))
 (core instance $libc (instantiate $libc_code))
-(core func $send (canon lower (func $messaging "send") (memory (core memory $libc "memory"))))
+(core func $send (canon lower (func $messaging "send")
+  (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
 (core func $log (canon lower (func $log "log") (memory (core memory $libc "memory"))))
 (core func $get (canon lower (func $config "get") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
 "#;
 
-/// Results are written at 16, what the host answers at 64.
+/// Results are written at 16, what the host answers at 64. Contents are raw, except for those of `$ok_some_in` and
+/// `$send_in`, whose first argument is a codec's place.
 const MAIN_START: &str = r#"
   (import "libc" "memory" (memory 1))
-  (import "host" "send" (func $host_send (param i32 i32 i32 i32 i32)))
+  (import "host" "send" (func $host_send (param i32 i32 i32 i32 i32 i32)))
   (import "host" "log" (func $host_log (param i32 i32 i32)))
   (import "host" "get" (func $host_get (param i32 i32 i32)))
   (func $init_ok (result i32) (i32.store8 (i32.const 16) (i32.const 0)) (i32.const 16))
@@ -280,14 +321,20 @@ const MAIN_START: &str = r#"
   (func $ok_none (result i32)
     (i32.store8 (i32.const 16) (i32.const 0)) (i32.store8 (i32.const 20) (i32.const 0)) (i32.const 16))
   (func $ok_some (param $ptr i32) (param $len i32) (result i32)
+    (call $ok_some_in (i32.const 0) (local.get $ptr) (local.get $len)))
+  (func $ok_some_in (param $codec i32) (param $ptr i32) (param $len i32) (result i32)
     (i32.store8 (i32.const 16) (i32.const 0)) (i32.store8 (i32.const 20) (i32.const 1))
-    (i32.store (i32.const 24) (local.get $ptr)) (i32.store (i32.const 28) (local.get $len)) (i32.const 16))
+    (i32.store8 (i32.const 24) (local.get $codec))
+    (i32.store (i32.const 28) (local.get $ptr)) (i32.store (i32.const 32) (local.get $len)) (i32.const 16))
   (func $error (param $ptr i32) (param $len i32) (result i32)
     (i32.store8 (i32.const 16) (i32.const 1))
     (i32.store (i32.const 20) (local.get $ptr)) (i32.store (i32.const 24) (local.get $len)) (i32.const 16))
   (func $log (param $ptr i32) (param $len i32) (call $host_log (i32.const 2) (local.get $ptr) (local.get $len)))
   (func $send (param $link i32) (param $link_len i32) (param $ptr i32) (param $len i32) (result i32)
-    (call $host_send (local.get $link) (local.get $link_len) (local.get $ptr) (local.get $len) (i32.const 64))
+    (call $send_in (i32.const 0) (local.get $link) (local.get $link_len) (local.get $ptr) (local.get $len)))
+  (func $send_in (param $codec i32) (param $link i32) (param $link_len i32) (param $ptr i32) (param $len i32) (result i32)
+    (call $host_send (local.get $link) (local.get $link_len) (local.get $codec) (local.get $ptr) (local.get $len)
+      (i32.const 64))
     (if (result i32) (i32.load8_u (i32.const 64))
       (then (i32.add (i32.const 1) (i32.load8_u (i32.const 72)))) (else (i32.const 0))))
   (func $byte (param $value i32) (result i32)
@@ -311,10 +358,10 @@ const LIFECYCLE: &str = r#"
 "#;
 
 const HANDLER: &str = r#"
-(func $handle (param "message" $message) (result (result (option (list u8)) (error string)))
+(func $handle (param "message" $message) (result (result (option $body) (error string)))
   (canon lift (core func $main "handle") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))
     (post-return (core func $libc "forget"))))
-(instance $handler (export "message" (type $message)) (export "handle" (func $handle)))
+(instance $handler (export "body" (type $body)) (export "message" (type $message)) (export "handle" (func $handle)))
 (export "airssys:component/message-handler@0.1.0" (instance $handler))
 "#;
 
@@ -323,30 +370,37 @@ const ASKING_IMPORTS: &str = r#"
 (import "airssys:component/requests@0.1.0" (instance $requests
   (alias outer 1 $send_error (type $se0))
   (export "send-error" (type $se (eq $se0)))
+  (alias outer 1 $body (type $body0))
+  (export "body" (type $body (eq $body0)))
   (type $id0 u64)
   (export "request-id" (type $id (eq $id0)))
   (type $re (variant (case "not-sent" $se) (case "too-many-requests" u64)))
   (export "request-error" (type $request_error (eq $re)))
-  (export "request" (func (param "link" string) (param "payload" (list u8)) (param "timeout-ms" u64)
+  (export "request" (func (param "link" string) (param "body" $body) (param "timeout-ms" u64)
     (result (result $id (error $request_error)))))
   (export "cancel" (func (param "id" $id) (result bool)))))
 "#;
 
 const ASKING_LOWERED: &str = r#"
-(core func $request (canon lower (func $requests "request") (memory (core memory $libc "memory"))))
+(core func $request (canon lower (func $requests "request")
+  (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
 (core func $cancel (canon lower (func $requests "cancel")))
 "#;
 
 const ASKING_CORE: &str = r#"
-(import "host" "request" (func $host_request (param i32 i32 i32 i32 i64 i32)))
+(import "host" "request" (func $host_request (param i32 i32 i32 i32 i32 i64 i32)))
 (import "host" "cancel" (func $cancel (param i64) (result i32)))
 "#;
 
 /// The host's answer is written at 192. What was not sent is -1 less the case of the error; too many requests, -100.
 const ASKING_FUNCTIONS: &str = r#"
 (func $request (param $link i32) (param $link_len i32) (param $ptr i32) (param $len i32) (param $ms i64) (result i64)
-  (call $host_request (local.get $link) (local.get $link_len) (local.get $ptr) (local.get $len) (local.get $ms)
-    (i32.const 192))
+  (call $request_in (i32.const 0) (local.get $link) (local.get $link_len) (local.get $ptr) (local.get $len)
+    (local.get $ms)))
+(func $request_in (param $codec i32) (param $link i32) (param $link_len i32) (param $ptr i32) (param $len i32)
+  (param $ms i64) (result i64)
+  (call $host_request (local.get $link) (local.get $link_len) (local.get $codec) (local.get $ptr) (local.get $len)
+    (local.get $ms) (i32.const 192))
   (if (i32.eqz (i32.load8_u (i32.const 192))) (then (return (i64.load (i32.const 200)))))
   (if (i32.load8_u (i32.const 200)) (then (return (i64.const -100))))
   (i64.sub (i64.const -1) (i64.extend_i32_u (i32.load8_u (i32.const 208)))))
@@ -358,21 +412,26 @@ const ASKING_EXPORTS: &str = r#"(export "request" (func $request)) (export "canc
 const CALLBACK_HANDLER: &str = r#"
 (type $callback_error0 (variant (case "failed" string) (case "crashed") (case "stopped") (case "timed-out")
   (case "too-large" u64)))
-(func $handle_callback (param "id" u64) (param "answer" (result (option (list u8)) (error $callback_error0)))
+(func $handle_callback (param "id" u64) (param "answer" (result (option $body) (error $callback_error0)))
   (result (result (error string)))
   (canon lift (core func $main "handle-callback") (memory (core memory $libc "memory"))
     (realloc (core func $libc "realloc")) (post-return (core func $libc "forget"))))
 (component $callback_names
   (type $e0 (variant (case "failed" string) (case "crashed") (case "stopped") (case "timed-out") (case "too-large" u64)))
   (import "error" (type $e (eq $e0)))
-  (import "handle" (func $f (param "id" u64) (param "answer" (result (option (list u8)) (error $e)))
+  (type $codec0 (enum "raw" "json" "msgpack" "borsh" "cbor" "protobuf" "bincode" "yaml"))
+  (import "codec" (type $codec (eq $codec0)))
+  (type $body0 (record (field "codec" $codec) (field "data" (list u8))))
+  (import "body" (type $body (eq $body0)))
+  (import "handle" (func $f (param "id" u64) (param "answer" (result (option $body) (error $e)))
     (result (result (error string)))))
   (export $callback_error "callback-error" (type $e))
   (export "handle-callback" (func $f)
-    (func (param "id" u64) (param "answer" (result (option (list u8)) (error $callback_error)))
+    (func (param "id" u64) (param "answer" (result (option $body) (error $callback_error)))
       (result (result (error string))))))
 (instance $callback_handler (instantiate $callback_names
-  (with "error" (type $callback_error0)) (with "handle" (func $handle_callback))))
+  (with "error" (type $callback_error0)) (with "codec" (type $codec)) (with "body" (type $body))
+  (with "handle" (func $handle_callback))))
 (export "airssys:component/callback-handler@0.1.0" (instance $callback_handler))
 "#;
 
@@ -514,4 +573,47 @@ const STORAGE_EXPORTS: &str = r#"
 (export "storage-get" (func $storage_get)) (export "storage-set" (func $storage_set))
 (export "storage-delete" (func $storage_delete)) (export "storage-keys" (func $storage_keys))
 (export "storage-size" (func $storage_size)) (export "storage-clear" (func $storage_clear))
+"#;
+
+const MULTICODEC_IMPORTS: &str = r#"
+(import "airssys:component/multicodec@0.1.0" (instance $multicodec
+  (alias outer 1 $codec (type $codec0))
+  (export "codec" (type $codec (eq $codec0)))
+  (alias outer 1 $body (type $body0))
+  (export "body" (type $body (eq $body0)))
+  (type $e (variant (case "empty") (case "truncated") (case "too-long") (case "not-minimal") (case "unknown-codec" u64)))
+  (export "multicodec-error" (type $error (eq $e)))
+  (type $k (variant (case "code" u64) (case "name" string)))
+  (export "codec-key" (type $key (eq $k)))
+  (type $i (record (field "codec" $codec) (field "code" u32) (field "name" string) (field "tag" string)
+    (field "status" string)))
+  (export "codec-info" (type $info (eq $i)))
+  (export "encode" (func (param "body" $body) (result (list u8))))
+  (export "decode" (func (param "encoded" (list u8)) (result (result $body (error $error)))))
+  (export "is-supported" (func (param "codec" $key) (result bool)))
+  (export "info" (func (param "codec" $key) (result (option $info))))))
+"#;
+
+const MULTICODEC_LOWERED: &str = r#"
+(core func $encode (canon lower (func $multicodec "encode")
+  (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
+(core func $decode (canon lower (func $multicodec "decode")
+  (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
+(core func $is_supported (canon lower (func $multicodec "is-supported") (memory (core memory $libc "memory"))))
+(core func $codec_info (canon lower (func $multicodec "info")
+  (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
+"#;
+
+/// What a guest with the multicodec utilities may call; what is larger than a number is written where the last argument
+/// says.
+const MULTICODEC_CORE: &str = r#"
+(import "host" "encode" (func $encode (param i32 i32 i32 i32)))
+(import "host" "decode" (func $decode (param i32 i32 i32)))
+(import "host" "is-supported" (func $is_supported (param i32 i64 i32) (result i32)))
+(import "host" "codec-info" (func $codec_info (param i32 i64 i32 i32)))
+"#;
+
+const MULTICODEC_EXPORTS: &str = r#"
+(export "encode" (func $encode)) (export "decode" (func $decode)) (export "is-supported" (func $is_supported))
+(export "codec-info" (func $codec_info))
 "#;

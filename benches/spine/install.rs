@@ -110,7 +110,7 @@ fn drop_all(world: &World, count: usize, handle: &HostHandle, told: &Receiver<Do
             anyhow::ensure!(installed.as_str() == name);
             let reply = handle.request(&installed, b"hello".to_vec(), PATIENCE);
             let answered = begun.elapsed();
-            anyhow::ensure!(matches!(&reply, Ok(Some(reply)) if reply == b"hello"), "{reply:?}");
+            anyhow::ensure!(matches!(&reply, Ok(Some(reply)) if reply.bytes == b"hello"), "{reply:?}");
             Ok(Sample { installed: noticed, pass, answered, floor })
         })
         .collect()

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use airssys_wasm::actor::System;
 use airssys_wasm::engine::{EngineConfig, wasmtime_config};
-use airssys_wasm::host::SendError;
-use airssys_wasm::host::contract::{HandleResults, MESSAGE_HANDLER, Message, Sender};
+use airssys_wasm::host::contract::{Body, GuestCodec, HandleResults, MESSAGE_HANDLER, Message, Sender};
+use airssys_wasm::host::{BodyInGuest, SendError};
 use airssys_wasm::name::InstallationName;
 use anyhow::Context as _;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
-use wasmtime::component::{Component, Linker, TypedFunc, WasmList, WasmStr};
+use wasmtime::component::{Component, Linker, TypedFunc, WasmStr};
 use wasmtime::{Engine, Store, StoreContextMut};
 
 use super::nats::Server;
@@ -187,7 +187,7 @@ impl Bare {
         // SAFETY: the file was written by this program's own engine, in a directory of its own.
         let component = unsafe { Component::deserialize_file(&engine, code) }?;
         let mut linker: Linker<()> = Linker::new(&engine);
-        let send = |_: StoreContextMut<'_, ()>, (_, _): (WasmStr, WasmList<u8>)| Ok((Ok::<(), SendError>(()),));
+        let send = |_: StoreContextMut<'_, ()>, (_, _): (WasmStr, BodyInGuest)| Ok((Ok::<(), SendError>(()),));
         linker.instance("airssys:component/messaging@0.1.0")?.func_wrap("send", send)?;
         linker.define_unknown_imports_as_traps(&component)?;
         let pre = linker.instantiate_pre(&component)?;
@@ -220,13 +220,14 @@ impl Bare {
             ring.push((store, handle));
         }
         let sender: Arc<str> = name(0).into();
-        let mut payload = vec![7; PAYLOAD_BYTES];
+        let mut body = Body { codec: GuestCodec::Raw, data: vec![7; PAYLOAD_BYTES] };
         let begun = Instant::now();
         for id in 0..BARE_CALLS {
             let (store, handle) = &mut ring[id % (2 * PAIRS_OF_ACTORS / WORKERS)];
-            let message = Message { id: id as u64, sender: Sender::Installation(Arc::clone(&sender)), payload };
+            let sender = Sender::Installation(Arc::clone(&sender));
+            let message = Message { id: id as u64, sender, wants_reply: false, topic: None, body };
             let (answer,) = handle.call(store, (message,))?;
-            payload = answer.ok().flatten().ok_or_else(|| wasmtime::format_err!("the relay does not answer"))?;
+            body = answer.ok().flatten().ok_or_else(|| wasmtime::format_err!("the relay does not answer"))?;
         }
         Ok(begun.elapsed())
     }

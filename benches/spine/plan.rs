@@ -128,6 +128,7 @@ fn release(name: &InstallationName, sequence: u64) -> Resolution {
         publisher: "bench".to_owned(),
         signers: BTreeSet::from([SigningKey::from_seed(&[7; 32]).public()]),
         ask: Permissions::none(),
+        codecs: Default::default(),
         expires: None,
         stateless: false,
     };

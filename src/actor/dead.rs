@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use super::core::locked;
 use super::status::DeadReason;
+use crate::codec::Payload;
 use crate::host::contract::Sender;
 use crate::name::InstallationName;
 
@@ -34,7 +35,7 @@ pub struct DeadLetter {
     /// When it died.
     pub at: SystemTime,
     /// Its content.
-    pub payload: Vec<u8>,
+    pub payload: Payload,
 }
 
 impl DeadLetter {
@@ -113,7 +114,7 @@ mod tests {
             reason: DeadReason::Stopped,
             why: None,
             at: SystemTime::UNIX_EPOCH,
-            payload: vec![0; bytes],
+            payload: vec![0; bytes].into(),
         }
     }
 

@@ -18,10 +18,12 @@ use super::outbox::{ActorOutbox, LeftOutside};
 use super::request::OpenRequests;
 use super::ticket::Ticket;
 use super::version::Version;
+use crate::codec::Payload;
 use crate::engine::{InstanceLimiter, MAX_WASM_STACK_BYTES, MemoryRefusal, ticks};
 use crate::escape::escape;
 use crate::host::contract::{
-    Answer, CallbackParams, CallbackResults, HandleParams, HandleResults, InitParams, InitResults, Message, Sender,
+    Answer, Body, CallbackParams, CallbackResults, GuestCodec, HandleParams, HandleResults, InitParams, InitResults,
+    Message, Sender,
 };
 use crate::host::{Guest, HOSTCALL_BYTES, MAX_HANDLES, Transaction, WouldWait};
 use crate::quantity::Millis;
@@ -80,7 +82,7 @@ pub(super) struct Circumstances {
 }
 
 /// What a handler answers; none when it gave no answer.
-type Bytes = Option<Vec<u8>>;
+type Answered = Option<Payload>;
 
 /// A call that said ok.
 pub(super) struct Said<T> {
@@ -157,7 +159,7 @@ impl Instance {
                 callback,
                 requests,
                 outside,
-                in_hand: Arc::new(Message { id: 0, sender: Sender::Host, payload: Vec::new() }),
+                in_hand: Arc::new(nothing_in_hand()),
                 shutdown,
                 call_time: limits.call,
                 call_ticks: ticks(limits.call.duration()),
@@ -174,9 +176,9 @@ impl Instance {
         &mut self,
         message: Message,
         circumstances: Circumstances,
-    ) -> Result<Said<Bytes>, (Ended, Vec<u8>)> {
+    ) -> Result<Said<Answered>, (Ended, Payload)> {
         let Some(handle) = self.handle else {
-            return Err((Ended::Refused("it exports no message handler".to_owned()), message.payload));
+            return Err((Ended::Refused("it exports no message handler".to_owned()), message.body.into()));
         };
         // The same place each time: a call takes what it is given, and this is to come back without a copy.
         match Arc::get_mut(&mut self.in_hand) {
@@ -184,7 +186,9 @@ impl Instance {
             None => self.in_hand = Arc::new(message),
         }
         let in_hand = Arc::clone(&self.in_hand);
-        match self.transaction(circumstances, |store| Ok(handle.call(store, (in_hand,))?.0)) {
+        let call =
+            |store: &mut Store<Guest>| Ok(handle.call(store, (in_hand,))?.0.map(|answer| answer.map(Payload::from)));
+        match self.transaction(circumstances, call) {
             Ok(said) => {
                 if said.written.is_none() {
                     drop(self.take_payload());
@@ -195,8 +199,9 @@ impl Instance {
         }
     }
 
-    fn take_payload(&mut self) -> Vec<u8> {
-        Arc::get_mut(&mut self.in_hand).map(|message| std::mem::take(&mut message.payload)).unwrap_or_default()
+    fn take_payload(&mut self) -> Payload {
+        let message = Arc::get_mut(&mut self.in_hand);
+        message.map_or_else(nothing, |message| std::mem::replace(&mut message.body, nothing())).into()
     }
 
     /// Lets the guest handle the answer to a request.
@@ -244,7 +249,7 @@ impl Instance {
 
     /// What the last call wrote is not kept, or nobody knows: its messages are forgotten. Gives the payload of the
     /// message that it handled.
-    pub(super) fn not_kept(&mut self) -> Vec<u8> {
+    pub(super) fn not_kept(&mut self) -> Payload {
         self.store.data_mut().abort();
         self.take_payload()
     }
@@ -276,6 +281,14 @@ impl Instance {
     pub(super) fn memory_gauge(&self) -> Arc<AtomicU64> {
         self.store.data().limiter.gauge()
     }
+}
+
+fn nothing() -> Body {
+    Body { codec: GuestCodec::Raw, data: Vec::new() }
+}
+
+fn nothing_in_hand() -> Message {
+    Message { id: 0, sender: Sender::Host, wants_reply: false, topic: None, body: nothing() }
 }
 
 /// Why a guest call did not return.

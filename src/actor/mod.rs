@@ -36,7 +36,9 @@ pub use dead::{DeadLetter, MAX_DEAD_LETTER_BYTES, MAX_DEAD_LETTERS};
 pub use instance::{Crash, CrashKind};
 pub use reply::{CallError, PendingReply, Reply};
 pub use scheduler::MAX_STUCK_THREADS;
-pub use status::{ActorChange, ActorEvent, ActorPhase, ActorStatus, Counts, DeadReason, EventSink, RequestCounts};
+pub use status::{
+    ActorChange, ActorEvent, ActorPhase, ActorStatus, CodecCounts, Counts, DeadReason, EventSink, RequestCounts,
+};
 pub use supervisor::{HEALTHY_RUN, SLOW_RETRY};
 pub use system::{
     DEFAULT_MAX_HOPS, PrepareError, ReplayError, Standby, StandbyRequest, StartError, Switch, Switched, System,

@@ -14,7 +14,8 @@ use super::reply::ReplySlot;
 use super::request::{Open, OpenRequests, until};
 use super::ticket::Ticket;
 use super::version::Version;
-use crate::host::{Outbox, RequestError, SendError, Transaction};
+use crate::codec::Payload;
+use crate::host::{Content, Outbox, RequestError, SendError, Transaction};
 use crate::name::{InstallationName, MAX_NAME_PART_BYTES};
 
 /// Links that are remembered; a guest that asks for more words than this has them looked up again.
@@ -71,7 +72,7 @@ struct Outgoing {
     cell: Arc<ActorCell>,
     share: Arc<Share>,
     claim: Claim,
-    payload: Vec<u8>,
+    payload: Payload,
     /// Number and end of the request that it is.
     request: Option<(u64, Instant)>,
 }
@@ -90,7 +91,11 @@ impl ActorOutbox {
     }
 
     /// Finds the way of a message and takes room for it.
-    fn take_room(&mut self, link: &str, bytes: usize) -> Result<(Arc<ActorCell>, Arc<Share>, Claim), SendError> {
+    fn take_room(
+        &mut self,
+        link: &str,
+        content: Content<'_>,
+    ) -> Result<(Arc<ActorCell>, Arc<Share>, Claim), SendError> {
         let Transaction { hops, sends, .. } = self.transaction;
         let (cell, share) = self.reach(link)?;
         if self.pending.len() as u64 >= sends {
@@ -102,12 +107,13 @@ impl ActorOutbox {
         // Who waited for room in its own mailbox would keep it from becoming free.
         let is_own = || std::ptr::eq(self.requests.owner().as_ptr(), Arc::as_ptr(&cell));
         let ask = if cell.mailbox.makes_wait() && is_own() { Ask::WithoutWaiting } else { Ask::Usual };
-        let claim = cell.mailbox.claim(bytes, Some(&share), ask).map_err(|no| {
-            cell.counters.rejected();
+        let claim = cell.mailbox.claim_in(content.codec, content.bytes.len(), Some(&share), ask).map_err(|no| {
+            cell.counters.rejected(&no);
             match no {
                 NoRoom::Closed => SendError::NoSuchTarget,
                 NoRoom::Full => SendError::MailboxFull,
                 NoRoom::TooLarge(limit) => SendError::TooLarge(limit),
+                NoRoom::Codec(not_taken) => SendError::CodecNotTaken(not_taken.into()),
             }
         })?;
         Ok((cell, share, claim))
@@ -135,7 +141,7 @@ impl ActorOutbox {
             link.reach = find(&self.core, &self.version, target);
             link.seen = now;
         }
-        let Reach { cell, share } = link.reach.as_ref().map_err(|e| *e)?;
+        let Reach { cell, share } = link.reach.as_ref().map_err(Clone::clone)?;
         let cell = cell.upgrade().ok_or(SendError::NoSuchTarget)?;
         Ok((cell, Arc::clone(share)))
     }
@@ -161,31 +167,36 @@ fn find(core: &Core, version: &Version, target: &InstallationName) -> Result<Rea
     Ok(Reach { cell: Arc::downgrade(&cell), share })
 }
 
+/// A copy for the way, which begins when the guest's memory may be another one already.
+fn kept(content: Content<'_>) -> Payload {
+    Payload::new(content.codec, content.bytes.to_vec())
+}
+
 impl Outbox for ActorOutbox {
     fn begin(&mut self, transaction: Transaction) {
         self.abort();
         self.transaction = transaction;
     }
 
-    fn send(&mut self, link: &str, payload: &[u8]) -> Result<(), SendError> {
+    fn send(&mut self, link: &str, content: Content<'_>) -> Result<(), SendError> {
         #[cfg(test)]
         if link == "panic-in-the-host" {
             panic!("meant for a test");
         }
-        let (cell, share, claim) = self.take_room(link, payload.len())?;
-        self.pending.push(Outgoing { cell, share, claim, payload: payload.to_vec(), request: None });
+        let (cell, share, claim) = self.take_room(link, content)?;
+        self.pending.push(Outgoing { cell, share, claim, payload: kept(content), request: None });
         Ok(())
     }
 
-    fn request(&mut self, link: &str, payload: &[u8], timeout_ms: u64) -> Result<u64, RequestError> {
-        let (cell, share, claim) = self.take_room(link, payload.len())?;
+    fn request(&mut self, link: &str, content: Content<'_>, timeout_ms: u64) -> Result<u64, RequestError> {
+        let (cell, share, claim) = self.take_room(link, content)?;
         if let Err(limit) = self.requests.promise() {
-            cell.freed(&self.core, cell.mailbox.give_up(payload.len(), Some(&share), claim));
+            cell.freed(&self.core, cell.mailbox.give_up(content.bytes.len(), Some(&share), claim));
             return Err(RequestError::TooManyRequests(limit));
         }
         let id = self.ids.next(&self.core);
         let until = until(Instant::now(), timeout_ms, self.transaction.until);
-        self.pending.push(Outgoing { cell, share, claim, payload: payload.to_vec(), request: Some((id, until)) });
+        self.pending.push(Outgoing { cell, share, claim, payload: kept(content), request: Some((id, until)) });
         Ok(id)
     }
 

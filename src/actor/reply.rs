@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::request::OpenRequests;
 use super::sync::{Condvar, Mutex, MutexGuard};
+use crate::codec::{NotTaken, Payload};
 
 /// Why a call has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +24,9 @@ pub enum CallError {
     /// The message is larger than it takes; its limit in bytes.
     #[error("the message is larger than the {0} bytes that it takes")]
     TooLarge(u64),
+    /// The message is in a codec that it does not take.
+    #[error(transparent)]
+    CodecNotTaken(NotTaken),
     /// The component answered with an error; its words, escaped.
     #[error("it answered with an error: {0}")]
     Failed(String),
@@ -43,8 +47,8 @@ pub enum CallError {
     TimedOut,
 }
 
-/// The answer: bytes, or none when the component gave none.
-pub type Reply = Result<Option<Vec<u8>>, CallError>;
+/// The answer: a content, or none when the component gave none.
+pub type Reply = Result<Option<Payload>, CallError>;
 
 #[derive(Debug, Default)]
 struct Shared {

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use super::mailbox::NoRoom;
+use crate::codec::Codec;
 use crate::host::contract::{Answer, CallbackError};
 use crate::name::InstallationName;
 use crate::record::Record;
@@ -87,6 +89,8 @@ pub struct ActorStatus {
     pub counts: Counts,
     /// What became of the requests that it made; kept like `counts`.
     pub requests: RequestCounts,
+    /// In which codecs its messages came; kept like `counts`.
+    pub codecs: CodecCounts,
     /// Ticks of this version's triggers that were skipped.
     pub ticks_skipped: u64,
     /// Memory of the instance now, in bytes; 0 while there is none.
@@ -100,7 +104,7 @@ pub struct ActorStatus {
 pub struct Counts {
     /// Taken into the mailbox.
     pub accepted: u64,
-    /// Not taken: the mailbox was full or closed, or the message too large.
+    /// Not taken: the mailbox was full or closed, the message too large, or in a codec that is not taken.
     pub rejected: u64,
     /// Handled well.
     pub handled: u64,
@@ -140,6 +144,15 @@ pub struct RequestCounts {
     pub late: u64,
 }
 
+/// In which codecs messages came, in the order of [`Codec::ALL`]. Those of triggers come in none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CodecCounts {
+    /// Taken into the mailbox.
+    pub received: [u64; Codec::COUNT],
+    /// Not taken, because the component does not take the codec.
+    pub refused: [u64; Codec::COUNT],
+}
+
 /// Something that happened to an actor by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActorEvent {
@@ -173,6 +186,7 @@ pub(super) struct Counters {
     stopped: AtomicU64,
     dropped: AtomicU64,
     requests: [AtomicU64; 6],
+    codecs_refused: [AtomicU64; Codec::COUNT],
 }
 
 /// Places in [`Counters::requests`].
@@ -215,8 +229,15 @@ impl Counters {
         RequestCounts { opened, answered, failed, timed_out, cancelled, open, late: read(LATE) }
     }
 
-    pub(super) fn rejected(&self) {
+    pub(super) fn rejected(&self, no: &NoRoom) {
         self.rejected.fetch_add(1, Ordering::Relaxed);
+        if let NoRoom::Codec(not_taken) = no {
+            self.codecs_refused[not_taken.codec as usize].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn codecs_refused(&self) -> [u64; Codec::COUNT] {
+        std::array::from_fn(|place| self.codecs_refused[place].load(Ordering::Relaxed))
     }
 
     pub(super) fn handled(&self) {

@@ -18,6 +18,7 @@ use super::mailbox::{Ask, Claim, Envelope, NoRoom, SentBy};
 use super::reply::{self, CallError, PendingReply, Reply};
 use super::status::{ActorPhase, ActorStatus, EventSink};
 use super::version::Version;
+use crate::codec::{Codec, Payload};
 use crate::config::host::DEFAULT_SLEEP_AFTER;
 use crate::engine::{CompiledComponent, Engine};
 use crate::host::contract::Sender;
@@ -310,20 +311,20 @@ impl System {
         }
     }
 
-    /// Sends a message in the host's name. Returns the message's number.
-    pub fn send_from_host(&self, name: &InstallationName, payload: Vec<u8>) -> Result<u64, CallError> {
-        let (cell, envelope, claim) = self.envelope(name, payload, None)?;
+    /// Sends a message in the host's name; bytes alone are raw. Returns the message's number.
+    pub fn send_from_host(&self, name: &InstallationName, payload: impl Into<Payload>) -> Result<u64, CallError> {
+        let (cell, envelope, claim) = self.envelope(name, payload.into(), None)?;
         let id = envelope.id;
         cell.accept(&self.core, envelope, claim, None);
         Ok(id)
     }
 
-    /// Sends a message and waits for the answer, at most `timeout`.
+    /// Sends a message and waits for the answer, at most `timeout`. Bytes alone are raw.
     ///
     /// An idle actor is called on this very thread, which saves two changes of threads and needs 1 MiB of stack.
-    pub fn request_from_host(&self, name: &InstallationName, payload: Vec<u8>, timeout: Duration) -> Reply {
+    pub fn request_from_host(&self, name: &InstallationName, payload: impl Into<Payload>, timeout: Duration) -> Reply {
         let (slot, pending) = reply::slot(timeout);
-        let (cell, envelope, claim) = self.envelope(name, payload, Some((slot, pending.until())))?;
+        let (cell, envelope, claim) = self.envelope(name, payload.into(), Some((slot, pending.until())))?;
         // A call cannot be given up half-way, so whoever waits for less than a call may take lets a worker do it.
         if cell.version().is_some_and(|version| version.record.limits.call.duration() <= timeout) {
             cell.accept_here(&self.core, envelope, claim, || pending.is_there());
@@ -333,15 +334,15 @@ impl System {
         pending.wait()
     }
 
-    /// Sends a message; the answer can be waited for or awaited. The message expires after `timeout`.
+    /// Sends a message, and bytes alone are raw; the answer can be waited for or awaited. The message expires after `timeout`.
     pub fn begin_request(
         &self,
         name: &InstallationName,
-        payload: Vec<u8>,
+        payload: impl Into<Payload>,
         timeout: Duration,
     ) -> Result<PendingReply, CallError> {
         let (slot, pending) = reply::slot(timeout);
-        let (cell, envelope, claim) = self.envelope(name, payload, Some((slot, pending.until())))?;
+        let (cell, envelope, claim) = self.envelope(name, payload.into(), Some((slot, pending.until())))?;
         cell.accept(&self.core, envelope, claim, None);
         Ok(pending)
     }
@@ -350,11 +351,13 @@ impl System {
     fn envelope(
         &self,
         name: &InstallationName,
-        payload: Vec<u8>,
+        payload: Payload,
         reply: Option<(reply::ReplySlot, Instant)>,
     ) -> Result<(Arc<ActorCell>, Envelope, Claim), CallError> {
         let cell = self.core.registry.get(name).ok_or(CallError::NoSuchTarget)?;
-        let claim = cell.mailbox.claim(payload.len(), None, Ask::WithoutWaiting).map_err(|no| refused(&cell, no))?;
+        let (codec, bytes) = (payload.codec, payload.len());
+        let claim = cell.mailbox.claim_in(codec, bytes, None, Ask::WithoutWaiting);
+        let claim = claim.map_err(|no| refused(&cell, no))?;
         let id = self.core.next_id();
         let (reply, expires) = reply.unzip();
         Ok((cell, Envelope { id, sent_by: SentBy::Host, payload, hops: 0, expires, reply }, claim))
@@ -369,6 +372,11 @@ impl System {
     pub fn uses_storage(&self, id: u64) -> bool {
         let has = |cell: Arc<ActorCell>| cell.version().is_some_and(|version| version.storage_id.get() == Some(&id));
         self.core.registry.all().into_iter().any(|(_, cell)| has(cell))
+    }
+
+    /// In which codec to write to the actor of this name when nothing else is said: the first that its manifest declares.
+    pub fn preferred_codec(&self, name: &InstallationName) -> Option<Codec> {
+        Some(self.core.registry.get(name)?.version()?.record.artifact.codecs.preferred())
     }
 
     /// The newest `most` dead letters, oldest first; how many are kept, and how many there were ever.
@@ -404,7 +412,12 @@ impl System {
             Sender::Host => (SentBy::Host, None),
         };
         let bytes = letter.payload.len();
-        let claim = cell.mailbox.claim(bytes, share, Ask::WithoutWaiting).map_err(|no| refused(&cell, no))?;
+        let claim = match letter.sender {
+            // A trigger's message has no content, so it has no codec that could be refused.
+            Sender::Trigger(_) => cell.mailbox.claim(bytes, share, Ask::WithoutWaiting),
+            _ => cell.mailbox.claim_in(letter.payload.codec, bytes, share, Ask::WithoutWaiting),
+        };
+        let claim = claim.map_err(|no| refused(&cell, no))?;
         // Of two who replay one letter, one gets it.
         let Some(letter) = self.core.dead.take(id) else {
             cell.freed(&self.core, cell.mailbox.give_up(bytes, share, claim));
@@ -499,11 +512,12 @@ enum Begun {
 
 /// Counts a message for which an actor has no room.
 fn refused(cell: &ActorCell, no: NoRoom) -> CallError {
-    cell.counters.rejected();
+    cell.counters.rejected(&no);
     match no {
         NoRoom::Closed => CallError::NoSuchTarget,
         NoRoom::Full => CallError::MailboxFull,
         NoRoom::TooLarge(limit) => CallError::TooLarge(limit),
+        NoRoom::Codec(not_taken) => CallError::CodecNotTaken(not_taken),
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::cell::ActorCell;
 use super::core::Core;
 use super::mailbox::{Ask, Envelope, SentBy};
+use crate::codec::Payload;
 use crate::desired::spec::Trigger;
 
 /// Shortest period, in milliseconds.
@@ -80,7 +81,7 @@ impl Ticking {
             // A tick pushes nobody out, and waits for nobody: the next one is as good.
             if let Ok(claim) = cell.mailbox.claim(0, None, Ask::Free) {
                 let sent_by = SentBy::Trigger { index: self.index, tick };
-                let (id, payload) = (core.next_id(), Vec::new());
+                let (id, payload) = (core.next_id(), Payload::from(Vec::new()));
                 let envelope = Envelope { id, sent_by, payload, hops: 0, expires: None, reply: None };
                 cell.accept(core, envelope, claim, None);
             } else {

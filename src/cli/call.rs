@@ -10,7 +10,10 @@ use super::Global;
 use super::control::ask_raw;
 use super::exit::{Exit, Failure};
 use super::global::installation;
+use super::output::{self, Format};
+use crate::codec::{Codec, UnknownCodec};
 use crate::control::client::AskError;
+use crate::control::documents::CallReplyDocument;
 use crate::control::{DEFAULT_CALL_WAIT_MS, MAX_CALL_BYTES, MAX_CALL_WAIT_MS};
 use crate::quantity::Millis;
 
@@ -27,9 +30,10 @@ const ENDED: u8 = 24;
 
 /// Options of `call`.
 #[derive(Args)]
-#[command(after_help = "Ends with 0 and the reply's bytes, or with 7: the message is too large, 20: there is no such \
-                        installation or it does not run, 21: its mailbox is full, 22: no reply in time, 23: it answered \
-                        with an error, 24: it crashed or was stopped.")]
+#[command(after_help = "Ends with 0 and the reply's bytes, or with 7: the message is too large or in a codec that it \
+                        does not take, 20: there is no such installation or it does not run, 21: its mailbox is full, \
+                        22: no reply in time, 23: it answered with an error, 24: it crashed or was stopped. With \
+                        `--output json` the reply is a document that says in which codec it is.")]
 pub struct CallArgs {
     /// The installation
     name: String,
@@ -39,12 +43,19 @@ pub struct CallArgs {
     /// The message is what this file holds
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
+    /// In which codec the message is written; without it, the first that the component's manifest declares, or raw
+    #[arg(long, value_name = "CODEC", value_parser = codec)]
+    codec: Option<Codec>,
     /// Longest wait for the reply
     #[arg(long, value_name = "TIME", default_value_t = Millis(DEFAULT_CALL_WAIT_MS))]
     timeout: Millis,
 }
 
-/// Delivers the message and writes the reply as it is; nothing when there is none.
+fn codec(text: &str) -> Result<Codec, String> {
+    text.parse().map_err(|error: UnknownCodec| error.to_string())
+}
+
+/// Delivers the message and writes the reply as it is, nothing when there is none; or a document about it.
 pub(crate) fn call(global: &Global, args: CallArgs) -> Result<ExitCode, Failure> {
     let name = installation(&args.name)?;
     if args.timeout.0 == 0 || args.timeout.0 > MAX_CALL_WAIT_MS {
@@ -60,10 +71,15 @@ pub(crate) fn call(global: &Global, args: CallArgs) -> Result<ExitCode, Failure>
         })?)?,
         (None, None) => Vec::new(),
     };
-    match ask_raw(global, async |client| client.call(name.as_str(), payload, args.timeout.0).await)? {
+    match ask_raw(global, async |client| client.call(name.as_str(), args.codec, payload, args.timeout.0).await)? {
+        Ok(reply) if global.output != Format::Text => {
+            output::print(global.output, &CallReplyDocument::of(reply.as_ref()), String::new)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Ok(reply) => {
             let mut out = std::io::stdout().lock();
-            match out.write_all(&reply).and_then(|()| out.flush()) {
+            let bytes = reply.map_or_else(Vec::new, |reply| reply.bytes);
+            match out.write_all(&bytes).and_then(|()| out.flush()) {
                 Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
                 _ => Ok(ExitCode::SUCCESS),
             }
@@ -91,7 +107,7 @@ fn refused(global: &Global, error: AskError) -> Result<ExitCode, Failure> {
             "timed-out" => TIMED_OUT,
             "component-refused" => REFUSED,
             "component-crashed" | "component-stopped" => ENDED,
-            "message-too-large" | "body-too-large" => Exit::Validation as u8,
+            "message-too-large" | "body-too-large" | "codec-not-taken" => Exit::Validation as u8,
             _ => return Err(super::control::failure(error)),
         },
         AskError::NoHost | AskError::Broken(_) => return Err(super::control::failure(error)),

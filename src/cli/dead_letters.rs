@@ -72,9 +72,9 @@ fn listed(document: &DeadLettersDocument) -> String {
 }
 
 fn line(letter: &DeadLetterRow) -> String {
-    let DeadLetterRow { id, time, target, sender, reason, why, bytes } = letter;
+    let DeadLetterRow { id, time, target, sender, reason, why, bytes, codec } = letter;
     let why = why.as_deref().map_or_else(String::new, |why| format!(": {why}"));
-    format!("{id}  {time}  to {target} from {sender}, {bytes} bytes, {reason}{why}")
+    format!("{id}  {time}  to {target} from {sender}, {bytes} bytes of {codec}, {reason}{why}")
 }
 
 fn shown(document: &DeadLetterDocument) -> String {

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
+use crate::codec::{Codec, Payload};
 use crate::escape::escape;
 use crate::plan::rollback::document::RollbackDocument;
 use crate::resolution::Refusal;
@@ -23,7 +24,7 @@ use super::documents::{
     ApplyBody, EmptyBody, ErrorDocument, GcBody, GcDocument, NameBody, PassDocument, PausedDocument, RollbackBody,
     SyncBody,
 };
-use super::{ANSWER_TIMEOUT_MS, MAX_DOCUMENT_BYTES, REQUEST_TIMEOUT_MS};
+use super::{ANSWER_TIMEOUT_MS, CODEC_HEADER, MAX_DOCUMENT_BYTES, REQUEST_TIMEOUT_MS};
 
 /// Why a host could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -107,10 +108,23 @@ impl Client {
         self.get(&format!("/v1/info/{name}")).await
     }
 
-    /// Delivers one message and waits for the reply, at most `timeout_ms`; empty when there is none.
-    pub async fn call(&self, name: &str, payload: Vec<u8>, timeout_ms: u64) -> Result<Bytes, AskError> {
-        let path = format!("/v1/call/{name}?timeout_ms={timeout_ms}");
-        self.ask(Method::POST, &path, payload.into(), timeout_ms.saturating_add(ANSWER_TIMEOUT_MS)).await
+    /// Delivers one message, in `codec` or in the one that the component likes best, and waits for the reply, at most
+    /// `timeout_ms`; none when there is none.
+    pub async fn call(
+        &self,
+        name: &str,
+        codec: Option<Codec>,
+        bytes: Vec<u8>,
+        timeout_ms: u64,
+    ) -> Result<Option<Payload>, AskError> {
+        let codec = codec.map_or_else(String::new, |codec| format!("&codec={codec}"));
+        let path = format!("/v1/call/{name}?timeout_ms={timeout_ms}{codec}");
+        let time = timeout_ms.saturating_add(ANSWER_TIMEOUT_MS);
+        let answer = self.answer(Method::POST, &path, bytes.into(), time).await?;
+        let Some(codec) = answer.headers().get(CODEC_HEADER) else { return Ok(None) };
+        let codec = codec.to_str().ok().and_then(|word| word.parse().ok());
+        let codec = codec.ok_or_else(|| AskError::broken("the reply is in a codec that this program does not know"))?;
+        Ok(Some(Payload::new(codec, answer.into_body().into())))
     }
 
     /// The newest dead letters.
@@ -149,6 +163,11 @@ impl Client {
         body: Bytes,
         timeout_ms: u64,
     ) -> Result<Bytes, AskError> {
+        Ok(self.answer(method, path, body, timeout_ms).await?.into_body())
+    }
+
+    /// The same, with what stands before the bytes.
+    async fn answer(&self, method: Method, path: &str, body: Bytes, timeout_ms: u64) -> Result<Answer, AskError> {
         let mut answer = Err(AskError::NoHost);
         for socket in &self.sockets {
             let exchange = exchange(socket, method.clone(), path, body.clone());
@@ -162,7 +181,9 @@ impl Client {
     }
 }
 
-async fn exchange(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<Bytes, AskError> {
+type Answer = hyper::Response<Bytes>;
+
+async fn exchange(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<Answer, AskError> {
     let stream = match UnixStream::connect(socket).await {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
@@ -185,12 +206,13 @@ async fn exchange(socket: &Path, method: Method, path: &str, body: Bytes) -> Res
         .body(Full::new(body))
         .map_err(AskError::broken)?;
     let answer = sender.send_request(request).await.map_err(AskError::broken)?;
-    let status = answer.status();
-    let body = Limited::new(answer.into_body(), MAX_DOCUMENT_BYTES).collect().await.map_err(AskError::broken)?;
+    let (head, body) = answer.into_parts();
+    let status = head.status;
+    let body = Limited::new(body, MAX_DOCUMENT_BYTES).collect().await.map_err(AskError::broken)?;
     driver.abort();
     let body = body.to_bytes();
     if status.is_success() {
-        return Ok(body);
+        return Ok(Answer::from_parts(head, body));
     }
     Err(AskError::Refused(match serde_json::from_slice::<ErrorDocument>(&body) {
         Ok(ErrorDocument { document: _, code, message, hint }) => Refusal {

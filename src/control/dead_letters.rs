@@ -56,6 +56,8 @@ pub struct DeadLetterRow {
     pub why: Option<String>,
     /// Bytes of its content.
     pub bytes: u64,
+    /// In which codec it is written.
+    pub codec: String,
 }
 
 /// One dead letter.
@@ -171,6 +173,7 @@ mod tests {
             reason: "failed".into(),
             why: None,
             bytes: payload.len() as u64,
+            codec: "raw".into(),
         };
         DeadLetterDocument::of(letter, payload)
     }

@@ -5,6 +5,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::codec::Payload;
 use crate::paused::{Paused, PausedBy};
 use crate::resolution::Refusal;
 use crate::saved::SavedPlan;
@@ -13,6 +14,8 @@ use crate::status::{Note, PassSummary};
 
 /// `$type` of [`ErrorDocument`].
 pub const ERROR_TYPE: &str = "airssys-wasm/error/v1";
+/// `$type` of [`CallReplyDocument`].
+pub const CALL_REPLY_TYPE: &str = "airssys-wasm/call-reply/v1";
 /// `$type` of [`GcDocument`].
 pub const GC_TYPE: &str = "airssys-wasm/gc/v1";
 /// `$type` of [`PassDocument`].
@@ -172,6 +175,44 @@ pub struct Left {
     /// Why.
     #[serde(flatten)]
     pub note: Note,
+}
+
+/// The reply to a call, as `call --output json` prints it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CallReplyDocument {
+    /// [`CALL_REPLY_TYPE`].
+    #[serde(rename = "$type")]
+    pub document: String,
+    /// The reply; absent when the component gave none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<ReplyContent>,
+}
+
+/// The content of a reply, in one of two forms.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReplyContent {
+    /// In which codec it is written.
+    pub codec: String,
+    /// It, when it is text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// It in hex, when it is no text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hex: Option<String>,
+}
+
+impl CallReplyDocument {
+    /// What a component replied.
+    pub fn of(reply: Option<&Payload>) -> Self {
+        let reply = reply.map(|Payload { codec, bytes }| {
+            let (text, hex) = match std::str::from_utf8(bytes) {
+                Ok(text) => (Some(text.to_owned()), None),
+                Err(_) => (None, Some(crate::hex::encode(bytes))),
+            };
+            ReplyContent { codec: codec.to_string(), text, hex }
+        });
+        Self { document: CALL_REPLY_TYPE.to_owned(), reply }
+    }
 }
 
 /// What is paused now: the answer to `pause` and `resume`.

@@ -29,6 +29,8 @@ pub const MAX_CALL_BYTES: usize = crate::limits::DEFAULT_MESSAGE_BYTES as usize;
 pub const DEFAULT_CALL_WAIT_MS: u64 = 30_000;
 /// Longest wait of a call, in milliseconds.
 pub const MAX_CALL_WAIT_MS: u64 = 300_000;
+/// The header in which an answer to a call says in which codec the reply is.
+pub const CODEC_HEADER: &str = "airssys-codec";
 /// Requests that wait for the host's loop; further ones are refused.
 pub const MAX_WAITING_REQUESTS: usize = 64;
 /// How long the host's loop may take to answer a request, in milliseconds. What it does by then goes on.

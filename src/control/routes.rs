@@ -23,9 +23,10 @@ use super::documents::{EmptyBody, ErrorDocument, GcBody, NameBody, SyncBody};
 use super::peer::Asker;
 use super::request::{Because, Inlet, Refused, Request};
 use super::{
-    BODY_TIMEOUT_MS, DEFAULT_CALL_WAIT_MS, FOLLOW_POLL_MS, MAX_APPLY_BYTES, MAX_CALL_BYTES, MAX_CALL_WAIT_MS,
-    MAX_FOLLOW_CHUNKS, MAX_REQUEST_BYTES,
+    BODY_TIMEOUT_MS, CODEC_HEADER, DEFAULT_CALL_WAIT_MS, FOLLOW_POLL_MS, MAX_APPLY_BYTES, MAX_CALL_BYTES,
+    MAX_CALL_WAIT_MS, MAX_FOLLOW_CHUNKS, MAX_REQUEST_BYTES,
 };
+use crate::codec::{Codec, Payload};
 use crate::logs::{Follow, LogLine};
 use crate::name::InstallationName;
 use crate::resolution::Refusal;
@@ -34,10 +35,10 @@ use crate::status::info::InfoDocument;
 
 /// Says all about one installation.
 pub type Inform = dyn Fn(&InstallationName) -> Result<InfoDocument, Refused> + Send + Sync;
-/// Delivers one message.
-pub type Call = dyn Fn(InstallationName, Vec<u8>, Duration) -> Called + Send + Sync;
+/// Delivers one message, in the codec that is named or in the one that its receiver likes best.
+pub type Call = dyn Fn(InstallationName, Option<Codec>, Vec<u8>, Duration) -> Called + Send + Sync;
 /// A reply that comes.
-pub type Called = Pin<Box<dyn Future<Output = Result<Option<Vec<u8>>, Refused>> + Send>>;
+pub type Called = Pin<Box<dyn Future<Output = Result<Option<Payload>, Refused>> + Send>>;
 
 /// What the server shows.
 #[derive(Clone)]
@@ -160,13 +161,15 @@ struct CallQuery {
     /// Longest wait for the reply, in milliseconds.
     #[serde(default = "default_timeout_ms")]
     timeout_ms: u64,
+    /// The codec of the message; without it the one that the component likes best.
+    codec: Option<String>,
 }
 
 fn default_timeout_ms() -> u64 {
     DEFAULT_CALL_WAIT_MS
 }
 
-/// The body is the message, the answer's body the reply; 204 when there is none.
+/// The body is the message, the answer's body the reply, and a header says in which codec it is; 204 when there is none.
 async fn call(
     State(shown): State<Shown>,
     UrlPath(name): UrlPath<String>,
@@ -178,14 +181,21 @@ async fn call(
         let message = format!("timeout_ms must be between 1 and {MAX_CALL_WAIT_MS}");
         return error(Refused::new(Because::Malformed, Refusal::new("timeout-out-of-range", message)));
     }
-    let payload = match whole(body, MAX_CALL_BYTES).await {
-        Ok(payload) => payload,
+    let codec = match query.codec.as_deref().map(str::parse::<Codec>).transpose() {
+        Ok(codec) => codec,
+        Err(unknown) => {
+            let why = Refusal::new("unknown-codec", format!("that is not the name of a codec: {unknown}"));
+            return error(Refused::new(Because::Malformed, why));
+        }
+    };
+    let bytes = match whole(body, MAX_CALL_BYTES).await {
+        Ok(bytes) => bytes,
         Err(refused) => return error(refused),
     };
-    match (shown.call)(name, payload.into(), Duration::from_millis(query.timeout_ms)).await {
+    match (shown.call)(name, codec, bytes.into(), Duration::from_millis(query.timeout_ms)).await {
         Ok(Some(reply)) => {
-            let kind = [(axum::http::header::CONTENT_TYPE, "application/octet-stream")];
-            (kind, reply).into_response()
+            let kind = [(axum::http::header::CONTENT_TYPE.as_str(), "application/octet-stream")];
+            (kind, [(CODEC_HEADER, reply.codec.name())], reply.bytes).into_response()
         }
         Ok(None) => StatusCode::NO_CONTENT.into_response(),
         Err(refused) => error(refused),

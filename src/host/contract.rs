@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use wasmtime::component::{ComponentType, Lower};
+use wasmtime::component::{ComponentType, Lift, Lower};
+
+use crate::codec::{Codec, Payload};
 
 /// The words that the other interfaces share.
 pub const TYPES: &str = "airssys:component/types@0.1.0";
@@ -35,6 +37,47 @@ pub enum Sender {
     Host,
 }
 
+/// The form in which a content is written: [`Codec`] as guests say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ComponentType, Lift, Lower)]
+#[component(enum)]
+#[repr(u8)]
+pub enum GuestCodec {
+    /// [`Codec::Raw`].
+    #[component(name = "raw")]
+    Raw,
+    /// [`Codec::Json`].
+    #[component(name = "json")]
+    Json,
+    /// [`Codec::Msgpack`].
+    #[component(name = "msgpack")]
+    Msgpack,
+    /// [`Codec::Borsh`].
+    #[component(name = "borsh")]
+    Borsh,
+    /// [`Codec::Cbor`].
+    #[component(name = "cbor")]
+    Cbor,
+    /// [`Codec::Protobuf`].
+    #[component(name = "protobuf")]
+    Protobuf,
+    /// [`Codec::Bincode`].
+    #[component(name = "bincode")]
+    Bincode,
+    /// [`Codec::Yaml`].
+    #[component(name = "yaml")]
+    Yaml,
+}
+
+/// A content and the form in which it is written: [`Payload`] as guests say it.
+#[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lift, Lower)]
+#[component(record)]
+pub struct Body {
+    /// The form.
+    pub codec: GuestCodec,
+    /// The content.
+    pub data: Vec<u8>,
+}
+
 /// One message as it reaches the handler.
 #[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lower)]
 #[component(record)]
@@ -43,8 +86,47 @@ pub struct Message {
     pub id: u64,
     /// Who sent it.
     pub sender: Sender,
+    /// Whether somebody waits for an answer.
+    #[component(name = "wants-reply")]
+    pub wants_reply: bool,
+    /// The topic to which it was published.
+    pub topic: Option<Arc<str>>,
     /// Its content.
-    pub payload: Vec<u8>,
+    pub body: Body,
+}
+
+macro_rules! same_codecs {
+    ($($codec:ident)+) => {
+        impl From<Codec> for GuestCodec {
+            fn from(codec: Codec) -> Self {
+                match codec {
+                    $(Codec::$codec => Self::$codec,)+
+                }
+            }
+        }
+
+        impl From<GuestCodec> for Codec {
+            fn from(codec: GuestCodec) -> Self {
+                match codec {
+                    $(GuestCodec::$codec => Self::$codec,)+
+                }
+            }
+        }
+    };
+}
+
+same_codecs!(Raw Json Msgpack Borsh Cbor Protobuf Bincode Yaml);
+
+impl From<Payload> for Body {
+    fn from(Payload { codec, bytes }: Payload) -> Self {
+        Self { codec: codec.into(), data: bytes }
+    }
+}
+
+impl From<Body> for Payload {
+    fn from(Body { codec, data }: Body) -> Self {
+        Self::new(codec.into(), data)
+    }
 }
 
 /// Why a request has no answer.
@@ -69,7 +151,7 @@ pub enum CallbackError {
 }
 
 /// The answer to a request.
-pub type Answer = Result<Option<Vec<u8>>, CallbackError>;
+pub type Answer = Result<Option<Body>, CallbackError>;
 
 /// Parameters of `init`: the config as JSON.
 pub type InitParams = (Arc<str>,);
@@ -78,7 +160,7 @@ pub type InitResults = (Result<(), String>,);
 /// Parameters of `handle`. Shared, so that the host has the message back when it was not handled.
 pub type HandleParams = (Arc<Message>,);
 /// Result of `handle`: a reply or none, or an error in the guest's words.
-pub type HandleResults = (Result<Option<Vec<u8>>, String>,);
+pub type HandleResults = (Result<Option<Body>, String>,);
 /// Parameters of `handle-callback`: which request, and its answer.
 pub type CallbackParams = (u64, Answer);
 /// Result of `handle-callback`.
@@ -113,8 +195,34 @@ mod tests {
     }
 
     impl wit::airssys::component::messaging::Host for Nothing {
-        fn send(&mut self, _: String, _: Vec<u8>) -> Result<(), wit::airssys::component::messaging::SendError> {
+        fn send(
+            &mut self,
+            _: String,
+            _: wit::airssys::component::types::Body,
+        ) -> Result<(), wit::airssys::component::messaging::SendError> {
             Ok(())
+        }
+    }
+
+    impl wit::airssys::component::multicodec::Host for Nothing {
+        fn encode(&mut self, _: wit::airssys::component::types::Body) -> Vec<u8> {
+            Vec::new()
+        }
+        fn decode(
+            &mut self,
+            _: Vec<u8>,
+        ) -> Result<wit::airssys::component::types::Body, wit::airssys::component::multicodec::MulticodecError>
+        {
+            Err(wit::airssys::component::multicodec::MulticodecError::Empty)
+        }
+        fn is_supported(&mut self, _: wit::airssys::component::multicodec::CodecKey) -> bool {
+            false
+        }
+        fn info(
+            &mut self,
+            _: wit::airssys::component::multicodec::CodecKey,
+        ) -> Option<wit::airssys::component::multicodec::CodecInfo> {
+            None
         }
     }
 
@@ -162,7 +270,7 @@ mod tests {
         fn request(
             &mut self,
             _: String,
-            _: Vec<u8>,
+            _: wit::airssys::component::types::Body,
             _: u64,
         ) -> Result<u64, wit::airssys::component::requests::RequestError> {
             Ok(0)
@@ -186,7 +294,9 @@ mod tests {
     fn the_types_of_this_host_are_those_of_the_wit_file() {
         let engine = Engine::new(&EngineConfig::default()).unwrap();
         // One component that uses everything: whoever can link it has its types.
-        let compiled = engine.compile_for_test(&TestGuest::new().storage().callback("(call $ok_unit)").wasm()).unwrap();
+        let compiled = engine
+            .compile_for_test(&TestGuest::new().storage().multicodec().callback("(call $ok_unit)").wasm())
+            .unwrap();
         let linked = QuietLinker::new(&engine).unwrap().link(&compiled).unwrap();
         let exports = &linked.exports;
         assert!(exports.init.is_some() && exports.shutdown.is_some() && exports.callback.is_some());

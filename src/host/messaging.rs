@@ -5,14 +5,35 @@
 use std::time::Instant;
 
 use wasmtime::StoreContextMut;
-use wasmtime::component::{ComponentType, Linker, Lower, WasmList, WasmStr};
+use wasmtime::component::{ComponentType, Lift, Linker, Lower, WasmList, WasmStr};
 
+use super::contract::GuestCodec;
 use super::{Guest, RequestError};
+use crate::codec::{Codec, NotTaken};
 
 pub(super) const INTERFACE: &str = "airssys:component/messaging@0.1.0";
 
+/// A codec that the target does not take: [`NotTaken`] as guests hear it.
+#[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lower)]
+#[component(record)]
+pub struct CodecRefusal {
+    /// Its number.
+    pub code: u32,
+    /// Its name.
+    pub name: &'static str,
+    /// What the target takes.
+    pub taken: Vec<GuestCodec>,
+}
+
+impl From<NotTaken> for CodecRefusal {
+    fn from(NotTaken { codec, taken }: NotTaken) -> Self {
+        let taken = taken.members().into_iter().map(GuestCodec::from).collect();
+        Self { code: codec.code(), name: codec.name(), taken }
+    }
+}
+
 /// Why a message was not taken. Nothing of it is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ComponentType, Lower, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lower, thiserror::Error)]
 #[component(variant)]
 pub enum SendError {
     /// The word is not among the links that were asked for and granted.
@@ -43,6 +64,34 @@ pub enum SendError {
     #[error("the chain of messages that led here has the {0} steps that it may")]
     #[component(name = "too-many-hops")]
     TooManyHops(u32),
+    /// The target takes other codecs.
+    #[error("the target does not take the codec {}", .0.name)]
+    #[component(name = "codec-not-taken")]
+    CodecNotTaken(CodecRefusal),
+}
+
+/// A content that is still in the guest's memory.
+#[derive(ComponentType, Lift)]
+#[component(record)]
+pub struct BodyInGuest {
+    codec: GuestCodec,
+    data: WasmList<u8>,
+}
+
+impl BodyInGuest {
+    /// What it is, read in place.
+    pub fn content<'g>(&self, store: &'g StoreContextMut<'_, Guest>) -> Content<'g> {
+        Content { codec: self.codec.into(), bytes: self.data.as_le_slice(store) }
+    }
+}
+
+/// A content that is somebody else's.
+#[derive(Debug, Clone, Copy)]
+pub struct Content<'g> {
+    /// The form in which it is written.
+    pub codec: Codec,
+    /// The content.
+    pub bytes: &'g [u8],
 }
 
 /// What holds for the messages of one call.
@@ -63,10 +112,10 @@ pub struct Transaction {
 pub trait Outbox: Send {
     /// Opens the transaction of a call.
     fn begin(&mut self, transaction: Transaction);
-    /// Takes one message, or says why not. The payload is read only when it is taken.
-    fn send(&mut self, link: &str, payload: &[u8]) -> Result<(), SendError>;
+    /// Takes one message, or says why not. The content is read only when it is taken.
+    fn send(&mut self, link: &str, content: Content<'_>) -> Result<(), SendError>;
     /// Takes one message that wants an answer, or says why not; gives the number of the request.
-    fn request(&mut self, link: &str, payload: &[u8], timeout_ms: u64) -> Result<u64, RequestError>;
+    fn request(&mut self, link: &str, content: Content<'_>, timeout_ms: u64) -> Result<u64, RequestError>;
     /// Gives up a request. Whether it was open.
     fn cancel(&mut self, id: u64) -> bool;
     /// The call ended well.
@@ -76,10 +125,10 @@ pub trait Outbox: Send {
 }
 
 pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    let send = |store: StoreContextMut<'_, Guest>, (link, payload): (WasmStr, WasmList<u8>)| {
+    let send = |store: StoreContextMut<'_, Guest>, (link, body): (WasmStr, BodyInGuest)| {
         let sent = with_outbox(store, |outbox, store| {
             let link = link.to_str(store)?;
-            Ok(outbox.send(&link, payload.as_le_slice(store)))
+            Ok(outbox.send(&link, body.content(store)))
         });
         Ok((sent?,))
     };
@@ -103,10 +152,10 @@ struct NoOutbox;
 
 impl Outbox for NoOutbox {
     fn begin(&mut self, _transaction: Transaction) {}
-    fn send(&mut self, _link: &str, _payload: &[u8]) -> Result<(), SendError> {
+    fn send(&mut self, _link: &str, _content: Content<'_>) -> Result<(), SendError> {
         Err(SendError::NotPermitted)
     }
-    fn request(&mut self, _link: &str, _payload: &[u8], _timeout_ms: u64) -> Result<u64, RequestError> {
+    fn request(&mut self, _link: &str, _content: Content<'_>, _timeout_ms: u64) -> Result<u64, RequestError> {
         Err(SendError::NotPermitted.into())
     }
     fn cancel(&mut self, _id: u64) -> bool {

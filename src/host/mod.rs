@@ -8,6 +8,7 @@ pub mod contract;
 mod link;
 mod log;
 mod messaging;
+mod multicodec;
 mod requests;
 mod storage;
 mod wasi;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 
 pub use config::GuestConfig;
 pub use link::{LinkError, Linked, QuietLinker};
-pub use messaging::{Outbox, SendError, Transaction};
+pub use messaging::{BodyInGuest, CodecRefusal, Content, Outbox, SendError, Transaction};
 pub use requests::RequestError;
 pub(crate) use wasi::WouldWait;
 use wasmtime::component::Linker;
@@ -40,6 +41,7 @@ pub const OFFERED: &[&str] = &[
     config::INTERFACE,
     log::INTERFACE,
     messaging::INTERFACE,
+    multicodec::INTERFACE,
     requests::INTERFACE,
     storage::INTERFACE,
     contract::TYPES,
@@ -139,6 +141,7 @@ fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     config::add_to_linker(linker)?;
     log::add_to_linker(linker)?;
     messaging::add_to_linker(linker)?;
+    multicodec::add_to_linker(linker)?;
     requests::add_to_linker(linker)?;
     storage::add_to_linker(linker)?;
     wasi::add_to_linker(linker)

@@ -3,15 +3,15 @@
 //! Does not decide who may be asked nor how long; that is the [`Outbox`](super::Outbox)'s part.
 
 use wasmtime::StoreContextMut;
-use wasmtime::component::{ComponentType, Linker, Lower, WasmList, WasmStr};
+use wasmtime::component::{ComponentType, Linker, Lower, WasmStr};
 
-use super::messaging::with_outbox;
+use super::messaging::{BodyInGuest, with_outbox};
 use super::{Guest, SendError};
 
 pub(super) const INTERFACE: &str = "airssys:component/requests@0.1.0";
 
 /// Why a request was not taken. Nothing of it is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ComponentType, Lower, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lower, thiserror::Error)]
 #[component(variant)]
 pub enum RequestError {
     /// Its message was not taken.
@@ -25,10 +25,10 @@ pub enum RequestError {
 }
 
 pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    let request = |store: StoreContextMut<'_, Guest>, (link, payload, timeout_ms): (WasmStr, WasmList<u8>, u64)| {
+    let request = |store: StoreContextMut<'_, Guest>, (link, body, timeout_ms): (WasmStr, BodyInGuest, u64)| {
         let requested = with_outbox(store, |outbox, store| {
             let link = link.to_str(store)?;
-            Ok(outbox.request(&link, payload.as_le_slice(store), timeout_ms))
+            Ok(outbox.request(&link, body.content(store), timeout_ms))
         });
         Ok((requested?,))
     };

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::approval::{Approval, ApprovalName};
 use super::change::Deltas;
 use super::impact::Impact;
+use crate::codec::Codecs;
 use crate::desired::spec::{OnUninstall, Origin};
 use crate::digest::Digest;
 use crate::key::PublicKey;
@@ -153,6 +154,9 @@ pub struct Summary {
     pub signers: BTreeSet<PublicKey>,
     /// What it may do; what it asks for where the plan got no further than the artifact.
     pub permissions: Permissions,
+    /// The codecs that its manifest declares; none means all.
+    #[serde(skip_serializing_if = "Codecs::is_empty")]
+    pub codecs: Codecs,
     /// Whether it runs.
     pub enabled: bool,
 }
@@ -182,6 +186,7 @@ impl Summary {
             publisher,
             signers,
             ask,
+            codecs,
             expires: _,
             stateless: _,
         } = artifact;
@@ -194,6 +199,7 @@ impl Summary {
             publisher: publisher.clone(),
             signers: signers.clone(),
             permissions: ask.clone(),
+            codecs: codecs.clone(),
             enabled,
         }
     }

@@ -16,6 +16,7 @@ use values::{
 pub(crate) use values::source_text;
 
 use super::diff::{self, ConfigDiff};
+use crate::codec::Codecs;
 use crate::desired::spec::{OnUninstall, Spec};
 use crate::digest::Digest;
 use crate::key::PublicKey;
@@ -150,6 +151,8 @@ deltas! {
     permissions: PermissionDelta, "PermissionDelta::is_empty";
     /// What the manifest asks for.
     ask: SetDelta, "SetDelta::is_empty";
+    /// The codecs that the manifest declares; none means all.
+    codecs: Option<Pair<Codecs>>, "Option::is_none";
     /// What the operator grants.
     grant: SetDelta, "SetDelta::is_empty";
     /// What the operator declines on purpose.
@@ -234,7 +237,8 @@ impl Deltas {
             signers: _,
             permissions,
             ask: _,
-            grant: _, // What comes of it is `permissions`.
+            codecs: _, // Part of the manifest.
+            grant: _,  // What comes of it is `permissions`.
             without: _,
             enabled,
             limits,
@@ -294,6 +298,7 @@ impl Deltas {
             publisher,
             signers,
             ask,
+            codecs,
             expires: _,   // Part of the manifest, whose digest is compared.
             stateless: _, // Likewise.
         } = after;
@@ -306,6 +311,7 @@ impl Deltas {
         self.publisher = Pair::between(&before.publisher, publisher);
         self.signers = Pair::between(&before.signers, signers);
         self.ask = SetDelta::of_permissions(&before.ask, ask);
+        self.codecs = Pair::between(&before.codecs, codecs);
     }
 
     fn compare_specs(&mut self, before: &Spec, after: &Spec) {

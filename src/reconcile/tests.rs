@@ -132,7 +132,7 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 fn ask(reconciler: &Reconciler, who: &str) -> Option<Vec<u8>> {
-    reconciler.actors().request_from_host(&name(who), b"?".to_vec(), PATIENCE).unwrap()
+    reconciler.actors().request_from_host(&name(who), b"?".to_vec(), PATIENCE).unwrap().map(|reply| reply.bytes)
 }
 
 fn answering(text: &str) -> TestGuest {
@@ -265,7 +265,7 @@ fn an_update_under_load_loses_no_accepted_message_and_keeps_their_order() {
             let mut answers = Vec::new();
             while !stop.load(std::sync::atomic::Ordering::Relaxed) {
                 let answer = actors.request_from_host(&name("a"), b"?".to_vec(), PATIENCE);
-                answers.push(String::from_utf8(answer.unwrap().unwrap()).unwrap());
+                answers.push(String::from_utf8(answer.unwrap().unwrap().bytes).unwrap());
             }
             answers
         }

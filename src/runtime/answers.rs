@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::actor::CallError;
+use crate::codec::{Codec, Payload};
 use crate::control::request::{Because, Refused};
 use crate::control::server::Called;
 use crate::name::InstallationName;
@@ -30,9 +31,17 @@ impl Shared {
         Ok(InfoDocument { document: INFO_TYPE.to_owned(), component, committed })
     }
 
-    /// Delivers one message and gives the reply, at most `timeout` later.
-    pub fn call(self: &Arc<Self>, name: InstallationName, payload: Vec<u8>, timeout: Duration) -> Called {
-        let begun = self.actors.begin_request(&name, payload, timeout);
+    /// Delivers one message and gives the reply, at most `timeout` later. Without a codec, the message is in the one that
+    /// its receiver likes best.
+    pub fn call(
+        self: &Arc<Self>,
+        name: InstallationName,
+        codec: Option<Codec>,
+        bytes: Vec<u8>,
+        timeout: Duration,
+    ) -> Called {
+        let codec = codec.or_else(|| self.actors.preferred_codec(&name)).unwrap_or(Codec::Raw);
+        let begun = self.actors.begin_request(&name, Payload::new(codec, bytes), timeout);
         let shared = Arc::clone(self);
         Box::pin(async move {
             let reply = match begun {
@@ -54,6 +63,7 @@ impl Shared {
             CallError::NoSuchTarget => (Because::Conflict, "not-running"),
             CallError::MailboxFull => (Because::Busy, "mailbox-full"),
             CallError::TooLarge(_) => (Because::TooLarge, "message-too-large"),
+            CallError::CodecNotTaken(_) => (Because::Malformed, "codec-not-taken"),
             CallError::Failed(_) => (Because::Component, "component-refused"),
             CallError::Crashed(_) => (Because::Component, "component-crashed"),
             CallError::NotKept(_) => (Because::Failed, "not-kept"),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::actor::{self, ActorPhase};
+use crate::codec::Codec;
 use crate::engine::Engine;
 use crate::name::InstallationName;
 use crate::paused::Paused;
@@ -19,8 +20,8 @@ use crate::resolution::Refusal;
 use crate::snapshot::AppliedCommit;
 use crate::status::text::span;
 use crate::status::{
-    ActorCounters, ComponentState, ComponentStatus, HostProcess, HostStatus, MessageCounters, Note, PassSummary,
-    RequestCounters, STATUS_TYPE,
+    ActorCounters, CodecCount, ComponentState, ComponentStatus, HostProcess, HostStatus, MessageCounters, Note,
+    PassSummary, RequestCounters, STATUS_TYPE,
 };
 
 use crate::watch::{POLL_INTERVAL, WatchMode};
@@ -242,6 +243,7 @@ fn counters(status: &actor::ActorStatus) -> ActorCounters {
         requests: requests(&status.requests),
         memory_bytes: status.memory_bytes,
         asleep: status.asleep,
+        codecs: codec_counts(&status.codecs),
     }
 }
 
@@ -253,6 +255,12 @@ fn messages(counts: &actor::Counts) -> MessageCounters {
 fn requests(counts: &actor::RequestCounts) -> RequestCounters {
     let actor::RequestCounts { opened: asked, answered, failed, timed_out, cancelled, open, late } = *counts;
     RequestCounters { asked, answered, failed, timed_out, cancelled, open, late }
+}
+
+fn codec_counts(counts: &actor::CodecCounts) -> Vec<CodecCount> {
+    let counts = Codec::ALL.into_iter().zip(counts.received.into_iter().zip(counts.refused));
+    let seen = counts.filter(|(_, counts)| *counts != (0, 0));
+    seen.map(|(codec, (received, refused))| CodecCount { codec: codec.to_string(), received, refused }).collect()
 }
 
 fn watch_text(mode: &WatchMode) -> String {

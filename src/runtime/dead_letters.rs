@@ -21,7 +21,7 @@ impl DeadLetterOffice for Shared {
 
     fn show(&self, id: u64) -> Result<DeadLetterDocument, Refused> {
         let letter = self.actors.dead_letter(id).ok_or_else(|| no_such_letter(id))?;
-        Ok(DeadLetterDocument::of(row(&letter), &letter.payload))
+        Ok(DeadLetterDocument::of(row(&letter), &letter.payload.bytes))
     }
 
     fn replay(&self, id: u64) -> Result<ReplayedDocument, Refused> {
@@ -51,5 +51,6 @@ fn row(letter: &DeadLetter) -> DeadLetterRow {
         reason: letter.reason.as_str().to_owned(),
         why: letter.why.clone(),
         bytes: letter.payload.len() as u64,
+        codec: letter.payload.codec.to_string(),
     }
 }

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::actor::{self, ActorChange, ActorEvent};
+use crate::codec::Payload;
 use crate::config::StateSettings;
 use crate::config::host::MemorySettings;
 use crate::config::sources::SourceSettings;
@@ -201,8 +202,8 @@ impl HostHandle {
         self.inlet.ask(request, Asker::of_uid(rustix::process::geteuid().as_raw())).await
     }
 
-    /// Delivers one message and waits for the component's reply. Blocks.
-    pub fn request(&self, name: &InstallationName, payload: Vec<u8>, timeout: Duration) -> actor::Reply {
+    /// Delivers one message and waits for the component's reply. Blocks. Bytes alone are raw.
+    pub fn request(&self, name: &InstallationName, payload: impl Into<Payload>, timeout: Duration) -> actor::Reply {
         self.shared.actors.request_from_host(name, payload, timeout)
     }
 }
@@ -253,7 +254,7 @@ impl Host {
         let (status, info, call) = (shared.clone(), shared.clone(), shared.clone());
         let shown = Shown {
             info: Arc::new(move |name| info.info(name)),
-            call: Arc::new(move |name, payload, timeout| call.call(name, payload, timeout)),
+            call: Arc::new(move |name, codec, bytes, timeout| call.call(name, codec, bytes, timeout)),
             status: Arc::new(move || status.status()),
             logs: shared.logs.clone(),
             dead_letters: shared.clone(),

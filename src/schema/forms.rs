@@ -326,6 +326,9 @@ pub struct ManifestFile {
     pub not_before: Option<String>,
     /// Until when the release is accepted.
     pub expires: Option<String>,
+    /// The codecs that its handler takes, what it likes best first; without it, all.
+    #[schemars(length(min = 1, max = 8))]
+    pub codecs: Option<Vec<Codec>>,
     /// Whether it keeps nothing in memory between messages.
     pub stateless: Option<bool>,
     /// The package.

@@ -14,7 +14,7 @@ use schemars::{JsonSchema, Schema};
 
 use crate::control::dead_letters::{DeadLetterDocument, DeadLettersDocument, ReplayedDocument};
 use crate::control::documents::{
-    ApplyBody, ErrorDocument, GcDocument, NameBody, PassDocument, PausedDocument, RollbackBody,
+    ApplyBody, CallReplyDocument, ErrorDocument, GcDocument, NameBody, PassDocument, PausedDocument, RollbackBody,
 };
 use crate::status::HostStatus;
 use crate::status::info::InfoDocument;
@@ -30,8 +30,9 @@ pub struct Kind {
 }
 
 /// All of them, in the order of their names.
-pub const KINDS: [Kind; 22] = [
+pub const KINDS: [Kind; 23] = [
     kind::<ApplyBody>("apply", "body of POST /v1/apply"),
+    kind::<CallReplyDocument>("call-reply", "`call`, the reply to one message"),
     kind::<forms::ConfigFile>("config", "config.toml, the host's own settings"),
     kind::<DeadLetterDocument>("dead-letter", "`dead-letters show`, a message that was not handled"),
     kind::<DeadLettersDocument>("dead-letters", "`dead-letters list`, messages that were not handled"),

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde_json::Value;
 
-use super::forms::Permissions;
+use super::forms::{Codec, Permissions};
 use crate::plan::impact::Impact;
 
 /// What a pass would do, in order.
@@ -139,6 +139,8 @@ pub struct Summary {
     pub signers: Vec<String>,
     /// What it may do.
     pub permissions: Permissions,
+    /// The codecs that its manifest declares; absent: all.
+    pub codecs: Option<Vec<Codec>>,
     /// Whether it runs.
     pub enabled: bool,
 }
@@ -208,6 +210,8 @@ pub struct Deltas {
     pub permissions: Option<PermissionDelta>,
     /// What the manifest asks for.
     pub ask: Option<SetDelta>,
+    /// The codecs that the manifest declares; none means all.
+    pub codecs: Option<Pair>,
     /// What the operator grants.
     pub grant: Option<SetDelta>,
     /// What the operator declines on purpose.

@@ -52,6 +52,8 @@ word! {
     HexDigest = "^[0-9a-f]{64}$";
     /// A commit of Git, in full.
     CommitId = "^[0-9a-f]{40}$";
+    /// The name of a codec.
+    Codec = "^(raw|json|msgpack|messagepack|borsh|cbor|protobuf|bincode|yaml)$";
     /// The name of a wasm file beside the manifest.
     WasmFile = "^[A-Za-z0-9][A-Za-z0-9._-]*\\.wasm$";
     /// The only form of file that this version reads.

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use super::text::span;
+use super::text::{received, span};
 use super::{ActorCounters, ComponentStatus, InstalledStatus};
 use crate::limits::Overflow;
 use crate::permission::Entry;
@@ -261,6 +261,9 @@ fn package(text: &mut String, installed: &InstalledStatus, committed: Option<&Co
         }
     }
     let _ = writeln!(text, "signed by   {}: {}", installed.publisher, installed.signers.join(", "));
+    if !installed.codecs.is_empty() {
+        let _ = writeln!(text, "codecs      {}", installed.codecs.join(", "));
+    }
     let _ = writeln!(text, "file        {}", installed.file);
     let _ = writeln!(text, "target      {}", installed.target);
     if let Some(committed) = committed {
@@ -310,6 +313,9 @@ fn counters(text: &mut String, actor: &ActorCounters) {
     let _ = writeln!(text, "messages    handled {}, dead {}, waiting {}", actor.handled, actor.dead, actor.waiting);
     if let Some(requests) = actor.requests.text() {
         let _ = writeln!(text, "requests    {requests}");
+    }
+    if let Some(codecs) = received(&actor.codecs) {
+        let _ = writeln!(text, "received    {codecs}");
     }
     if let Some(next) = actor.next_start_ms {
         let _ = writeln!(text, "next start  in {}", span(next));

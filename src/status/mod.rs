@@ -245,6 +245,9 @@ pub struct InstalledStatus {
     pub signers: Vec<String>,
     /// What it may do.
     pub permissions: Vec<String>,
+    /// The codecs that its manifest declares; absent: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub codecs: Vec<String>,
     /// What its source was when it was committed, a commit id for instance; escaped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
@@ -345,4 +348,19 @@ pub struct ActorCounters {
     /// Whether it has no instance because nothing comes; the next message makes one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub asleep: bool,
+    /// In which codecs messages came; a codec of which nothing came is left out, and so are triggers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub codecs: Vec<CodecCount>,
+}
+
+/// Messages of one codec.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
+pub struct CodecCount {
+    /// The codec's name.
+    pub codec: String,
+    /// Messages that were taken.
+    pub received: u64,
+    /// Messages that were refused because the component does not take the codec.
+    pub refused: u64,
 }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use unicode_width::UnicodeWidthStr as _;
 
-use super::{ActorCounters, ComponentStatus, HostStatus, Note, RepositoryStatus, SourceStatus};
+use super::{ActorCounters, CodecCount, ComponentStatus, HostStatus, Note, RepositoryStatus, SourceStatus};
 use crate::quantity::ByteSize;
 
 /// One line a component, with a head: what `list` prints.
@@ -143,6 +143,9 @@ fn describe(text: &mut String, component: &ComponentStatus) {
         let permissions =
             if installed.permissions.is_empty() { "none".to_owned() } else { installed.permissions.join(", ") };
         let _ = writeln!(text, "  may         {permissions}");
+        if !installed.codecs.is_empty() {
+            let _ = writeln!(text, "  codecs      {}", installed.codecs.join(", "));
+        }
         if let Some(revision) = &installed.revision {
             let _ = writeln!(text, "  revision    {revision}");
         }
@@ -160,6 +163,9 @@ fn describe(text: &mut String, component: &ComponentStatus) {
         if let Some(requests) = actor.requests.text() {
             let _ = writeln!(text, "  requests    {requests}");
         }
+        if let Some(codecs) = received(&actor.codecs) {
+            let _ = writeln!(text, "  received    {codecs}");
+        }
         if let Some(next) = actor.next_start_ms {
             let _ = writeln!(text, "  next start  in {}", span(next));
         }
@@ -176,6 +182,15 @@ fn describe(text: &mut String, component: &ComponentStatus) {
     if let Some(note) = &component.held {
         held(text, note);
     }
+}
+
+/// Messages by codec: `json 12, raw 0 (3 refused)`.
+pub(super) fn received(codecs: &[CodecCount]) -> Option<String> {
+    let one = |CodecCount { codec, received, refused }: &CodecCount| match refused {
+        0 => format!("{codec} {received}"),
+        _ => format!("{codec} {received} ({refused} refused)"),
+    };
+    (!codecs.is_empty()).then(|| codecs.iter().map(one).collect::<Vec<_>>().join(", "))
 }
 
 fn describe_source(text: &mut String, source: &SourceStatus) {

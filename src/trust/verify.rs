@@ -95,6 +95,7 @@ pub fn verify_manifest(
         publisher: publisher.name.clone(),
         signers: counted,
         ask: parsed.permissions.clone(),
+        codecs: parsed.codecs.clone(),
         expires: parsed.expires,
         stateless: parsed.stateless,
     };

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 /// Modules of the pure core: names, decisions, formats.
 const PURE: &[&str] = &[
     "backoff",
+    "codec",
     "config",
     "desired",
     "diagnostic",

@@ -273,6 +273,15 @@ fn call_prints_the_reply_and_every_way_to_fail_has_its_exit_code() {
     child.stdin.take().expect("piped").write_all(b"from stdin").expect("written");
     assert_eq!(child.wait_with_output().expect("ended").stdout, b"from stdin");
     assert_eq!(ok(&call(&["silent"])), "");
+    let document = |arguments: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&ok(&call(&[arguments, &["--output", "json"]].concat()))).expect("JSON")
+    };
+    // The echo answers with bytes of which it says nothing, whatever it was asked in.
+    let reply = serde_json::json!({ "codec": "raw", "text": "[]" });
+    assert_eq!(document(&["echo", "--codec", "json", "[]"])["reply"], reply);
+    let reply = serde_json::json!({ "codec": "raw", "hex": "00ff206279746573" });
+    assert_eq!(document(&["echo", "--file", "payload"])["reply"], reply);
+    assert_eq!(document(&["silent"]), serde_json::json!({ "$type": "airssys-wasm/call-reply/v1" }));
 
     let large = "x".repeat(2_000);
     std::fs::write(world.path().join("huge"), vec![b'x'; (1 << 20) + 1]).expect("written");
@@ -284,6 +293,7 @@ fn call_prints_the_reply_and_every_way_to_fail_has_its_exit_code() {
         (&["crashes", "x"], 24, "it crashed"),
         (&["slow", "x", "--timeout", "100ms"], 22, "did not answer in time"),
         (&["../x", "x"], 2, "no installation's name"),
+        (&["echo", "x", "--codec", "jsn"], 2, "it is no codec; there are raw, json"),
         (&["echo", "x", "--timeout", "0ms"], 2, "--timeout must be between"),
     ];
     for (arguments, code, text) in cases {
@@ -377,7 +387,7 @@ fn a_message_that_failed_is_listed_shown_and_sent_again() {
     assert_eq!(ok(&world.output(&["dead-letters", "list"])), "no message has died since the host started\n");
     assert_eq!(world.output(&["call", "one", "hello"]).status.code(), Some(23));
     let listed = ok(&world.output(&["dead-letters", "list"]));
-    assert!(listed.contains("to one from host, 5 bytes, failed: not today\n1 kept of 1 since"), "{listed}");
+    assert!(listed.contains("to one from host, 5 bytes of raw, failed: not today\n1 kept of 1 since"), "{listed}");
     let document: serde_json::Value =
         serde_json::from_str(&ok(&world.output(&["dead-letters", "list", "--output", "json"]))).expect("JSON");
     let id = document["letters"][0]["id"].to_string();

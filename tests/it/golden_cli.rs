@@ -165,6 +165,7 @@ fn normalised_line(line: &str) -> String {
         ("  mailbox           ", " of ", "N"),
         ("  mailbox-bytes     ", " of ", "SIZE"),
         ("messages    handled ", ",", "N"),
+        ("received    json ", "", "N"),
         ("plan ", "  ", "DIGEST8"),
         ("rollback ", "  from", "DIGEST"),
         ("in process ", "", "PID"),
@@ -199,6 +200,7 @@ fn normalised_line(line: &str) -> String {
         "asked",
         "answered",
         "open",
+        "received",
         "number",
         "ms",
         "time_ms",
@@ -378,6 +380,11 @@ fn info_of_the_example_aggregator_with_and_without_a_host() {
     let mut host = RunningHost::spawn(world.command(&run));
     host.wait_for(&["converged: 3 of 3 running"]);
     let info = ["info", "aggregator"];
+    // The sensor's first reading comes a second after the start.
+    let deadline = Instant::now() + PATIENCE;
+    while !stdout(&world.output(&["info", "aggregator"])).contains("received") {
+        assert!(Instant::now() < deadline, "no reading came");
+    }
     let mut text = shown(&world, &info);
     text.push_str(&format!("\n{}", shown(&world, &["info", "aggregator", "--output", "json"])));
     text.push_str(&format!("\n{}", shown(&world, &["info", "aggregator", "--output", "yaml"])));

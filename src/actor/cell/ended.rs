@@ -9,12 +9,13 @@ use super::super::instance::Ended;
 use super::super::reply::{CallError, ReplySlot};
 use super::super::status::DeadReason;
 use super::{ActorCell, Seat, author};
+use crate::codec::Payload;
 use crate::host::contract::Sender;
 use crate::logs::{Level, Source};
 
 impl ActorCell {
     /// Ends a message with which the call in hand ended well.
-    pub(super) fn handled(&self, reply: Option<ReplySlot>, answer: Option<Vec<u8>>) {
+    pub(super) fn handled(&self, reply: Option<ReplySlot>, answer: Option<Payload>) {
         self.counters.handled();
         if let Some(reply) = reply {
             reply.answer(Ok(answer));
@@ -26,7 +27,7 @@ impl ActorCell {
         self: &Arc<Self>,
         core: &Arc<Core>,
         seat: &mut Seat,
-        message: (u64, Sender, Vec<u8>),
+        message: (u64, Sender, Payload),
         reply: Option<ReplySlot>,
         ended: Ended,
     ) {

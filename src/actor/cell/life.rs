@@ -50,6 +50,7 @@ impl ActorCell {
         version.log.for_instance(instance.number).write(Level::Info, Source::Host, &activated_text(&version));
         seat.instance = Some(instance);
         let freed = self.mailbox.set_limits(&version.record.limits);
+        self.mailbox.set_codecs(version.record.artifact.codecs.set());
         if version.record.artifact.stateless {
             core.watch_for_idle();
         }

@@ -21,11 +21,12 @@ use super::instance::{Circumstances, Crash, CrashKind, Ended, Instance, Said};
 use super::mailbox::{BATCH, Claim, Envelope, Freed, Item, Mailbox, Put};
 use super::reply::CallError;
 use super::request::Callback;
-use super::status::{ActorPhase, ActorStatus, Counters, DeadReason};
+use super::status::{ActorPhase, ActorStatus, CodecCounts, Counters, DeadReason};
 use super::supervisor::Supervisor;
 use super::ticket::Ticket;
 use super::trigger::Triggers;
 use super::version::Version;
+use crate::codec::Payload;
 use crate::host::contract::{Message, Sender};
 use crate::limits::Limits;
 use crate::name::InstallationName;
@@ -337,7 +338,9 @@ impl ActorCell {
         let Envelope { id, sent_by, payload, reply, hops, expires } = envelope;
         let sender = sent_by.sender();
         let circumstances = Circumstances { hops, until: expires, left };
-        match instance.handle(Message { id, sender: sender.clone(), payload }, circumstances) {
+        let wants_reply = reply.is_some();
+        let message = Message { id, sender: sender.clone(), wants_reply, topic: None, body: payload.into() };
+        match instance.handle(message, circumstances) {
             Ok(Said { answer, written: None }) => self.handled(reply, answer),
             Ok(Said { answer, written: Some(written) }) => {
                 self.park(core, seat, InHand::Message { id, sender, reply, answer }, *written);
@@ -423,7 +426,7 @@ impl ActorCell {
     /// Keeps a message that died, for the operator.
     fn keep(
         &self,
-        (id, sender, payload): (u64, Sender, Vec<u8>),
+        (id, sender, payload): (u64, Sender, Payload),
         version: &Version,
         reason: DeadReason,
         why: Option<String>,
@@ -467,6 +470,7 @@ impl ActorCell {
             mailbox_bytes,
             counts,
             requests: self.counters.requests(),
+            codecs: CodecCounts { received: self.mailbox.received(), refused: self.counters.codecs_refused() },
             ticks_skipped: news.ticks.skipped(),
             memory_bytes: news.memory.load(Ordering::Relaxed),
             log_lines_lost: version.log.lost(),

@@ -12,6 +12,7 @@ use super::super::instance::Ended;
 use super::super::reply::{CallError, ReplySlot};
 use super::super::status::DeadReason;
 use super::{Activation, ActorCell, Control, Seat};
+use crate::codec::Payload;
 use crate::host::contract::Sender;
 use crate::storage::{StoreError, Written};
 
@@ -30,7 +31,7 @@ pub(super) struct Parked {
 
 /// What the call was for.
 pub(super) enum InHand {
-    Message { id: u64, sender: Sender, reply: Option<ReplySlot>, answer: Option<Vec<u8>> },
+    Message { id: u64, sender: Sender, reply: Option<ReplySlot>, answer: Option<Payload> },
     Callback { id: u64 },
 }
 
@@ -120,7 +121,9 @@ impl ActorCell {
     /// to become active after it.
     pub(super) fn abandon(&self, seat: &mut Seat) -> Vec<Activation> {
         let Some(parked) = seat.parked.take() else { return Vec::new() };
-        let payload = seat.instance.as_mut().map(|instance| instance.not_kept()).unwrap_or_default();
+        let payload = seat.instance.as_mut().map(|instance| instance.not_kept());
+        // Whatever is parked has its instance.
+        let payload = payload.unwrap_or_else(|| Payload::from(Vec::new()));
         let Parked { in_hand, put_off, .. } = *parked;
         match in_hand {
             InHand::Message { id, sender, reply, .. } => {

@@ -18,6 +18,7 @@ use super::status::DeadReason;
 use super::sync::{AtomicBool, AtomicU8, AtomicU64, Mutex, MutexGuard, Ordering};
 use super::ticket::Ticket;
 use super::trigger::Tick;
+use crate::codec::{Codec, CodecSet, NotTaken, Payload};
 use crate::host::contract::Sender;
 use crate::limits::{Limits, Overflow};
 
@@ -65,7 +66,7 @@ pub(super) enum Item {
 pub(super) struct Envelope {
     pub(super) id: u64,
     pub(super) sent_by: SentBy,
-    pub(super) payload: Vec<u8>,
+    pub(super) payload: Payload,
     /// Messages that led to this one.
     pub(super) hops: u32,
     /// Not delivered after this.
@@ -82,6 +83,8 @@ pub(super) enum NoRoom {
     Full,
     /// Larger than it takes; its limit in bytes.
     TooLarge(u64),
+    /// In a codec that it does not take.
+    Codec(NotTaken),
 }
 
 /// How somebody asks for room.
@@ -130,6 +133,8 @@ pub(super) struct Mailbox<C> {
     overflow: AtomicU8,
     /// Longest time outside, in milliseconds.
     wait_ms: AtomicU64,
+    /// The codecs that it takes, as [`CodecSet::bits`].
+    codecs: AtomicU8,
     open: AtomicBool,
     has_controls: AtomicBool,
     /// Whether anybody waits outside.
@@ -149,6 +154,8 @@ struct Inner<C> {
     /// There is an instance that could take messages.
     runnable: bool,
     accepted: u64,
+    /// How many of those came in which codec; a trigger's come in none.
+    received: [u64; Codec::COUNT],
 }
 
 impl<C> Inner<C> {
@@ -170,6 +177,7 @@ impl<C> Mailbox<C> {
             max_message: AtomicU64::new(0),
             overflow: AtomicU8::new(0),
             wait_ms: AtomicU64::new(0),
+            codecs: AtomicU8::new(CodecSet::ALL.bits()),
             open: AtomicBool::new(false),
             has_controls: AtomicBool::new(false),
             has_line: AtomicBool::new(false),
@@ -181,6 +189,7 @@ impl<C> Mailbox<C> {
                 scheduled: false,
                 runnable: false,
                 accepted: 0,
+                received: [0; Codec::COUNT],
             }),
         };
         drop(mailbox.set_limits(limits));
@@ -212,9 +221,29 @@ impl<C> Mailbox<C> {
         Duration::from_millis(self.wait_ms.load(Ordering::Relaxed))
     }
 
+    /// Takes only these codecs from now on. What waits in another one stays.
+    pub(super) fn set_codecs(&self, codecs: CodecSet) {
+        self.codecs.store(codecs.bits(), Ordering::Relaxed);
+    }
+
     /// A share for one sender under the bounds of now.
     pub(super) fn share(&self) -> Share {
         Share::of(self.room.limit())
+    }
+
+    /// Takes what a message with a content in `codec` needs: as [`Mailbox::claim`], and only in a codec that is taken.
+    pub(super) fn claim_in(
+        &self,
+        codec: Codec,
+        bytes: usize,
+        share: Option<&Share>,
+        ask: Ask,
+    ) -> Result<Claim, NoRoom> {
+        let taken = CodecSet::of_bits(self.codecs.load(Ordering::Relaxed));
+        if !taken.takes(codec) && self.open.load(Ordering::Relaxed) {
+            return Err(NoRoom::Codec(NotTaken { codec, taken }));
+        }
+        self.claim(bytes, share, ask)
     }
 
     /// Takes what a message of `bytes` needs, which then must be given to [`Mailbox::put`] or [`Mailbox::give_up`].
@@ -270,6 +299,9 @@ impl<C> Mailbox<C> {
     pub(super) fn put(&self, envelope: Envelope, claim: Claim, ticket: Option<&dyn Fn() -> Arc<Ticket>>) -> Put {
         let mut inner = self.inner();
         inner.accepted += 1;
+        if !matches!(envelope.sent_by, SentBy::Trigger { .. }) {
+            inner.received[envelope.payload.codec as usize] += 1;
+        }
         if !self.open.load(Ordering::Relaxed) {
             drop(inner);
             // Whoever is let in now ends with the actor.
@@ -388,6 +420,11 @@ impl<C> Mailbox<C> {
     /// Messages accepted ever.
     pub(super) fn accepted(&self) -> u64 {
         self.inner().accepted
+    }
+
+    /// How many of those came in which codec, in the order of [`Codec::ALL`].
+    pub(super) fn received(&self) -> [u64; Codec::COUNT] {
+        self.inner().received
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner<C>> {

@@ -15,7 +15,7 @@ use super::cell::ActorCell;
 use super::core::{Core, Due, locked};
 use super::reply::{CallError, Reply};
 use super::sync::Mutex;
-use crate::host::contract::{Answer, CallbackError};
+use crate::host::contract::{Answer, Body, CallbackError};
 use crate::limits::Limits;
 
 /// How long a request may take that does not say so, in milliseconds.
@@ -117,18 +117,23 @@ impl OpenRequests {
 
     fn told(&self, reply: Reply) -> Answer {
         match reply {
-            Ok(Some(bytes)) if bytes.len() as u64 > self.max_answer_bytes => {
+            Ok(Some(payload)) if payload.len() as u64 > self.max_answer_bytes => {
                 Err(CallbackError::TooLarge(self.max_answer_bytes))
             }
-            Ok(reply) => Ok(reply),
+            Ok(reply) => Ok(reply.map(Body::from)),
             Err(CallError::Failed(text)) => Err(CallbackError::Failed(text)),
             // What broke another component, or the store, is for the operator.
             Err(CallError::Crashed(_) | CallError::NotKept(_)) => Err(CallbackError::Crashed),
             Err(CallError::TimedOut) => Err(CallbackError::TimedOut),
             Err(CallError::TooLarge(limit)) => Err(CallbackError::TooLarge(limit)),
-            Err(CallError::Stopped | CallError::Dropped | CallError::NoSuchTarget | CallError::MailboxFull) => {
-                Err(CallbackError::Stopped)
-            }
+            // The last three are said at the call and are no answers.
+            Err(
+                CallError::Stopped
+                | CallError::Dropped
+                | CallError::NoSuchTarget
+                | CallError::MailboxFull
+                | CallError::CodecNotTaken(_),
+            ) => Err(CallbackError::Stopped),
         }
     }
 

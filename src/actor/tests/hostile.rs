@@ -215,7 +215,7 @@ fn an_actor_that_is_never_restarted_takes_no_more_messages() {
     host.run(&actor, &obedient());
     let waiting = host.system.begin_request(&name("guest"), b"l".to_vec(), PATIENCE).unwrap();
     let behind = host.system.begin_request(&name("guest"), b"e".to_vec(), PATIENCE).unwrap();
-    crash_text(waiting.wait());
+    crash_text(bytes(waiting.wait()));
     assert_eq!(behind.wait(), Err(CallError::Stopped));
     assert_eq!(host.ask("guest", b"e"), Err(CallError::NoSuchTarget));
     let status = host.status("guest");
@@ -239,11 +239,11 @@ fn more_spinners_than_threads_do_not_keep_others_from_answering() {
     // Asked of the workers: without replacements nothing would be answered before a deadline ends a spinner.
     for _ in 0..20 {
         let reply = host.system.begin_request(&name("bystander"), b"?".to_vec(), PATIENCE).unwrap().wait();
-        assert_eq!(reply, Ok(Some(b"?".to_vec())));
+        assert_eq!(bytes(reply), Ok(Some(b"?".to_vec())));
     }
     assert!(host.system.stuck_threads().1 >= 1);
     for spin in spins {
-        assert!(crash_text(spin.wait()).contains("it took longer than the 2s it may"));
+        assert!(crash_text(bytes(spin.wait())).contains("it took longer than the 2s it may"));
     }
     host.until("stuck threads end", || host.system.stuck_threads().0 == 0);
     bystander_is_fine(&host);

@@ -216,7 +216,7 @@ fn a_reply_can_be_awaited_without_a_runtime_of_its_own() {
     host.run(&Actor::new("echo"), &echo());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let reply = runtime.block_on(host.system.begin_request(&name("echo"), b"x".to_vec(), PATIENCE).unwrap());
-    assert_eq!(reply, Ok(Some(b"x".to_vec())));
+    assert_eq!(bytes(reply), Ok(Some(b"x".to_vec())));
 }
 
 /// One of many: `[b'B', target letter, count, base:u32]` sends `count` ordered messages to a target and answers
@@ -333,14 +333,14 @@ fn twenty_actors(bursts: u32, change: impl Fn(&mut Limits)) -> u64 {
         // A limited lead, so that mailboxes fill up now and then and not always.
         if pending.len() > 400 {
             for reply in pending.drain(..200) {
-                if let Ok(Some(count)) = reply.wait() {
+                if let Ok(Some(count)) = bytes(reply.wait()) {
                     taken += u64::from(count[0]);
                 }
             }
         }
     }
     for reply in pending {
-        if let Ok(Some(count)) = reply.wait() {
+        if let Ok(Some(count)) = bytes(reply.wait()) {
             taken += u64::from(count[0]);
         }
     }
@@ -369,7 +369,7 @@ fn what_dies_is_kept_with_its_reason_and_its_content_and_can_be_sent_again_once(
     host.until("it fails", || host.status("b").counts.failed == 1);
     let (letters, kept, total) = host.system.dead_letters(10);
     let [letter] = letters.as_slice() else { panic!("{letters:?}") };
-    assert_eq!((kept, total, &*letter.payload, letter.reason), (1, 1, &b"hello"[..], DeadReason::Failed));
+    assert_eq!((kept, total, &*letter.payload.bytes, letter.reason), (1, 1, &b"hello"[..], DeadReason::Failed));
     assert_eq!((letter.sender.clone(), letter.target.as_str()), (Sender::Installation("a".into()), "b"));
     assert_eq!(letter.why.as_deref(), Some("not today"));
 
@@ -392,7 +392,7 @@ fn what_dies_is_kept_with_its_reason_and_its_content_and_can_be_sent_again_once(
     answers(&host, "a", b"waits", TAKEN);
     host.stop("b");
     let (letters, kept, total) = host.system.dead_letters(10);
-    let found: Vec<_> = letters.iter().map(|letter| (&*letter.payload, letter.reason)).collect();
+    let found: Vec<_> = letters.iter().map(|letter| (&*letter.payload.bytes, letter.reason)).collect();
     assert_eq!(found, [(&b"in hand"[..], DeadReason::Failed), (&b"waits"[..], DeadReason::Stopped)]);
     assert_eq!((kept, total), (2, 3));
     assert_eq!(host.system.replay(letters[1].id), Err(ReplayError::NotTaken(CallError::NoSuchTarget)));

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::core::locked;
 use super::*;
+use crate::codec::{Codec, Payload};
 use crate::desired::spec::{OnUninstall, Origin, Require, Source, Spec, Supervision, Trigger};
 use crate::digest::Digest;
 use crate::engine::{CompiledComponent, Engine, EngineConfig};
@@ -19,6 +20,7 @@ use crate::record::{ArtifactIdentity, Record};
 use crate::test_guest::TestGuest;
 
 mod basics;
+mod codecs;
 mod gate;
 mod hostile;
 mod mailboxes;
@@ -137,7 +139,7 @@ impl Host {
     }
 
     fn ask(&self, actor: &str, payload: &[u8]) -> Reply {
-        self.system.request_from_host(&name(actor), payload.to_vec(), PATIENCE)
+        bytes(self.system.request_from_host(&name(actor), payload.to_vec(), PATIENCE))
     }
 
     fn status(&self, actor: &str) -> ActorStatus {
@@ -163,6 +165,13 @@ impl Host {
     }
 }
 
+/// A reply without its codec, which matters to few tests.
+type Reply = Result<Option<Vec<u8>>, CallError>;
+
+fn bytes(reply: super::Reply) -> Reply {
+    reply.map(|reply| reply.map(|payload| payload.bytes))
+}
+
 /// What a test says about an installation.
 #[derive(Clone)]
 struct Actor {
@@ -177,6 +186,7 @@ struct Actor {
     depends_on: Vec<&'static str>,
     storage: Option<&'static str>,
     stateless: bool,
+    codecs: Vec<Codec>,
 }
 
 impl Actor {
@@ -193,6 +203,7 @@ impl Actor {
             depends_on: Vec::new(),
             storage: None,
             stateless: false,
+            codecs: Vec::new(),
         }
     }
 
@@ -245,6 +256,7 @@ impl Actor {
             publisher: "test".to_owned(),
             signers: BTreeSet::new(),
             ask: effective.clone(),
+            codecs: self.codecs.clone().try_into().unwrap(),
             expires: None,
             stateless: self.stateless,
         };

@@ -26,7 +26,7 @@ fn begin(host: &Host, actor: &str, payload: &[u8]) -> PendingReply {
 
 /// Asks through the only worker, which lies behind everything that it was given before.
 fn passes(host: &Host) {
-    assert_eq!(begin(host, "other", b"?").wait(), Ok(Some(b"?".to_vec())));
+    assert_eq!(bytes(begin(host, "other", b"?").wait()), Ok(Some(b"?".to_vec())));
 }
 
 #[track_caller]
@@ -41,7 +41,7 @@ fn is_worked_off(host: &Host, actor: &str) {
 fn dead(host: &Host, reason: DeadReason) -> Vec<String> {
     let letters = host.system.dead_letters(100).0;
     assert!(letters.iter().all(|letter| letter.reason == reason), "{letters:?}");
-    letters.iter().map(|letter| String::from_utf8(letter.payload.clone()).unwrap()).collect()
+    letters.iter().map(|letter| String::from_utf8(letter.payload.bytes.clone()).unwrap()).collect()
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn who_waits_for_room_handles_nothing_else_and_holds_no_thread() {
     assert!(!next.is_there());
     assert_eq!(host.system.send_from_host(&name("b"), b"g".to_vec()), Err(CallError::MailboxFull), "nobody waits");
     gate.opens();
-    assert_eq!(next.wait(), Ok(Some(vec![TAKEN])));
+    assert_eq!(bytes(next.wait()), Ok(Some(vec![TAKEN])));
     is_worked_off(&host, "b");
     let counts = host.status("b").counts;
     assert_eq!((counts.accepted, counts.handled, counts.rejected), (5, 5, 1));
@@ -193,7 +193,7 @@ fn a_receiver_that_ends_lets_go_of_who_waits_for_it() {
         gate.opens();
         assert_eq!(stopping.join().unwrap(), Switched::Done);
     });
-    assert_eq!(next.wait(), Ok(Some(vec![NO_SUCH_TARGET])), "the sender goes on");
+    assert_eq!(bytes(next.wait()), Ok(Some(vec![NO_SUCH_TARGET])), "the sender goes on");
 }
 
 #[test]

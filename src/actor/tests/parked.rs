@@ -23,7 +23,7 @@ fn begin(host: &Host, actor: &str, payload: &[u8]) -> PendingReply {
 
 /// Asks through the worker, which lies behind everything that it was given before.
 fn passes(host: &Host, actor: &str) {
-    assert_eq!(begin(host, actor, b"?").wait(), Ok(Some(b"?".to_vec())));
+    assert_eq!(bytes(begin(host, actor, b"?").wait()), Ok(Some(b"?".to_vec())));
 }
 
 /// The keeper's answer to a write that the storage took.
@@ -50,7 +50,7 @@ fn others_go_on_on_the_only_worker_and_nothing_is_seen_before_the_commit() {
     assert_eq!(host.status("a").counts.handled, 0);
     assert_eq!(host.status("next").counts.accepted, 1, "its message has not left");
     gate.opens();
-    assert!(is_done(pending.wait()));
+    assert!(is_done(bytes(pending.wait())));
     host.until("its message came", || host.status("next").counts.handled == 2);
     assert_eq!(host.system.stuck_threads(), (0, 0));
     adds_up(&host, "a");
@@ -82,12 +82,12 @@ fn the_next_message_is_not_begun_before_and_finds_what_was_kept() {
     passes(&host, "b");
     assert!(locked(&gate.arrivals).try_recv().is_err(), "one commit of an actor at a time");
     gate.opens();
-    assert!(is_done(first.wait()));
+    assert!(is_done(bytes(first.wait())));
     assert_eq!(gate.arrives(), ONE);
     assert!(!second.is_there() && !value.is_there());
     gate.opens();
-    assert!(is_done(second.wait()));
-    assert_eq!(value.wait(), Ok(Some(b"set two".to_vec())));
+    assert!(is_done(bytes(second.wait())));
+    assert_eq!(bytes(value.wait()), Ok(Some(b"set two".to_vec())));
     assert_eq!(host.status("a").counts.handled, 3);
 }
 
@@ -108,7 +108,7 @@ fn what_a_hundred_actors_wrote_meanwhile_is_one_commit() {
     gate.opens();
     assert_eq!(gate.arrives(), ONE * OTHERS as usize);
     gate.opens();
-    assert!(is_done(first.wait()) && others.into_iter().all(|pending| is_done(pending.wait())));
+    assert!(is_done(bytes(first.wait())) && others.into_iter().all(|pending| is_done(bytes(pending.wait()))));
     assert_eq!(gate.store.counts(), StoreCounts { sets: 1 + OTHERS, commits: 2 });
     for own in names {
         assert_eq!(host.status(own).counts.handled, 1);
@@ -137,7 +137,7 @@ fn a_commit_that_fails_ends_all_calls_that_wait_for_it_and_sends_nothing() {
     passes(&host, "next");
     assert_eq!(host.status("next").counts.accepted, 1, "no message of a call that failed");
     let (letters, ..) = host.system.dead_letters(10);
-    let payloads: Vec<&[u8]> = letters.iter().map(|letter| &*letter.payload).collect();
+    let payloads: Vec<&[u8]> = letters.iter().map(|letter| &*letter.payload.bytes).collect();
     assert_eq!(payloads, [b"m one", b"m two"], "what they were about is not lost");
 }
 
@@ -157,8 +157,8 @@ fn a_new_version_comes_between_the_commit_and_the_next_message() {
         gate.opens();
         assert_eq!(switching.join().unwrap(), Switched::Done);
     });
-    assert!(is_done(old.wait()));
-    assert_eq!(waiting.wait(), Ok(Some(b"new".to_vec())));
+    assert!(is_done(bytes(old.wait())));
+    assert_eq!(bytes(waiting.wait()), Ok(Some(b"new".to_vec())));
     assert_eq!(host.status("a").counts.handled, 2);
     adds_up(&host, "a");
 }
@@ -176,8 +176,8 @@ fn a_stop_waits_for_the_commit_and_works_off_what_waits() {
         gate.opens();
         assert_eq!(stopping.join().unwrap(), Switched::Done);
     });
-    assert!(is_done(first.wait()));
-    assert_eq!(waiting.wait(), Ok(Some(b"set one".to_vec())));
+    assert!(is_done(bytes(first.wait())));
+    assert_eq!(bytes(waiting.wait()), Ok(Some(b"set one".to_vec())));
     assert!(host.system.dead_letters(10).0.is_empty());
 }
 
@@ -197,7 +197,7 @@ fn a_stop_does_not_wait_for_a_commit_that_does_not_come() {
     let (first, waiting) = (begin(&host, "a", b"m one"), begin(&host, "a", b"g"));
     assert_eq!(gate.arrives(), ONE);
     assert_eq!(host.stop("a"), Switched::Done);
-    assert!(nobody_knows(&first.wait()));
+    assert!(nobody_knows(&bytes(first.wait())));
     assert_eq!(waiting.wait(), Err(CallError::Stopped));
     assert!(host.system.status(&name("a")).is_none());
     let (letters, ..) = host.system.dead_letters(10);
@@ -224,7 +224,7 @@ fn a_host_that_ends_lets_go_of_calls_that_wait() {
     std::thread::scope(|scope| {
         // The call ends first; the store is closed when its last commit is there.
         scope.spawn(|| {
-            assert!(nobody_knows(&pending.wait()));
+            assert!(nobody_knows(&bytes(pending.wait())));
             go.send(true).unwrap();
         });
         drop(host);
@@ -238,7 +238,7 @@ fn an_ordered_end_of_all_is_bounded_by_their_limits() {
     let pending = begin(&host, "a", b"set one");
     assert_eq!(gate.arrives(), ONE);
     assert!(host.system.stop_all(PATIENCE));
-    assert!(nobody_knows(&pending.wait()));
+    assert!(nobody_knows(&bytes(pending.wait())));
     gate.opens();
 }
 
@@ -274,7 +274,7 @@ fn the_answer_to_a_request_is_kept_in_the_same_way() {
     passes(&host, "next");
     assert!(!waiting.is_there());
     gate.opens();
-    assert_eq!(waiting.wait(), Ok(Some(b"?".to_vec())));
+    assert_eq!(bytes(waiting.wait()), Ok(Some(b"?".to_vec())));
     let requests = host.status("a").requests;
     assert_eq!((requests.opened, requests.answered, requests.open), (1, 1, 0));
     keep(&host, &writer("a"), 1);
@@ -349,7 +349,7 @@ fn whatever_happens_meanwhile_every_call_ends_once_and_what_was_answered_is_kept
             for (which, asked) in asked.into_iter().enumerate() {
                 let mut last = None;
                 for (payload, pending) in asked {
-                    match pending.wait() {
+                    match bytes(pending.wait()) {
                         Ok(Some(answer)) if answer == [0] && !payload.starts_with(['f', 't']) => {
                             sent += u64::from(payload.starts_with('m'));
                             last = Some(payload.into_bytes());
@@ -361,7 +361,7 @@ fn whatever_happens_meanwhile_every_call_ends_once_and_what_was_answered_is_kept
                         other => panic!("seed {seed}: {payload}: {other:?}"),
                     }
                 }
-                assert_eq!(begin(&host, names[which], b"g").wait(), Ok(last), "seed {seed}");
+                assert_eq!(bytes(begin(&host, names[which], b"g").wait()), Ok(last), "seed {seed}");
                 adds_up(&host, names[which]);
             }
             host.until("all that was sent came", || host.status("next").counts.handled == sent);

@@ -96,7 +96,7 @@ fn nothing_is_lost_or_turned_around_while_actors_fall_asleep_all_the_time() {
             let pending: Vec<_> =
                 (0..10).map(|n| host.system.begin_request(&name("a"), bytes(n), PATIENCE).unwrap()).collect();
             for (n, reply) in (0..).zip(pending) {
-                assert_eq!(reply.wait(), Ok(Some(bytes(n))));
+                assert_eq!(super::bytes(reply.wait()), Ok(Some(bytes(n))));
             }
             if round % 20 == 0 {
                 host.until("it sleeps", || host.status("a").asleep);

@@ -46,7 +46,9 @@ fn bare_call_ns(host: &Host, guest: &TestGuest, instances: usize, threads: usize
         for ring in &mut rings {
             scope.spawn(move || {
                 for id in 0..CALLS {
-                    let message = Message { id: id as u64, sender: Sender::Host, payload: vec![7; 64] };
+                    let body = Payload::from(vec![7; 64]).into();
+                    let (number, sender) = (id as u64, Sender::Host);
+                    let message = Message { id: number, sender, wants_reply: false, topic: None, body };
                     let circumstances = Circumstances { hops: 0, until: None, left: None };
                     ring[id % instances].handle(message, circumstances).unwrap();
                 }

@@ -45,7 +45,7 @@ fn an_update_under_load_loses_nothing_doubles_nothing_and_keeps_the_order() {
                     let payload = number.to_le_bytes().to_vec();
                     pending.push_back((number, host.system.begin_request(&name("a"), payload, PATIENCE).unwrap()));
                 } else if let Some((number, reply)) = pending.pop_front() {
-                    assert_eq!(reply.wait(), Ok(Some(number.to_le_bytes().to_vec())));
+                    assert_eq!(bytes(reply.wait()), Ok(Some(number.to_le_bytes().to_vec())));
                 }
             }
             u64::from(number)
@@ -73,7 +73,7 @@ fn an_update_during_a_call_waits_for_it_and_the_next_message_finds_the_new_versi
     let waiting = host.system.begin_request(&name("a"), Vec::new(), PATIENCE).unwrap();
     host.run(&Actor::new("a"), &marked("new"));
     assert!(matches!(in_hand.wait(), Err(CallError::Crashed(_))));
-    assert_eq!(waiting.wait(), Ok(Some(b"new".to_vec())));
+    assert_eq!(bytes(waiting.wait()), Ok(Some(b"new".to_vec())));
     let status = host.status("a");
     assert_eq!((status.phase, status.crashes), (ActorPhase::Running, 0), "the crash was the old version's");
 }
@@ -88,7 +88,7 @@ fn an_update_of_a_crashed_actor_brings_it_back_at_once_with_its_messages() {
     assert_eq!(host.status("a").phase, ActorPhase::Backoff);
     let waiting = host.system.begin_request(&name("a"), Vec::new(), PATIENCE).unwrap();
     host.run(&actor, &marked("new"));
-    assert_eq!(waiting.wait(), Ok(Some(b"new".to_vec())));
+    assert_eq!(bytes(waiting.wait()), Ok(Some(b"new".to_vec())));
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn a_stop_works_off_what_waits_and_takes_nothing_more() {
         (0..500).map(|_| host.system.begin_request(&name("a"), b"x".to_vec(), PATIENCE).unwrap()).collect();
     assert_eq!(host.stop("a"), Switched::Done);
     for reply in pending {
-        assert_eq!(reply.wait(), Ok(Some(b"x".to_vec())));
+        assert_eq!(bytes(reply.wait()), Ok(Some(b"x".to_vec())));
     }
     assert_eq!(host.stop("a"), Switched::NotThere);
 }
@@ -163,7 +163,7 @@ fn what_is_not_worked_off_in_time_is_dead_with_a_reason() {
         host.engine.expire_running_calls();
         assert_eq!(stop.join().unwrap(), Switched::Done);
     });
-    let replies: Vec<Reply> = pending.into_iter().map(PendingReply::wait).collect();
+    let replies: Vec<Reply> = pending.into_iter().map(|pending| bytes(pending.wait())).collect();
     assert!(
         matches!(&replies[..], [Err(CallError::Crashed(_)), Err(CallError::Stopped), Err(CallError::Stopped)]),
         "{replies:?}"

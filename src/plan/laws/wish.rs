@@ -100,6 +100,7 @@ impl Release {
             publisher: if package_number == 2 { "corp" } else { "acme" }.to_owned(),
             signers: BTreeSet::from([signer]),
             ask: permissions(ASKS[ask]),
+            codecs: Default::default(),
             expires: None,
             stateless: false,
         };

@@ -149,6 +149,7 @@ pub fn artifact(spec: &Spec, version: &str) -> ArtifactIdentity {
         publisher: "acme".to_owned(),
         signers: BTreeSet::from([key(0xa1)]),
         ask: Permissions::none(),
+        codecs: Default::default(),
         expires: None,
         stateless: false,
         version,

@@ -31,6 +31,8 @@ pub(super) fn lines(action: &Action) -> Vec<Line> {
     lines.extend(action.risks.iter().map(|risk| labelled("risk", Style::Change, risk)));
     if action.wanted == Kind::Install {
         lines.extend(action.after.as_ref().map(signed));
+        let codecs = action.after.iter().map(|after| &after.codecs).filter(|codecs| !codecs.is_empty());
+        lines.extend(codecs.map(|codecs| labelled("codecs", Style::Plain, &codecs.to_string())));
     }
     lines.extend(impact::lines(&action.impact, action.kind.as_str(), action.before.is_none()));
     lines.extend(deltas(action));
@@ -65,6 +67,7 @@ pub(super) fn deltas(action: &Action) -> Vec<Line> {
         signers,
         permissions,
         ask,
+        codecs,
         grant,
         without,
         enabled,
@@ -89,6 +92,7 @@ pub(super) fn deltas(action: &Action) -> Vec<Line> {
     lines.extend(pair("sequence", sequence, ToString::to_string).filter(|_| version.is_none()));
     let digests = [pair("wasm", wasm, Digest::short), pair("manifest", manifest, Digest::short)];
     lines.extend(digests.into_iter().chain([pair("signature", signature, Digest::short)]).flatten().next());
+    lines.extend(pair("codecs", codecs, ToString::to_string));
     lines.extend(pair("enabled", enabled, ToString::to_string));
     lines.extend(pair("source", source, Clone::clone));
     let triggers_text = |texts: &Vec<String>| if texts.is_empty() { "none".to_owned() } else { texts.join(", ") };

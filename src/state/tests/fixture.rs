@@ -101,6 +101,7 @@ pub fn record(text: &str, sequence: u64) -> Record {
             publisher: "acme".to_owned(),
             signers: BTreeSet::new(),
             ask: Permissions::default(),
+            codecs: Default::default(),
             expires: None,
             stateless: false,
         },

@@ -12,6 +12,7 @@ wit_bindgen::generate!({ path: "../../../wit", world: "actor" });
 
 use airssys::component::log::{Level, log};
 use airssys::component::messaging;
+use airssys::component::types::{Body, Codec};
 use exports::airssys::component::{lifecycle, message_handler};
 
 /// Largest window, in readings. Memory is limited by the host; a bound of one's own gives a better error.
@@ -87,25 +88,27 @@ impl lifecycle::Guest for Component {
 }
 
 impl message_handler::Guest for Component {
-    /// The answer, for whoever asked for one, is the average so far.
-    fn handle(message: message_handler::Message) -> Result<Option<Vec<u8>>, String> {
+    /// The answer, for whoever asked for one, is the average so far. Only JSON comes here: the manifest declares it, and
+    /// the host lets nothing else through.
+    fn handle(message: message_handler::Message) -> Result<Option<Body>, String> {
         // First what can fail, then what changes the state: an error takes back the messages that this call sent,
         // and leaves the memory as it is.
         let reading: Reading =
-            serde_json::from_slice(&message.payload).map_err(|error| format!("this is no reading: {error}"))?;
+            serde_json::from_slice(&message.body.data).map_err(|error| format!("this is no reading: {error}"))?;
         AGGREGATOR.with_borrow_mut(|aggregator| {
             let aggregator = aggregator.as_mut().ok_or("handle was called before init")?;
             let average = aggregator.add(reading.value);
             let readings = aggregator.window.len();
-            let payload = serde_json::to_vec(&Average { average, readings, unit: &reading.unit })
+            let data = serde_json::to_vec(&Average { average, readings, unit: &reading.unit })
                 .map_err(|error| format!("average: {error}"))?;
+            let body = Body { codec: Codec::Json, data };
             if aggregator.is_due() {
                 log(Level::Info, &format!("average of {readings} readings: {average} {}", reading.unit));
-                if let Err(error) = messaging::send("alerter", &payload) {
+                if let Err(error) = messaging::send("alerter", &body) {
                     log(Level::Warn, &format!("the average was not taken: {error}"));
                 }
             }
-            Ok(Some(payload))
+            Ok(Some(body))
         })
     }
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 wit_bindgen::generate!({ path: "../../../wit", world: "actor" });
 
 use airssys::component::log::{Level, log};
+use airssys::component::types::{Body, Codec};
 use exports::airssys::component::{lifecycle, message_handler};
 
 /// `[config]` as `init` gets it. There is no sensible default for a limit, so both are required.
@@ -72,9 +73,10 @@ impl lifecycle::Guest for Component {
 }
 
 impl message_handler::Guest for Component {
-    fn handle(message: message_handler::Message) -> Result<Option<Vec<u8>>, String> {
+    /// Only JSON comes here: the manifest declares it, and the host lets nothing else through.
+    fn handle(message: message_handler::Message) -> Result<Option<Body>, String> {
         let Average { average, unit } =
-            serde_json::from_slice(&message.payload).map_err(|error| format!("this is no average: {error}"))?;
+            serde_json::from_slice(&message.body.data).map_err(|error| format!("this is no average: {error}"))?;
         ALERTER.with_borrow_mut(|alerter| {
             let alerter = alerter.as_mut().ok_or("handle was called before init")?;
             let Range { low, high } = alerter.range;
@@ -87,7 +89,8 @@ impl message_handler::Guest for Component {
                     State::Normal => log(Level::Info, &format!("{average} {unit} is back in range")),
                 }
             }
-            serde_json::to_vec(&Answer { state }).map(Some).map_err(|error| format!("answer: {error}"))
+            let data = serde_json::to_vec(&Answer { state }).map_err(|error| format!("answer: {error}"))?;
+            Ok(Some(Body { codec: Codec::Json, data }))
         })
     }
 }

@@ -20,9 +20,9 @@ impl lifecycle::Guest for Component {
 
 impl message_handler::Guest for Component {
     /// Without the grant of the link, and at the end of the longest chain, it is an echo.
-    fn handle(message: message_handler::Message) -> Result<Option<Vec<u8>>, String> {
-        match messaging::send("next", &message.payload) {
-            Ok(()) | Err(SendError::NotPermitted | SendError::TooManyHops(_)) => Ok(Some(message.payload)),
+    fn handle(message: message_handler::Message) -> Result<Option<message_handler::Body>, String> {
+        match messaging::send("next", &message.body) {
+            Ok(()) | Err(SendError::NotPermitted | SendError::TooManyHops(_)) => Ok(Some(message.body)),
             Err(error) => Err(error.to_string()),
         }
     }

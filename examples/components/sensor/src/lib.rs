@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 wit_bindgen::generate!({ path: "../../../wit", world: "actor" });
 
 use airssys::component::log::{Level, log};
+use airssys::component::types::{Body, Codec};
 use airssys::component::{config, messaging};
 use exports::airssys::component::{lifecycle, message_handler};
 
@@ -26,7 +27,8 @@ struct Sensor {
     readings: u64,
 }
 
-/// What is sent, as JSON. The contract does not look into payloads: sender and receiver agree on them.
+/// What is sent, as JSON. The host carries the codec beside a content and looks into neither: what a reading is made of,
+/// sender and receiver agree on.
 #[derive(Serialize)]
 struct Reading<'a> {
     number: u64,
@@ -66,16 +68,16 @@ impl lifecycle::Guest for Component {
 impl message_handler::Guest for Component {
     /// One message, one reading. Who sent it does not matter here: the manifest asks for no `receive`, so
     /// only triggers and the host itself get through.
-    fn handle(_message: message_handler::Message) -> Result<Option<Vec<u8>>, String> {
+    fn handle(_message: message_handler::Message) -> Result<Option<Body>, String> {
         SENSOR.with_borrow_mut(|sensor| {
             let sensor = sensor.as_mut().ok_or("handle was called before init")?;
             sensor.readings += 1;
             let (number, value) = (sensor.readings, sensor.measure());
-            let payload = serde_json::to_vec(&Reading { number, value, unit: &sensor.unit })
+            let data = serde_json::to_vec(&Reading { number, value, unit: &sensor.unit })
                 .map_err(|error| format!("reading {number}: {error}"))?;
             // `send` says at once whether the message is taken; it leaves when `handle` returns ok. A reading that
             // is not taken is lost on purpose: the next one is newer.
-            match messaging::send("aggregator", &payload) {
+            match messaging::send("aggregator", &Body { codec: Codec::Json, data }) {
                 Ok(()) => log(Level::Info, &format!("reading {number}: {value} {}", sensor.unit)),
                 Err(error) => log(Level::Warn, &format!("reading {number} was not taken: {error}")),
             }
