@@ -1,6 +1,7 @@
 //! An alerter: says when an average leaves the range that the operator set, and when it is back.
 //!
-//! It speaks only when something changed, however many averages come. It sends nothing.
+//! It speaks only when something changed, however many averages come. The operator's file gives it durable delivery, and
+//! it stores what it said last: an average that it was sent is judged once, whatever happens to the host.
 
 use std::cell::RefCell;
 
@@ -11,8 +12,12 @@ use serde::{Deserialize, Serialize};
 wit_bindgen::generate!({ path: "../../../wit", world: "actor" });
 
 use airssys::component::log::{Level, log};
+use airssys::component::storage;
 use airssys::component::types::{Body, Codec};
 use exports::airssys::component::{lifecycle, message_handler};
+
+/// Where it is stored what was said last.
+const STATE: &str = "state";
 
 /// `[config]` as `init` gets it. There is no sensible default for a limit, so both are required.
 #[derive(Clone, Copy, Deserialize)]
@@ -22,18 +27,12 @@ struct Range {
     high: f64,
 }
 
-#[derive(Clone, Copy, PartialEq, Serialize)]
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum State {
     Normal,
     High,
     Low,
-}
-
-#[derive(Clone, Copy)]
-struct Alerter {
-    range: Range,
-    state: State,
 }
 
 /// What the aggregator sends; further fields are skipped.
@@ -43,15 +42,15 @@ struct Average {
     unit: String,
 }
 
-/// The answer for whoever asks.
-#[derive(Serialize)]
-struct Answer {
+/// The answer for whoever asks, and what is stored.
+#[derive(Serialize, Deserialize)]
+struct Judgement {
     state: State,
 }
 
-// The host calls one instance from one thread at a time, so a plain cell holds the state.
+// The host calls one instance from one thread at a time, so a plain cell holds the range.
 thread_local! {
-    static ALERTER: RefCell<Option<Alerter>> = const { RefCell::new(None) };
+    static RANGE: RefCell<Option<Range>> = const { RefCell::new(None) };
 }
 
 struct Component;
@@ -65,7 +64,7 @@ impl lifecycle::Guest for Component {
         if range.low >= range.high {
             return Err(format!("[config] low: {} must be below high, {}", range.low, range.high));
         }
-        ALERTER.set(Some(Alerter { range, state: State::Normal }));
+        RANGE.set(Some(range));
         Ok(())
     }
 
@@ -77,21 +76,31 @@ impl message_handler::Guest for Component {
     fn handle(message: message_handler::Message) -> Result<Option<Body>, String> {
         let Average { average, unit } =
             serde_json::from_slice(&message.body.data).map_err(|error| format!("this is no average: {error}"))?;
-        ALERTER.with_borrow_mut(|alerter| {
-            let alerter = alerter.as_mut().ok_or("handle was called before init")?;
-            let Range { low, high } = alerter.range;
-            let state = alerter.range.judge(average);
-            if state != alerter.state {
-                alerter.state = state;
-                match state {
-                    State::High => log(Level::Warn, &format!("{average} {unit} is above {high} {unit}")),
-                    State::Low => log(Level::Warn, &format!("{average} {unit} is below {low} {unit}")),
-                    State::Normal => log(Level::Info, &format!("{average} {unit} is back in range")),
-                }
+        let range = RANGE.with_borrow(|range| *range).ok_or("handle was called before init")?;
+        let state = range.judge(average);
+        let data = serde_json::to_vec(&Judgement { state }).map_err(|error| format!("judgement: {error}"))?;
+        if state != said_last()? {
+            // Kept only if this call returns ok, together with the end of the message: neither happens without the other.
+            storage::set(STATE, &data).map_err(|error| format!("the state was not stored: {error:?}"))?;
+            let Range { low, high } = range;
+            match state {
+                State::High => log(Level::Warn, &format!("{average} {unit} is above {high} {unit}")),
+                State::Low => log(Level::Warn, &format!("{average} {unit} is below {low} {unit}")),
+                State::Normal => log(Level::Info, &format!("{average} {unit} is back in range")),
             }
-            let data = serde_json::to_vec(&Answer { state }).map_err(|error| format!("answer: {error}"))?;
-            Ok(Some(Body { codec: Codec::Json, data }))
-        })
+        }
+        Ok(Some(Body { codec: Codec::Json, data }))
+    }
+}
+
+fn said_last() -> Result<State, String> {
+    match storage::get(STATE).map_err(|error| format!("the state was not read: {error:?}"))? {
+        Some(bytes) => {
+            let judgement: Judgement =
+                serde_json::from_slice(&bytes).map_err(|error| format!("the stored state: {error}"))?;
+            Ok(judgement.state)
+        }
+        None => Ok(State::Normal),
     }
 }
 
