@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::cell::ActorCell;
 use super::dead::DeadLetters;
 use super::instance::Instance;
+use super::post::PostOffice;
 use super::request::OpenRequests;
 use super::scheduler::Scheduler;
 use super::status::{ActorEvent, EventSink};
@@ -19,7 +20,7 @@ use crate::engine::Engine;
 use crate::host::QuietLinker;
 use crate::logs::{ComponentLog, Level, Source};
 use crate::name::InstallationName;
-use crate::storage::Storage;
+use crate::storage::{Storage, Store, StoreError};
 
 /// Message numbers that a sender takes at a time, so that senders do not fight over one counter.
 const ID_BLOCK: u64 = 64;
@@ -45,8 +46,8 @@ pub(super) enum Due {
     Tick(Ticking),
     /// The end of the time of an instance's requests.
     Requests(std::sync::Weak<OpenRequests>),
-    /// The end of the time that an ending actor has for a commit, or for room elsewhere.
-    Commit(std::sync::Weak<ActorCell>),
+    /// The end of the time that an ending actor has for a commit, or for room elsewhere, or of a rest.
+    Look(std::sync::Weak<ActorCell>),
     /// The look for actors that are idle.
     Idle,
     /// The end of the time of messages outside a full mailbox.
@@ -67,6 +68,7 @@ pub(super) struct Core {
     pub(super) dead: Arc<DeadLetters>,
     pub(super) max_hops: u32,
     pub(super) storage: Arc<Storage>,
+    pub(super) post: PostOffice,
     scheduler: OnceLock<Scheduler<Job>>,
     timer: Mutex<Option<Timer<Due>>>,
     events: Option<EventSink>,
@@ -96,6 +98,7 @@ impl Core {
             dead: Arc::default(),
             max_hops,
             storage,
+            post: PostOffice::default(),
             scheduler: OnceLock::new(),
             timer: Mutex::new(None),
             events,
@@ -132,8 +135,10 @@ impl Core {
             cell.mailbox.set_runnable(false);
         }
         for cell in cells {
-            cell.vacate();
+            cell.vacate(self);
         }
+        // What is still to be written is, and whoever it is about is told.
+        self.storage.close();
     }
 
     pub(super) fn scheduler(&self) -> &Scheduler<Job> {
@@ -162,7 +167,7 @@ impl Core {
             Due::Tick(ticking) => ticking.fire(self, at, Instant::now()),
             Due::Requests(requests) => requests.upgrade()?.expire(at),
             Due::Line(cell) => cell.upgrade()?.expire_line(),
-            Due::Commit(cell) => {
+            Due::Look(cell) => {
                 cell.upgrade()?.look(self);
                 None
             }
@@ -192,6 +197,16 @@ impl Core {
 
     pub(super) fn next_instance(&self) -> u64 {
         self.instances.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The store, once somebody's messages are kept in it.
+    pub(super) fn store_for_mail(&self) -> Result<Arc<Store>, StoreError> {
+        self.storage.opened().ok_or(StoreError::Closed)
+    }
+
+    /// No message gets a number below this one from now on, but those that a sender has taken already.
+    pub(super) fn use_ids_from(&self, id: u64) {
+        self.ids.fetch_max(id, Ordering::Relaxed);
     }
 
     pub(super) fn next_id(&self) -> u64 {

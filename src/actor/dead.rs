@@ -1,8 +1,9 @@
 //! Owns the dead letters: messages that were accepted and not handled, as long as there is room for them.
 //!
-//! A ring: the oldest make room. The counters of the actors are exact, whatever the ring has forgotten.
+//! A ring: the oldest make room. The counters of the actors are exact, whatever the ring has forgotten. Those of messages
+//! that outlive the host are in the store, with bounds of their own.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
@@ -36,6 +37,8 @@ pub struct DeadLetter {
     pub at: SystemTime,
     /// Its content.
     pub payload: Payload,
+    /// Where it stands in the store, if it outlives the host.
+    pub(super) place: Option<u64>,
 }
 
 impl DeadLetter {
@@ -74,30 +77,85 @@ impl Ring {
     }
 }
 
+/// Those that the store keeps, by their places. What makes room for what is the store's decision.
+#[derive(Debug, Default)]
+struct Kept {
+    letters: BTreeMap<u64, Arc<DeadLetter>>,
+    /// Being sent again.
+    claimed: BTreeSet<u64>,
+    /// Letters since the host started.
+    total: u64,
+}
+
 /// The dead letters of a host.
 #[derive(Debug, Default)]
-pub(super) struct DeadLetters(Mutex<Ring>);
+pub(super) struct DeadLetters(Mutex<(Ring, Kept)>);
 
 impl DeadLetters {
     pub(super) fn add(&self, letter: DeadLetter) {
-        locked(&self.0).push(letter, MAX_DEAD_LETTERS, MAX_DEAD_LETTER_BYTES);
+        let (ring, kept) = &mut *locked(&self.0);
+        match letter.place {
+            Some(place) => {
+                kept.total += 1;
+                kept.letters.insert(place, Arc::new(letter));
+            }
+            None => ring.push(letter, MAX_DEAD_LETTERS, MAX_DEAD_LETTER_BYTES),
+        }
+    }
+
+    /// Letters that an earlier host left in the store.
+    pub(super) fn found(&self, letters: Vec<DeadLetter>) {
+        let (_, kept) = &mut *locked(&self.0);
+        kept.letters.extend(letters.into_iter().filter_map(|letter| Some((letter.place?, Arc::new(letter)))));
+    }
+
+    /// Letters that the store keeps no more.
+    pub(super) fn evicted(&self, places: &[u64]) {
+        let (_, kept) = &mut *locked(&self.0);
+        for place in places {
+            kept.letters.remove(place);
+            kept.claimed.remove(place);
+        }
     }
 
     /// The newest `most`, oldest first, how many are kept, and how many there were ever.
     pub(super) fn newest(&self, most: usize) -> (Vec<Arc<DeadLetter>>, usize, u64) {
-        let ring = locked(&self.0);
-        let kept = ring.letters.len();
-        (ring.letters.iter().skip(kept.saturating_sub(most)).cloned().collect(), kept, ring.total)
+        let (ring, kept) = &*locked(&self.0);
+        let mut all: Vec<_> = ring.letters.iter().chain(kept.letters.values()).cloned().collect();
+        all.sort_by_key(|letter| letter.at);
+        let count = all.len();
+        (all.split_off(count.saturating_sub(most)), count, ring.total + kept.total)
     }
 
     pub(super) fn get(&self, id: u64) -> Option<Arc<DeadLetter>> {
-        let ring = locked(&self.0);
-        ring.letters.get(ring.position(id)?).cloned()
+        let (ring, kept) = &*locked(&self.0);
+        match ring.position(id) {
+            Some(at) => ring.letters.get(at).cloned(),
+            None => kept.letters.values().rfind(|letter| letter.id == id).cloned(),
+        }
     }
 
-    /// Takes a letter out. None when it is not there (any more): of two who try, one gets it.
-    pub(super) fn take(&self, id: u64) -> Option<Arc<DeadLetter>> {
-        locked(&self.0).remove(id)
+    /// Takes a letter to send it again. None when it is not there (any more): of two who try, one gets it. One that the
+    /// store keeps stays in the list until it is written that it is none any more.
+    pub(super) fn claim(&self, letter: &DeadLetter) -> Option<Arc<DeadLetter>> {
+        let (ring, kept) = &mut *locked(&self.0);
+        match letter.place {
+            Some(place) => kept.letters.get(&place).filter(|_| kept.claimed.insert(place)).cloned(),
+            None => ring.remove(letter.id),
+        }
+    }
+
+    /// It could not be sent again.
+    pub(super) fn give_back(&self, letter: &DeadLetter) {
+        let (ring, kept) = &mut *locked(&self.0);
+        match letter.place {
+            Some(place) => drop(kept.claimed.remove(&place)),
+            None => {
+                ring.push(letter.clone(), MAX_DEAD_LETTERS, MAX_DEAD_LETTER_BYTES);
+                // It was counted when it died.
+                ring.total -= 1;
+            }
+        }
     }
 }
 
@@ -115,6 +173,7 @@ mod tests {
             why: None,
             at: SystemTime::UNIX_EPOCH,
             payload: vec![0; bytes].into(),
+            place: None,
         }
     }
 

@@ -27,7 +27,7 @@ use crate::host::contract::{
 };
 use crate::host::{Guest, HOSTCALL_BYTES, MAX_HANDLES, Transaction, WouldWait};
 use crate::quantity::Millis;
-use crate::storage::Written;
+use crate::storage::{MailKey, Written};
 
 /// Longest text of a guest that an error repeats, in bytes.
 const MAX_QUOTED_BYTES: usize = 1024;
@@ -79,6 +79,8 @@ pub(super) struct Circumstances {
     pub(super) until: Option<Instant>,
     /// The time that it has, if that is less than usual.
     pub(super) left: Option<Duration>,
+    /// The message that it is about, if the store holds it.
+    pub(super) mail: Option<MailKey>,
 }
 
 /// What a handler answers; none when it gave no answer.
@@ -121,6 +123,7 @@ impl Instance {
         let mut guest = Guest::new(limiter, log, Arc::clone(&version.config), Box::new(outbox));
         // Reads only until the first message is begun.
         guest.storage = version.handler_storage(&core.storage);
+        guest.post = Some(Arc::clone(&core.storage));
         let mut store = Store::new(version.linked.pre.engine(), guest);
         store.limiter(|guest| &mut guest.limiter);
         store.set_hostcall_fuel(HOSTCALL_BYTES);
@@ -223,10 +226,10 @@ impl Instance {
         circumstances: Circumstances,
         call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<Result<T, String>>,
     ) -> Result<Said<T>, Ended> {
-        let Circumstances { hops, until, left } = circumstances;
+        let Circumstances { hops, until, left, mail } = circumstances;
         let usual = (self.call_time, self.call_ticks);
         let (time, call_ticks) = left.map_or(usual, |left| (millis(left), ticks(left))).min(usual);
-        self.store.data_mut().begin(Transaction { hops, sends: self.sends, until });
+        self.store.data_mut().begin(Transaction { hops, sends: self.sends, until, mail });
         self.store.set_epoch_deadline(call_ticks);
         match guarded(|| call(&mut self.store)) {
             Ok(Ok(answer)) => match self.store.data_mut().finish() {

@@ -11,6 +11,7 @@
 //! * A crash takes the instance and the message in hand, and nothing else: the mailbox stays.
 //! * An update replaces the instance between two messages.
 
+mod attempts;
 mod cell;
 mod core;
 mod dead;
@@ -18,6 +19,7 @@ mod instance;
 mod mailbox;
 mod mark;
 mod outbox;
+mod post;
 mod reply;
 mod request;
 mod scheduler;

@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::cell::ActorCell;
 use super::core::{Core, IdBlock, locked};
 use super::mailbox::{Ask, Claim, Envelope, NoRoom, SentBy, Share};
+use super::post::{Posting, when_kept};
 use super::reply::ReplySlot;
 use super::request::{Open, OpenRequests, until};
 use super::ticket::Ticket;
@@ -17,6 +18,7 @@ use super::version::Version;
 use crate::codec::Payload;
 use crate::host::{Content, Outbox, RequestError, SendError, Transaction};
 use crate::name::{InstallationName, MAX_NAME_PART_BYTES};
+use crate::storage::{MailSet, Posted};
 
 /// Links that are remembered; a guest that asks for more words than this has them looked up again.
 const MAX_LINKS: usize = 256;
@@ -85,7 +87,7 @@ impl ActorOutbox {
         requests: Arc<OpenRequests>,
         outside: Arc<LeftOutside>,
     ) -> Self {
-        let transaction = Transaction { hops: 0, sends: 0, until: None };
+        let transaction = Transaction { hops: 0, sends: 0, until: None, mail: None };
         let (links, pending, ids) = (Vec::new(), Vec::new(), IdBlock::default());
         Self { core, version, links, pending, requests, outside, ids, transaction }
     }
@@ -128,6 +130,11 @@ impl ActorOutbox {
         }
     }
 
+    fn leaving(&mut self) -> Leaving<'_> {
+        let Self { core, version, requests, ids, transaction, .. } = self;
+        Leaving { core, version, requests, ids, transaction }
+    }
+
     fn reach(&mut self, word: &str) -> Result<(Arc<ActorCell>, Arc<Share>), SendError> {
         // A word that is no name leads nowhere, and is not remembered however often it is asked for.
         if word.len() > MAX_NAME_PART_BYTES {
@@ -154,6 +161,34 @@ impl ActorOutbox {
         let target = self.version.target(word);
         self.links.push(Link { word: word.into(), target, seen: 0, reach: Err(SendError::NotPermitted) });
         self.links.len() - 1
+    }
+}
+
+/// What makes a message of what a call sent.
+struct Leaving<'o> {
+    core: &'o Core,
+    version: &'o Version,
+    requests: &'o Arc<OpenRequests>,
+    ids: &'o mut IdBlock,
+    transaction: &'o Transaction,
+}
+
+/// To whom, with what claimed there, as what, and as which request.
+type Left = (Arc<ActorCell>, Claim, Envelope, Option<(u64, Open)>);
+
+impl Leaving<'_> {
+    fn message(self, outgoing: Outgoing) -> Left {
+        let Transaction { hops, until: parent, .. } = *self.transaction;
+        let Outgoing { cell, share, claim, payload, request } = outgoing;
+        let sent_by = SentBy::Installation { name: Arc::clone(&self.version.sender), share: Some(share) };
+        let (id, expires, reply, asked) = match request {
+            Some((id, until)) => {
+                let reply = ReplySlot::of_request(Arc::clone(self.requests), id);
+                (id, Some(until), Some(reply), Some((id, Open { until, hops, parent })))
+            }
+            None => (self.ids.next(self.core), None, None, None),
+        };
+        (cell, claim, Envelope { id, sent_by, payload, hops: hops + 1, expires, reply, kept: None }, asked)
     }
 }
 
@@ -213,23 +248,47 @@ impl Outbox for ActorOutbox {
         }
     }
 
-    fn commit(&mut self) {
-        let Transaction { hops, until: parent, .. } = self.transaction;
-        let tickets = OnceCell::new();
-        let (owner, jobs) = (|| self.requests.owner(), || self.core.scheduler().entrance());
-        let ticket = || Arc::clone(tickets.get_or_init(|| Arc::new(Ticket::new(owner(), jobs()))));
-        for Outgoing { cell, share, claim, payload, request } in self.pending.drain(..) {
-            let sent_by = SentBy::Installation { name: Arc::clone(&self.version.sender), share: Some(share) };
-            let (id, expires, reply) = match request {
-                Some((id, until)) => {
-                    self.requests.open(id, Open { until, hops, parent });
-                    (id, Some(until), Some(ReplySlot::of_request(Arc::clone(&self.requests), id)))
+    fn post(&mut self, mail: &mut MailSet) -> Option<Posted> {
+        let mail_id = |outgoing: &Outgoing| outgoing.cell.mail_id_for(outgoing.claim);
+        if self.pending.iter().all(|outgoing| mail_id(outgoing).is_none()) {
+            return None;
+        }
+        let mut postings = Vec::new();
+        for outgoing in std::mem::take(&mut self.pending) {
+            match mail_id(&outgoing) {
+                Some(id) => {
+                    let (cell, _, envelope, asked) = self.leaving().message(outgoing);
+                    let posting = Posting::new(&self.core, cell, id, envelope);
+                    let posting = match asked {
+                        Some((id, open)) => posting.asking(Arc::clone(&self.requests), id, open),
+                        None => posting,
+                    };
+                    posting.put(mail);
+                    postings.push(posting);
                 }
-                None => (self.ids.next(&self.core), None, None),
-            };
-            let envelope = Envelope { id, sent_by, payload, hops: hops + 1, expires, reply };
+                None => self.pending.push(outgoing),
+            }
+        }
+        Some(when_kept(postings))
+    }
+
+    fn commit(&mut self) {
+        let tickets = OnceCell::new();
+        let (requests, core) = (Arc::clone(&self.requests), Arc::clone(&self.core));
+        let ticket = || {
+            let new = || Arc::new(Ticket::new(requests.owner(), core.scheduler().entrance()));
+            Arc::clone(tickets.get_or_init(new))
+        };
+        let mut pending = std::mem::take(&mut self.pending);
+        for outgoing in pending.drain(..) {
+            let (cell, claim, envelope, asked) = self.leaving().message(outgoing);
+            if let Some((id, open)) = asked {
+                self.requests.open(id, open);
+            }
             cell.accept(&self.core, envelope, claim, Some(&ticket));
         }
+        // Its room is used again by the next call.
+        self.pending = pending;
         if let Some(ticket) = tickets.get() {
             self.outside.set(ticket);
         }

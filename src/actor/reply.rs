@@ -36,6 +36,9 @@ pub enum CallError {
     /// The store did not confirm what the component wrote, so its reply does not count; why.
     #[error("the store did not confirm what it wrote: {0}")]
     NotKept(String),
+    /// The message itself could not be written where it must outlive the host; why.
+    #[error("the message could not be written: {0}")]
+    NotWritten(String),
     /// The message was not handled because the actor stopped.
     #[error("it was stopped before it came to this message")]
     Stopped,

@@ -40,6 +40,8 @@ pub enum DeadReason {
     Stopped,
     /// The mailbox was full, and this one had to go, or found no room in time.
     Dropped,
+    /// Every delivery that it may have ended badly.
+    Poison,
 }
 
 impl DeadReason {
@@ -50,7 +52,25 @@ impl DeadReason {
             Self::Expired => "expired",
             Self::Stopped => "stopped",
             Self::Dropped => "dropped",
+            Self::Poison => "poison",
         }
+    }
+
+    const ALL: [Self; 5] = [Self::Failed, Self::Expired, Self::Stopped, Self::Dropped, Self::Poison];
+
+    /// The number by which stores know it. It never changes.
+    pub(super) fn number(self) -> u8 {
+        match self {
+            Self::Failed => 0,
+            Self::Expired => 1,
+            Self::Stopped => 2,
+            Self::Poison => 3,
+            Self::Dropped => 4,
+        }
+    }
+
+    pub(super) fn of_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.number() == number)
     }
 }
 
@@ -116,12 +136,14 @@ pub struct Counts {
     pub stopped: u64,
     /// Dropped by a full mailbox.
     pub dropped: u64,
+    /// Delivered as often as they may be, in vain.
+    pub poison: u64,
 }
 
 impl Counts {
     /// Messages that were accepted and not handled.
     pub fn dead(&self) -> u64 {
-        self.failed + self.expired + self.stopped + self.dropped
+        self.failed + self.expired + self.stopped + self.dropped + self.poison
     }
 }
 
@@ -185,6 +207,7 @@ pub(super) struct Counters {
     expired: AtomicU64,
     stopped: AtomicU64,
     dropped: AtomicU64,
+    poison: AtomicU64,
     requests: [AtomicU64; 6],
     codecs_refused: [AtomicU64; Codec::COUNT],
 }
@@ -250,6 +273,7 @@ impl Counters {
             DeadReason::Expired => &self.expired,
             DeadReason::Stopped => &self.stopped,
             DeadReason::Dropped => &self.dropped,
+            DeadReason::Poison => &self.poison,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
@@ -263,6 +287,7 @@ impl Counters {
             expired: self.expired.load(Ordering::Relaxed),
             stopped: self.stopped.load(Ordering::Relaxed),
             dropped: self.dropped.load(Ordering::Relaxed),
+            poison: self.poison.load(Ordering::Relaxed),
         }
     }
 }

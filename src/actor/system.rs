@@ -15,6 +15,7 @@ use super::core::{Core, locked};
 use super::dead::DeadLetter;
 use super::instance::{Crash, Ended, Instance};
 use super::mailbox::{Ask, Claim, Envelope, NoRoom, SentBy};
+use super::post::Posting;
 use super::reply::{self, CallError, PendingReply, Reply};
 use super::status::{ActorPhase, ActorStatus, EventSink};
 use super::version::Version;
@@ -23,11 +24,11 @@ use crate::config::host::DEFAULT_SLEEP_AFTER;
 use crate::engine::{CompiledComponent, Engine};
 use crate::host::contract::Sender;
 use crate::host::{GuestConfig, LinkError, QuietLinker};
-use crate::limits::{MAX_CALL_MS, MAX_STOP_MS};
+use crate::limits::{MAX_CALL_MS, MAX_STOP_MS, Overflow};
 use crate::logs::Logs;
 use crate::name::InstallationName;
 use crate::record::Record;
-use crate::storage::{Storage, StoreError};
+use crate::storage::{BackendKind, Storage, StoreError};
 
 /// Longest chain of messages, each sent while the one before was handled.
 pub const DEFAULT_MAX_HOPS: u32 = 16;
@@ -118,7 +119,19 @@ pub enum PrepareError {
     /// Its file has triggers and it takes no messages.
     #[error("its file has a [[trigger]], and the component exports no `airssys:component/message-handler`")]
     NobodyToTrigger,
-    /// It has a storage permission, and the store can't be used.
+    /// Its file has `delivery = "durable"` and it takes no messages.
+    #[error("its file says delivery = \"durable\", and the component exports no `airssys:component/message-handler`")]
+    NobodyToDeliverTo,
+    /// Its file has `delivery = "durable"` and its limits let a full mailbox do something else than refuse.
+    #[error(
+        "its file says delivery = \"durable\", and its limits mailbox-overflow = \"{0}\": a full mailbox in the store \
+         refuses messages, and does not drop them or let them wait outside"
+    )]
+    OverflowOfTheStore(Overflow),
+    /// Its file has `delivery = "durable"` and the store of this host is in memory.
+    #[error("its file says delivery = \"durable\", and what this host stores is in memory and ends with it")]
+    ForgetfulStore,
+    /// It needs the store, and the store can't be used.
     #[error(transparent)]
     Storage(#[from] StoreError),
     /// Its `init` said no; its words, escaped.
@@ -199,6 +212,11 @@ impl System {
         let linker = QuietLinker::new(&engine).map_err(|e| StartError::Interfaces(format!("{e:#}")))?;
         let core = Arc::new(Core::new(engine, linker, max_hops, Arc::new(storage), sleep_after, events));
         let one = NonZeroUsize::MIN;
+        // Dead letters of an earlier host are shown, and its messages have their numbers. A store that can't be opened
+        // is told to whoever needs it.
+        if let Ok(Some(store)) = core.storage.kept() {
+            let _ = core.post.set_up(&core, &store);
+        }
         core.start(workers.unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(one)))?;
         let (stopping, hurry) = (AtomicBool::new(false), AtomicBool::new(false));
         Ok(Self { core, logs, switching: Mutex::new(()), stopping, hurry })
@@ -226,13 +244,37 @@ impl System {
         if let Some(id) = storage_id {
             version.storage_id.get_or_init(|| id);
         }
-        if version.record.effective.storage().is_some() {
+        let keeps = version.keeps_messages();
+        let overflow = version.record.limits.mailbox_overflow;
+        if keeps && overflow != Overflow::Reject {
+            return Err(PrepareError::OverflowOfTheStore(overflow));
+        }
+        if keeps && !version.linked.takes_messages() {
+            return Err(PrepareError::NobodyToDeliverTo);
+        }
+        if keeps || version.record.effective.storage().is_some() {
             self.core.storage.store()?.check()?;
+        }
+        if keeps {
+            self.check_mail(storage_id)?;
         }
         match Instance::start(&version, &self.core) {
             Ok(instance) => Ok(Standby { version, instance }),
             Err(Ended::Refused(text) | Ended::NotKept(text)) => Err(PrepareError::Refused(text)),
             Err(ended) => Err(PrepareError::Crashed(not_started(ended))),
+        }
+    }
+
+    /// Whether the store keeps messages, and those that it has for this storage can be read.
+    fn check_mail(&self, storage_id: Option<u64>) -> Result<(), PrepareError> {
+        let store = self.core.storage.store()?;
+        if store.kind() == BackendKind::Memory {
+            return Err(PrepareError::ForgetfulStore);
+        }
+        self.core.post.set_up(&self.core, &store)?;
+        match storage_id {
+            Some(id) if !self.core.post.is_open(id) => Ok(store.mail(id, 0, usize::MAX).map(drop)?),
+            _ => Ok(()),
         }
     }
 
@@ -244,6 +286,10 @@ impl System {
         let _one = locked(&self.switching);
         let until = Instant::now() + Duration::from_millis(MAX_SWITCH_MS);
         let begun: Vec<Begun> = steps.into_iter().map(|step| self.begin(step)).collect();
+        // Messages that the store held are handled when all are there to whom they may lead.
+        for cell in begun.iter().filter_map(Begun::started) {
+            cell.look(&self.core);
+        }
         begun.into_iter().map(|begun| self.finish(begun, until)).collect()
     }
 
@@ -276,8 +322,8 @@ impl System {
             None => {
                 let cell = ActorCell::new(&limits, Arc::clone(&self.core.dead));
                 cell.activate_first(&self.core, Activation { version, instance, done: None });
-                self.core.registry.insert(name, cell);
-                Begun::Done
+                self.core.registry.insert(name, Arc::clone(&cell));
+                Begun::Started(cell)
             }
         }
     }
@@ -291,7 +337,7 @@ impl System {
 
     fn finish(&self, begun: Begun, until: Instant) -> Switched {
         match begun {
-            Begun::Done => Switched::Done,
+            Begun::Started(_) => Switched::Done,
             Begun::NotThere => Switched::NotThere,
             Begun::Waits(wait) => self.wait(&wait, until),
         }
@@ -315,8 +361,18 @@ impl System {
     pub fn send_from_host(&self, name: &InstallationName, payload: impl Into<Payload>) -> Result<u64, CallError> {
         let (cell, envelope, claim) = self.envelope(name, payload.into(), None)?;
         let id = envelope.id;
-        cell.accept(&self.core, envelope, claim, None);
-        Ok(id)
+        let Some(mail) = cell.mail_id_for(claim) else {
+            cell.accept(&self.core, envelope, claim, None);
+            return Ok(id);
+        };
+        let (answer, answered) = mpsc::sync_channel(1);
+        let then = move |written| drop(answer.send(written));
+        self.core.post.send(&self.core, Posting::new(&self.core, cell, mail, envelope), then);
+        match answered.recv() {
+            Ok(Ok(())) => Ok(id),
+            Ok(Err(error)) => Err(CallError::NotWritten(error.to_string())),
+            Err(_gone) => Err(CallError::NotWritten(StoreError::Closed.to_string())),
+        }
     }
 
     /// Sends a message and waits for the answer, at most `timeout`. Bytes alone are raw.
@@ -326,7 +382,9 @@ impl System {
         let (slot, pending) = reply::slot(timeout);
         let (cell, envelope, claim) = self.envelope(name, payload.into(), Some((slot, pending.until())))?;
         // A call cannot be given up half-way, so whoever waits for less than a call may take lets a worker do it.
-        if cell.version().is_some_and(|version| version.record.limits.call.duration() <= timeout) {
+        if let Some(mail) = cell.mail_id_for(claim) {
+            self.core.post.send(&self.core, Posting::new(&self.core, cell, mail, envelope), drop);
+        } else if cell.version().is_some_and(|version| version.record.limits.call.duration() <= timeout) {
             cell.accept_here(&self.core, envelope, claim, || pending.is_there());
         } else {
             cell.accept(&self.core, envelope, claim, None);
@@ -343,7 +401,10 @@ impl System {
     ) -> Result<PendingReply, CallError> {
         let (slot, pending) = reply::slot(timeout);
         let (cell, envelope, claim) = self.envelope(name, payload.into(), Some((slot, pending.until())))?;
-        cell.accept(&self.core, envelope, claim, None);
+        match cell.mail_id_for(claim) {
+            Some(mail) => self.core.post.send(&self.core, Posting::new(&self.core, cell, mail, envelope), drop),
+            None => cell.accept(&self.core, envelope, claim, None),
+        }
         Ok(pending)
     }
 
@@ -360,7 +421,7 @@ impl System {
         let claim = claim.map_err(|no| refused(&cell, no))?;
         let id = self.core.next_id();
         let (reply, expires) = reply.unzip();
-        Ok((cell, Envelope { id, sent_by: SentBy::Host, payload, hops: 0, expires, reply }, claim))
+        Ok((cell, Envelope { id, sent_by: SentBy::Host, payload, hops: 0, expires, reply, kept: None }, claim))
     }
 
     /// Where components keep things.
@@ -381,11 +442,13 @@ impl System {
 
     /// The newest `most` dead letters, oldest first; how many are kept, and how many there were ever.
     pub fn dead_letters(&self, most: usize) -> (Vec<Arc<DeadLetter>>, usize, u64) {
+        self.find_kept_letters();
         self.core.dead.newest(most)
     }
 
     /// The dead letter of this message.
     pub fn dead_letter(&self, id: u64) -> Option<Arc<DeadLetter>> {
+        self.find_kept_letters();
         self.core.dead.get(id)
     }
 
@@ -393,25 +456,29 @@ impl System {
     ///
     /// It leaves the list when its target takes it; whether that ends better is another matter.
     pub fn replay(&self, id: u64) -> Result<u64, ReplayError> {
-        let letter = self.core.dead.get(id).ok_or(ReplayError::Unknown)?;
+        let letter = self.dead_letter(id).ok_or(ReplayError::Unknown)?;
         let cell = self.core.registry.get(&letter.target).ok_or(CallError::NoSuchTarget)?;
         let version = cell.version().ok_or(CallError::NoSuchTarget)?;
         if version.storage_id.get().copied() != letter.storage_id {
             return Err(ReplayError::OtherInstallation);
         }
-        let share = Arc::new(cell.mailbox.share());
+        let own_share = |name: &InstallationName| match cell.mail_id() {
+            Some(_) => cell.share_of(name),
+            None => Arc::new(cell.mailbox.share()),
+        };
         let (sent_by, share) = match &letter.sender {
             Sender::Installation(name) => {
-                let is_taken = name.parse().is_ok_and(|name| version.receives_from(&name));
-                if !is_taken {
+                let parsed = name.parse().ok().filter(|name| version.receives_from(name));
+                let Some(share) = parsed.as_ref().map(own_share) else {
                     return Err(ReplayError::NotReceived(name.to_string()));
-                }
-                (SentBy::Installation { name: Arc::clone(name), share: Some(Arc::clone(&share)) }, Some(&*share))
+                };
+                (SentBy::Installation { name: Arc::clone(name), share: Some(Arc::clone(&share)) }, Some(share))
             }
             Sender::Trigger(index) => (SentBy::Trigger { index: *index, tick: Arc::default() }, None),
             Sender::Host => (SentBy::Host, None),
         };
         let bytes = letter.payload.len();
+        let share = share.as_deref();
         let claim = match letter.sender {
             // A trigger's message has no content, so it has no codec that could be refused.
             Sender::Trigger(_) => cell.mailbox.claim(bytes, share, Ask::WithoutWaiting),
@@ -419,15 +486,39 @@ impl System {
         };
         let claim = claim.map_err(|no| refused(&cell, no))?;
         // Of two who replay one letter, one gets it.
-        let Some(letter) = self.core.dead.take(id) else {
+        let Some(letter) = self.core.dead.claim(&letter) else {
             cell.freed(&self.core, cell.mailbox.give_up(bytes, share, claim));
             return Err(ReplayError::Unknown);
         };
         let payload = letter.payload.clone();
         let id = self.core.next_id();
-        let envelope = Envelope { id, sent_by, payload, hops: 0, expires: None, reply: None };
-        cell.accept(&self.core, envelope, claim, None);
+        let envelope = Envelope { id, sent_by, payload, hops: 0, expires: None, reply: None, kept: None };
+        if letter.place.is_none() && cell.mail_id_for(claim).is_none() {
+            cell.accept(&self.core, envelope, claim, None);
+            return Ok(id);
+        }
+        self.core.post.raise(&self.core, &letter, cell, (envelope, claim)).map_err(|error| {
+            self.core.dead.give_back(&letter);
+            ReplayError::NotTaken(CallError::NotWritten(error.to_string()))
+        })?;
         Ok(id)
+    }
+
+    /// What an earlier host left in the store is listed as soon as the store is open.
+    fn find_kept_letters(&self) {
+        if let Some(store) = self.core.storage.opened() {
+            // What can't be read is told to whoever starts a component that needs it, and by `storage verify`.
+            let _ = self.core.post.set_up(&self.core, &store);
+        }
+    }
+
+    /// Makes dead letters of the messages that the store holds for storages which belong to nobody: `live` are those
+    /// that do. Gives how many there were.
+    pub fn end_mail_left_behind(&self, live: &BTreeSet<u64>) -> Result<usize, StoreError> {
+        match self.core.storage.kept()? {
+            Some(store) => self.core.post.end_left(&self.core, &store, live),
+            None => Ok(0),
+        }
     }
 
     /// The actor of this name as it is now.
@@ -505,9 +596,20 @@ impl Drop for System {
 
 /// A step that was begun.
 enum Begun {
-    Done,
+    /// A new actor, which takes messages.
+    Started(Arc<ActorCell>),
     NotThere,
     Waits(Receiver<()>),
+}
+
+impl Begun {
+    /// A new actor for which something waits already.
+    fn started(&self) -> Option<&Arc<ActorCell>> {
+        match self {
+            Self::Started(cell) if !cell.mailbox.is_empty() => Some(cell),
+            _ => None,
+        }
+    }
 }
 
 /// Counts a message for which an actor has no room.

@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 use super::cell::ActorCell;
 use super::core::Core;
 use super::mailbox::{Ask, Envelope, SentBy};
+use super::post::Posting;
 use crate::codec::Payload;
 use crate::desired::spec::Trigger;
+use crate::storage::StoreError;
 
 /// Shortest period, in milliseconds.
 const MIN_PERIOD_MS: u64 = 1;
@@ -75,15 +77,23 @@ pub(super) fn begin(cell: &Arc<ActorCell>, triggers: &[Trigger], now: Instant) -
 
 impl Ticking {
     /// Sends the tick that was due at `at`; returns when the next one is due, or nothing when there is none.
-    pub(super) fn fire(&self, core: &Core, at: Instant, now: Instant) -> Option<Instant> {
+    pub(super) fn fire(&self, core: &Arc<Core>, at: Instant, now: Instant) -> Option<Instant> {
         let (cell, tick) = (self.cell.upgrade()?, self.tick.upgrade()?);
         if tick.comes() {
             // A tick pushes nobody out, and waits for nobody: the next one is as good.
             if let Ok(claim) = cell.mailbox.claim(0, None, Ask::Free) {
+                let skipped = Arc::clone(&tick);
                 let sent_by = SentBy::Trigger { index: self.index, tick };
                 let (id, payload) = (core.next_id(), Payload::from(Vec::new()));
-                let envelope = Envelope { id, sent_by, payload, hops: 0, expires: None, reply: None };
-                cell.accept(core, envelope, claim, None);
+                let envelope = Envelope { id, sent_by, payload, hops: 0, expires: None, reply: None, kept: None };
+                match cell.mail_id_for(claim) {
+                    // A tick that can't be written is skipped like one that finds no room.
+                    Some(mail) => {
+                        let skip = move |written: Result<(), StoreError>| written.unwrap_or_else(|_| skipped.skip(1));
+                        core.post.send(core, Posting::new(core, cell, mail, envelope), skip);
+                    }
+                    None => cell.accept(core, envelope, claim, None),
+                }
             } else {
                 tick.taken();
                 tick.skip(1);

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::cell::ActorCell;
 use super::mailbox::Share;
+use crate::desired::spec::Delivery;
 use crate::host::{GuestConfig, Linked};
 use crate::logs::ComponentLog;
 use crate::name::{InstallationName, LinkName};
@@ -14,7 +15,7 @@ use crate::record::Record;
 use crate::storage::{HandlerStorage, Quota, Rules, Storage};
 
 /// Targets of which a sender's share is remembered; beyond this, shares that nobody uses are forgotten.
-const MAX_SHARES: usize = 1_024;
+pub(super) const MAX_SHARES: usize = 1_024;
 
 /// One version of an actor.
 pub(super) struct Version {
@@ -44,6 +45,11 @@ impl Version {
         Some(Box::new(HandlerStorage::new(Arc::clone(storage), Arc::clone(&self.storage_id), rules)))
     }
 
+    /// Whether its messages are to outlive the host.
+    pub(super) fn keeps_messages(&self) -> bool {
+        self.record.spec.delivery == Delivery::Durable
+    }
+
     /// The installation that `link` means, if a message may go there.
     pub(super) fn target(&self, link: &str) -> Option<InstallationName> {
         let link: LinkName = link.parse().ok()?;
@@ -60,6 +66,9 @@ impl Version {
 
     /// This sender's share of the mailbox of `target`.
     pub(super) fn share(&self, name: &InstallationName, target: &ActorCell) -> Arc<Share> {
+        if target.mail_id().is_some() {
+            return target.share_of(&self.record.spec.name);
+        }
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
         if shares.len() >= MAX_SHARES {
             shares.retain(|_, share| Arc::strong_count(share) > 1);

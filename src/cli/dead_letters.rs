@@ -63,6 +63,7 @@ fn listed(document: &DeadLettersDocument) -> String {
     }
     let (kept, total) = (document.kept, document.total);
     let _ = match document.letters.len() as u64 {
+        _ if kept > total => writeln!(text, "{kept} kept, also from before this host started; {total} since"),
         _ if total == 0 => writeln!(text, "no message has died since the host started"),
         _ if kept == 0 => writeln!(text, "none kept of {total} since the host started"),
         all if all == kept => writeln!(text, "{kept} kept of {total} since the host started"),

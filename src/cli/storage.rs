@@ -20,7 +20,9 @@ use crate::limits::{MAX_STORAGE_BYTES, MAX_STORAGE_KEYS};
 use crate::quantity::ByteSize;
 use crate::reconcile::unix_now_s;
 use crate::state::{Options, Store as State};
-use crate::storage::{self, BackendKind, Copied, DumpError, MigrateError, Quota, Storage, Store, StoreError};
+use crate::storage::{
+    self, BackendKind, Copied, DumpError, Mailbox, MigrateError, Quota, Storage, Store, StoreError, Usage,
+};
 
 /// Options of `storage`.
 #[derive(Args)]
@@ -83,6 +85,9 @@ struct Listed {
     installation: Option<String>,
     bytes: u64,
     keys: u64,
+    /// Messages that wait for it.
+    messages: u64,
+    message_bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -93,6 +98,8 @@ struct Verdict {
     storages: u64,
     keys: u64,
     bytes: u64,
+    messages: u64,
+    dead_letters: u64,
     differences: Vec<String>,
 }
 
@@ -162,9 +169,13 @@ fn list(global: &Global, locked: &Locked) -> Result<ExitCode, Failure> {
     if let Some(store) = locked.store()? {
         let owners = locked.owners();
         listing.purging = locked.purging(&store)?;
-        for (id, usage) in store.ids().map_err(|error| failure(&error))? {
+        let usages: BTreeMap<u64, Usage> = store.ids().map_err(|error| failure(&error))?.into_iter().collect();
+        let mailboxes = store.mailboxes().map_err(|error| failure(&error))?;
+        for id in usages.keys().chain(mailboxes.keys()).copied().collect::<BTreeSet<u64>>() {
+            let Usage { bytes, keys, .. } = usages.get(&id).copied().unwrap_or_default();
+            let Mailbox { messages, bytes: message_bytes } = mailboxes.get(&id).copied().unwrap_or_default();
             let installation = owners.get(&id).cloned();
-            listing.storages.push(Listed { id, installation, bytes: usage.bytes, keys: usage.keys });
+            listing.storages.push(Listed { id, installation, bytes, keys, messages, message_bytes });
         }
     }
     output::print(global.output, &listing, || text(&listing))?;
@@ -173,10 +184,14 @@ fn list(global: &Global, locked: &Locked) -> Result<ExitCode, Failure> {
 
 fn text(listing: &Listing) -> String {
     let mut text = String::new();
-    for Listed { id, installation, bytes, keys } in &listing.storages {
+    for Listed { id, installation, bytes, keys, messages, message_bytes } in &listing.storages {
         let owner = installation.as_deref().unwrap_or("(no installation)");
         let purge = if listing.purging.contains(id) { ", being purged" } else { "" };
-        text += &format!("{id:>6}  {owner}  {} in {keys} keys{purge}\n", ByteSize(*bytes));
+        let mail = match messages {
+            0 => String::new(),
+            waiting => format!(", {waiting} messages with {}", ByteSize(*message_bytes)),
+        };
+        text += &format!("{id:>6}  {owner}  {} in {keys} keys{mail}{purge}\n", ByteSize(*bytes));
     }
     if text.is_empty() { "nothing is stored\n".to_owned() } else { text }
 }
@@ -192,12 +207,17 @@ fn verify(global: &Global, locked: &Locked) -> Result<ExitCode, Failure> {
         storages: verified.ids,
         keys: verified.keys,
         bytes: verified.bytes,
+        messages: verified.messages,
+        dead_letters: verified.letters,
         differences: verified.differences.iter().map(ToString::to_string).collect(),
     };
     output::print(global.output, &verdict, || {
         let mut text: String = verdict.differences.iter().map(|difference| format!("! {difference}\n")).collect();
         text +=
             &format!("checked  {} storages, {} in {} keys\n", verdict.storages, ByteSize(verdict.bytes), verdict.keys);
+        if verdict.messages + verdict.dead_letters > 0 {
+            text += &format!("checked  {} messages, {} dead letters\n", verdict.messages, verdict.dead_letters);
+        }
         text + if verdict.sound { "sound\n" } else { "not sound: export what can be read, and restore a backup\n" }
     })?;
     Ok(if verdict.sound { ExitCode::SUCCESS } else { Exit::General.into() })
@@ -303,7 +323,8 @@ fn purge(global: &Global, locked: &Locked, ids: Vec<u64>, orphans: bool) -> Resu
 
 fn purge_in(locked: &Locked, store: &Arc<Store>, ids: Vec<u64>, orphans: bool) -> Result<usize, Failure> {
     let owners = locked.owners();
-    let held: Vec<u64> = store.ids().map_err(|error| failure(&error))?.into_iter().map(|(id, _)| id).collect();
+    let mut held: BTreeSet<u64> = store.ids().map_err(|error| failure(&error))?.into_iter().map(|(id, _)| id).collect();
+    held.extend(store.mail_ids().map_err(|error| failure(&error))?);
     if let Some((id, owner)) = ids.iter().find_map(|id| Some((id, owners.get(id)?))) {
         let message = format!("storage {id} belongs to {owner}, which is installed");
         return Err(Failure::message(Exit::General, message).hint("remove its desired file first, and let a pass run"));

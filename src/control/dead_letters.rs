@@ -30,7 +30,7 @@ pub struct DeadLettersDocument {
     /// [`DEAD_LETTERS_TYPE`].
     #[serde(rename = "$type")]
     pub document: String,
-    /// Messages that died since the host started, forgotten ones included.
+    /// Messages that died since the host started, forgotten ones included and those of an earlier host not.
     pub total: u64,
     /// Letters that are kept.
     pub kept: u64,
@@ -41,7 +41,7 @@ pub struct DeadLettersDocument {
 /// One dead letter without its content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeadLetterRow {
-    /// The message's number, unique as long as the host runs.
+    /// The message's number, unique as long as the host runs; those of durable messages come once.
     pub id: u64,
     /// When it died, in UTC.
     pub time: String,
@@ -49,7 +49,7 @@ pub struct DeadLetterRow {
     pub target: String,
     /// Who sent it: `installation NAME`, `trigger N` or `host`.
     pub sender: String,
-    /// Why it was not handled: `failed`, `expired`, `stopped` or `dropped`.
+    /// Why it was not handled: `failed`, `expired`, `stopped`, `dropped` or `poison`.
     pub reason: String,
     /// The error or the crash, escaped.
     #[serde(default, skip_serializing_if = "Option::is_none")]

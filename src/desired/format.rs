@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::desired::file::EXTENSION;
-use crate::desired::spec::{OnUninstall, Require, Spec};
+use crate::desired::spec::{Delivery, OnUninstall, Require, Spec};
 use crate::desired::{config, source, supervision};
 use crate::document::{Report, Table, Value, shown};
 use crate::escape::escape;
@@ -34,6 +34,7 @@ pub const HOMES: &[(&str, &str)] = &[
     ("enabled", TOP),
     ("depends-on", TOP),
     ("moved-from", TOP),
+    ("delivery", TOP),
     ("version", "in [require]"),
     ("signer", "in [require]"),
     ("path", "in [source.file]"),
@@ -64,14 +65,13 @@ pub const HOMES: &[(&str, &str)] = &[
 ];
 
 /// Keys of the document that later versions carry out, and what to do today.
-const LATER: [(&str, &str); 13] = [
+const LATER: [(&str, &str); 12] = [
     ("permissions", "what you grant stands in [grant]; there is no mode that only observes"),
     ("schedule", "the only trigger of this version is a period: [[trigger]] every = \"1m\""),
     ("cron", "the only trigger of this version is a period: [[trigger]] every = \"1m\""),
     ("on", "the only trigger of this version is a period: [[trigger]] every = \"1m\""),
     ("subscribe", "this version has no publish and subscribe; remove it"),
     ("instances", "one instance runs; remove the line"),
-    ("delivery", "messages are kept in memory; remove the line"),
     ("overflow", "what a full mailbox does is set in [limits]: mailbox-overflow = \"drop-oldest\""),
     ("mailbox", "its size is set in [limits]: mailbox = 1024, mailbox-bytes = \"8MiB\""),
     ("storage", "what a component may store is granted: [grant] storage = \"read-write\""),
@@ -143,6 +143,8 @@ fn read_rest<'t>(
     });
     let enabled = root.take("enabled").and_then(|value| value.boolean(report));
     let depends_on = root.take("depends-on").map(|value| depends_on(&value, name.as_ref(), report));
+    let known = [Delivery::Memory, Delivery::Durable].map(|delivery| (delivery.as_str(), delivery));
+    let delivery = root.take("delivery").and_then(|value| value.word(&known, &[], report));
     let require = root.table("require", report).map(|table| require(table, report));
     let source = source::read(root, report);
     let grant = root.take("grant").and_then(|value| grant(&value, report));
@@ -169,6 +171,7 @@ fn read_rest<'t>(
         limits: limits.unwrap_or_default(),
         supervision: supervision.unwrap_or_default(),
         on_uninstall: on_uninstall.unwrap_or_default(),
+        delivery: delivery.unwrap_or_default(),
         triggers: triggers.unwrap_or_default(),
     })
 }

@@ -47,6 +47,10 @@ pub struct Spec {
     /// that did not know it stay what they are.
     #[serde(default, skip_serializing_if = "OnUninstall::is_default")]
     pub on_uninstall: OnUninstall,
+    /// Whether its messages outlive the host. Written only where it is not the default: records of hosts that did not
+    /// know it stay what they are.
+    #[serde(default, skip_serializing_if = "Delivery::is_default")]
+    pub delivery: Delivery,
     /// Messages that the host sends by itself; sorted.
     pub triggers: Vec<Trigger>,
 }
@@ -198,6 +202,31 @@ impl OnUninstall {
     /// Whether it is removed.
     pub fn removes(self) -> bool {
         self == Self::Purge
+    }
+
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Where the messages for a component wait.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// In memory: they end with the host.
+    #[default]
+    Memory,
+    /// In the store, until the commit of the handler: each one's effect is there exactly once.
+    Durable,
+}
+
+impl Delivery {
+    /// The word that files use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Durable => "durable",
+        }
     }
 
     fn is_default(&self) -> bool {

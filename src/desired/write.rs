@@ -8,7 +8,7 @@
 use serde_json::{Map, Value as Json};
 use toml::Value as Toml;
 
-use crate::desired::spec::{GitReference, OnUninstall, Source, Spec, Supervision};
+use crate::desired::spec::{Delivery, GitReference, OnUninstall, Source, Spec, Supervision};
 use crate::limits::LimitOverrides;
 use crate::permission::{Entry, Grant};
 use crate::quantity::{ByteSize, Millis};
@@ -30,6 +30,7 @@ pub fn write(spec: &Spec) -> String {
         limits,
         supervision,
         on_uninstall,
+        delivery,
         triggers,
     } = spec;
     let mut text = format!("name = {}\npackage = {}\n", quoted(name), quoted(package));
@@ -40,6 +41,9 @@ pub fn write(spec: &Spec) -> String {
         text += &format!("depends-on = [{}]\n", depends_on.iter().map(quoted).collect::<Vec<_>>().join(", "));
     }
     text += &line("moved-from", moved_from.as_ref());
+    if *delivery != Delivery::default() {
+        text += &line("delivery", Some(&delivery.as_str()));
+    }
 
     add_table(
         &mut text,

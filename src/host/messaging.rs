@@ -10,6 +10,7 @@ use wasmtime::component::{ComponentType, Lift, Linker, Lower, WasmList, WasmStr}
 use super::contract::GuestCodec;
 use super::{Guest, RequestError};
 use crate::codec::{Codec, NotTaken};
+use crate::storage::{MailKey, MailSet, Posted};
 
 pub(super) const INTERFACE: &str = "airssys:component/messaging@0.1.0";
 
@@ -103,6 +104,8 @@ pub struct Transaction {
     pub sends: u64,
     /// When nobody waits any more for what the call is about.
     pub until: Option<Instant>,
+    /// The message that it is about, if the store holds it: it ends with the call's commit.
+    pub mail: Option<MailKey>,
 }
 
 /// Where the messages of one instance wait until its call is over.
@@ -118,7 +121,11 @@ pub trait Outbox: Send {
     fn request(&mut self, link: &str, content: Content<'_>, timeout_ms: u64) -> Result<u64, RequestError>;
     /// Gives up a request. Whether it was open.
     fn cancel(&mut self, id: u64) -> bool;
-    /// The call ended well.
+    /// The call ended well. Adds those of its messages that the store keeps to what its commit changes, and gives who is
+    /// to be told of that; none when there are none. They leave with the commit, and the others with
+    /// [`Outbox::commit`] after it.
+    fn post(&mut self, mail: &mut MailSet) -> Option<Posted>;
+    /// The call ended well, and what it wrote is kept.
     fn commit(&mut self);
     /// The call did not.
     fn abort(&mut self);
@@ -160,6 +167,9 @@ impl Outbox for NoOutbox {
     }
     fn cancel(&mut self, _id: u64) -> bool {
         false
+    }
+    fn post(&mut self, _mail: &mut MailSet) -> Option<Posted> {
+        None
     }
     fn commit(&mut self) {}
     fn abort(&mut self) {}

@@ -24,7 +24,7 @@ use wasmtime::component::Linker;
 
 use crate::engine::InstanceLimiter;
 use crate::logs::ComponentLog;
-use crate::storage::{HandlerStorage, StoreError, Written};
+use crate::storage::{HandlerStorage, MailKey, MailSet, Storage, StoreError, Written};
 use crate::surface::HostSurface;
 
 /// Bytes that one host call may bring from the guest into host memory, and one result of the guest likewise.
@@ -77,6 +77,10 @@ pub struct Guest {
     pub(crate) outbox: Box<dyn Outbox>,
     /// Only for a component that has a storage permission.
     pub(crate) storage: Option<Box<HandlerStorage>>,
+    /// Where messages are kept that must outlive the host; none when this host keeps none.
+    pub(crate) post: Option<Arc<Storage>>,
+    /// The message in hand, if the store holds it.
+    mail: Option<MailKey>,
     log: ComponentLog,
     pub(crate) config: Arc<GuestConfig>,
     wasi: Option<Box<wasi::Wasi>>,
@@ -85,7 +89,7 @@ pub struct Guest {
 impl Guest {
     /// Nothing used yet. What costs memory is made when the guest first asks for it.
     pub fn new(limiter: InstanceLimiter, log: ComponentLog, config: Arc<GuestConfig>, outbox: Box<dyn Outbox>) -> Self {
-        Self { limiter, outbox, storage: None, log, config, wasi: None }
+        Self { limiter, outbox, storage: None, post: None, mail: None, log, config, wasi: None }
     }
 }
 
@@ -93,6 +97,7 @@ impl Guest {
 impl Guest {
     /// A call begins.
     pub(crate) fn begin(&mut self, transaction: Transaction) {
+        self.mail = transaction.mail;
         self.outbox.begin(transaction);
         if let Some(storage) = &mut self.storage {
             storage.begin(true);
@@ -101,7 +106,8 @@ impl Guest {
 
     /// The last call begins: it sends nothing, and reads.
     pub(crate) fn begin_end(&mut self) {
-        self.outbox.begin(Transaction { hops: 0, sends: 0, until: None });
+        self.mail = None;
+        self.outbox.begin(Transaction { hops: 0, sends: 0, until: None, mail: None });
         if let Some(storage) = &mut self.storage {
             storage.begin(false);
         }
@@ -114,12 +120,33 @@ impl Guest {
             Some(storage) => storage.finish(),
             None => Ok(None),
         };
+        let written = written.and_then(|written| self.with_mail(written));
         match written {
             Ok(None) => self.outbox.commit(),
             Ok(Some(_)) => {}
             Err(_) => self.outbox.abort(),
         }
         written
+    }
+
+    /// What the call wrote together with the end of the message that it was about, and its own messages.
+    fn with_mail(&mut self, written: Option<Box<Written>>) -> Result<Option<Box<Written>>, StoreError> {
+        let mut mail = MailSet::default();
+        if let Some(key) = self.mail.take() {
+            mail.take(key);
+        }
+        let posted = self.outbox.post(&mut mail);
+        if mail.is_empty() {
+            return Ok(written);
+        }
+        let written = match written {
+            Some(written) => written.with_mail(mail),
+            None => {
+                let store = self.post.as_ref().and_then(|post| post.opened()).ok_or(StoreError::Closed)?;
+                Written::of_mail(store, mail)
+            }
+        };
+        Ok(Some(Box::new(written.telling(posted))))
     }
 
     /// What the call wrote is kept: its messages leave.
@@ -129,6 +156,7 @@ impl Guest {
 
     /// The call did not end well.
     pub(crate) fn abort(&mut self) {
+        self.mail = None;
         self.outbox.abort();
         if let Some(storage) = &mut self.storage {
             storage.abort();

@@ -17,7 +17,7 @@ pub(crate) use values::source_text;
 
 use super::diff::{self, ConfigDiff};
 use crate::codec::Codecs;
-use crate::desired::spec::{OnUninstall, Spec};
+use crate::desired::spec::{Delivery, OnUninstall, Spec};
 use crate::digest::Digest;
 use crate::key::PublicKey;
 use crate::name::{InstallationName, PackageName};
@@ -173,6 +173,8 @@ deltas! {
     supervision: Vec<NamedChange>, "Vec::is_empty";
     /// What becomes of its storage when it is uninstalled.
     on_uninstall: Option<Pair<OnUninstall>>, "Option::is_none";
+    /// Whether its messages outlive the host.
+    delivery: Option<Pair<Delivery>>, "Option::is_none";
     /// Where the artifact comes from.
     source: Option<Pair<String>>, "Option::is_none";
     /// Conditions on the artifact.
@@ -248,6 +250,7 @@ impl Deltas {
             triggers,
             supervision,
             on_uninstall: _,
+            delivery,
             source: _,
             require: _,
             moved_from: _,
@@ -263,6 +266,7 @@ impl Deltas {
             || !links.is_empty()
             || triggers.is_some()
             || !supervision.is_empty()
+            || delivery.is_some()
             || config.is_some()
             || !secrets.is_empty()
     }
@@ -281,6 +285,7 @@ impl Deltas {
             ("limits", !self.limits.is_empty() || !self.limits_written.is_empty()),
             ("supervision", !self.supervision.is_empty()),
             ("deploy.on-uninstall", self.on_uninstall.is_some()),
+            ("delivery", self.delivery.is_some()),
             ("trigger", self.triggers.is_some()),
         ];
         keys.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
@@ -329,6 +334,7 @@ impl Deltas {
             limits: _, // Compared beside the limits that come of them.
             supervision,
             on_uninstall,
+            delivery,
             triggers,
         } = after;
         let Grant { permissions, without } = grant;
@@ -343,6 +349,7 @@ impl Deltas {
         self.config = diff::between(&before.config, config);
         self.supervision = named_changes(supervision_values(&before.supervision), supervision_values(supervision));
         self.on_uninstall = Pair::between(&before.on_uninstall, on_uninstall);
+        self.delivery = Pair::between(&before.delivery, delivery);
         self.triggers = Pair::between(&trigger_texts(&before.triggers), &trigger_texts(triggers));
     }
 }

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::action::{Instance, Storage};
+use crate::desired::spec::Delivery;
 use crate::name::{InstallationName, LinkName};
 use crate::observed::{Installed, Phase};
 use crate::quantity::Millis;
@@ -129,14 +130,19 @@ pub struct Outcome {
 impl Outcome {
     /// Of something that goes away.
     pub(super) fn uninstalled(have: &Installed, host: &HostSurface<'_>) -> Self {
-        let mailbox = if may_wait(have, host) { Mailbox::Drained } else { Mailbox::Empty };
+        let mailbox = match may_wait(have, host) {
+            true if keeps_messages(have) => Mailbox::Dropped,
+            true => Mailbox::Drained,
+            false => Mailbox::Empty,
+        };
         let state = if have.record.spec.on_uninstall.removes() { State::Removed } else { State::LeftBehind };
         Self { ends_requests: may_ask(have, host), ..Self::of(have, state, mailbox) }
     }
 
     /// Of something that starts afresh as it is.
     pub(super) fn restarted(have: &Installed) -> Self {
-        Self::of(have, State::Kept, Mailbox::Empty)
+        let mailbox = if keeps_messages(have) { Mailbox::Kept } else { Mailbox::Empty };
+        Self::of(have, State::Kept, mailbox)
     }
 
     /// Of something in whose place `after` comes.
@@ -151,6 +157,14 @@ impl Outcome {
         let is_other = base.record.artifact.package != after.artifact.package;
         let mailbox = match instance {
             _ if !may_wait(base, host) => Mailbox::Empty,
+            // They are in the store, and belong to whoever has the storage.
+            _ if keeps_messages(base) => {
+                if storage == Storage::New {
+                    Mailbox::Dropped
+                } else {
+                    Mailbox::Kept
+                }
+            }
             Instance::Stop => Mailbox::Drained,
             Instance::Fresh if !takes_messages => Mailbox::Dropped,
             Instance::Fresh if is_other => Mailbox::HandedOn,
@@ -205,9 +219,14 @@ fn removed_by(storage_id: u64) -> String {
 /// Where what was not handled is found: only the host has them, and only while it runs.
 const DEAD_LETTERS: &str = "dead letters (`dead-letters list`, while this host runs)";
 
+/// Whether its messages are in the store, whatever becomes of its actor.
+fn keeps_messages(have: &Installed) -> bool {
+    have.record.spec.delivery == Delivery::Durable
+}
+
 /// Whether messages may wait for what is installed: an actor of it is there, and takes some.
 fn may_wait(have: &Installed, host: &HostSurface<'_>) -> bool {
-    is_there(have) && have.record.surface.as_ref().is_none_or(|surface| host.reaches(surface))
+    (is_there(have) || keeps_messages(have)) && have.record.surface.as_ref().is_none_or(|surface| host.reaches(surface))
 }
 
 /// Whether what is installed may wait for answers. Of what an earlier version committed that is not known, and not said.

@@ -82,6 +82,9 @@ impl Reconciler {
         }
         self.parts.actors.switch(apply::switches(&ready, standbys));
         self.stop_what_is_not_committed();
+        if ready.iter().any(|action| leaves_storage(action)) {
+            self.end_mail_left_behind();
+        }
         self.no_longer_starting(tried);
         self.watch_new_versions(&ready, &before);
         let in_use = apply::wasm_in_use(self.committed.records.values().map(|targeted| &targeted.record));
@@ -175,6 +178,16 @@ impl Reconciler {
         Ok(())
     }
 
+    /// Messages in the store for what is not installed any more become dead letters. A kill before that is made up for at
+    /// the next start.
+    pub(super) fn end_mail_left_behind(&self) {
+        let live = self.committed.generation.entries.values().map(|slot| slot.storage_id).collect();
+        if let Err(error) = self.parts.actors.end_mail_left_behind(&live) {
+            let text = format!("messages for removed components stay in the store for now: {error}");
+            (self.parts.tell)(&Notice::Info { text });
+        }
+    }
+
     /// No actor goes on under a name that is not in the generation, whatever left it behind.
     fn stop_what_is_not_committed(&self) {
         let records = &self.committed.records;
@@ -204,6 +217,15 @@ impl Reconciler {
         let now = self.now();
         self.aftermath.note(ready, &failed, now);
         Applied { done: ready.iter().map(|action| ((*action).clone(), took)).collect(), failed, leaves_some: false }
+    }
+}
+
+/// Whether a storage belongs to nobody after this action that belonged to somebody before.
+fn leaves_storage(action: &Action) -> bool {
+    match &action.effect {
+        Some(Effect::Uninstall { .. }) => true,
+        Some(Effect::Commit(commit)) => action.before.is_some() && commit.storage == Storage::New,
+        _ => false,
     }
 }
 

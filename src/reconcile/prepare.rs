@@ -252,6 +252,15 @@ fn not_prepared(error: &PrepareError) -> Refusal {
         PrepareError::NobodyToTrigger => {
             ("nobody-to-trigger", "remove the trigger, or use a release that handles messages")
         }
+        PrepareError::NobodyToDeliverTo => {
+            ("nobody-to-deliver-to", "remove the line, or use a release that handles messages")
+        }
+        PrepareError::OverflowOfTheStore(_) => {
+            ("overflow-of-the-store", "write mailbox-overflow = \"reject\" in [limits], or remove `delivery`")
+        }
+        PrepareError::ForgetfulStore => {
+            ("store-in-memory", "remove the line, or give the host a store on disk: fjall or redb")
+        }
         PrepareError::Storage(_) => ("storage-unavailable", "components without storage are not affected"),
         PrepareError::Refused(_) => {
             ("init-refused", "`[config]` of the desired file reaches init; see also the component's log")

@@ -44,6 +44,7 @@ impl Reconciler {
         }
         // What was suspected and does not start now, because it is switched off or refused, is none any more.
         self.no_longer_starting(suspects.into_keys().collect());
+        self.end_mail_left_behind();
         self.resume_probations();
         self.room.forget();
         running

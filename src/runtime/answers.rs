@@ -67,6 +67,7 @@ impl Shared {
             CallError::Failed(_) => (Because::Component, "component-refused"),
             CallError::Crashed(_) => (Because::Component, "component-crashed"),
             CallError::NotKept(_) => (Because::Failed, "not-kept"),
+            CallError::NotWritten(_) => (Because::Failed, "not-written"),
             CallError::Stopped => (Because::Conflict, "component-stopped"),
             CallError::Dropped => (Because::Busy, "dropped"),
             CallError::TimedOut => (Because::TimedOut, "timed-out"),

@@ -248,8 +248,8 @@ fn counters(status: &actor::ActorStatus) -> ActorCounters {
 }
 
 fn messages(counts: &actor::Counts) -> MessageCounters {
-    let actor::Counts { accepted, rejected, handled: _, failed, expired, stopped, dropped } = *counts;
-    MessageCounters { accepted, rejected, failed, expired, stopped, dropped }
+    let actor::Counts { accepted, rejected, handled: _, failed, expired, stopped, dropped, poison } = *counts;
+    MessageCounters { accepted, rejected, failed, expired, stopped, dropped, poison }
 }
 
 fn requests(counts: &actor::RequestCounts) -> RequestCounters {

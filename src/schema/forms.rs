@@ -21,6 +21,8 @@ pub struct DesiredFile {
     pub depends_on: Option<Vec<Name>>,
     /// The name that it had before; identity and state move over.
     pub moved_from: Option<Name>,
+    /// Where messages for it wait: `durable` ones outlive the host.
+    pub delivery: Option<Delivery>,
     /// What the artifact must satisfy beyond the trust policy.
     pub require: Option<Require>,
     /// Where the artifact comes from.
@@ -40,6 +42,16 @@ pub struct DesiredFile {
     /// Messages that the host sends by itself.
     #[schemars(length(max = 16))]
     pub trigger: Option<Vec<Trigger>>,
+}
+
+/// Where messages for a component wait.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+pub enum Delivery {
+    /// In memory; the default.
+    Memory,
+    /// In the store, until the handler's commit.
+    Durable,
 }
 
 /// What the artifact must satisfy beyond the trust policy.

@@ -232,6 +232,8 @@ pub struct Deltas {
     pub supervision: Option<Vec<NamedChange>>,
     /// What becomes of its storage when it is uninstalled.
     pub on_uninstall: Option<Pair>,
+    /// Whether its messages outlive the host.
+    pub delivery: Option<Pair>,
     /// Where the artifact comes from.
     pub source: Option<Pair>,
     /// Conditions on the artifact.

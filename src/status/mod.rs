@@ -271,6 +271,8 @@ pub struct MessageCounters {
     pub stopped: u64,
     /// Dead: the mailbox was full.
     pub dropped: u64,
+    /// Dead: delivered as often as they may be, in vain.
+    pub poison: u64,
 }
 
 /// What became of the requests that an actor made. `asked` is the sum of the others but `late`.

@@ -67,7 +67,8 @@ impl ReadCache {
 
     /// Follows a commit.
     pub(super) fn committed(&self, changes: &Changes) {
-        for (key, value) in changes {
+        // Messages are read once, when a host starts.
+        for (key, value) in changes.iter().filter(|((space, _), _)| *space != Space::Mail) {
             let mut part = self.part(key);
             part.commits += 1;
             part.remove(key);

@@ -13,6 +13,7 @@ use std::thread::{self, JoinHandle};
 use super::backend::{BackendError, Changes, Durability, Space};
 use super::error::StoreError;
 use super::keys::full;
+use super::mail::{Desk, Kept, MailSet};
 use super::queue::{Order, Queue, Then};
 use super::store::Room;
 use super::usage::Usage;
@@ -22,6 +23,15 @@ pub(super) const THREAD: &str = "storage-writer";
 
 /// What one call changed, ready to be committed as a whole.
 pub struct WriteSet {
+    /// What it changes of what a component keeps; none for a call that touched only messages.
+    pub(super) data: Option<DataSet>,
+    /// What it changes among the messages.
+    pub(super) mail: MailSet,
+    pub(super) durability: Durability,
+}
+
+/// Changes of one storage, with its usage.
+pub(super) struct DataSet {
     pub(super) id: u64,
     /// The usage on which the changes build.
     pub(super) before: Usage,
@@ -30,20 +40,42 @@ pub struct WriteSet {
     /// Everything that was there goes before `changes` come.
     pub(super) clears: bool,
     pub(super) changes: Changes,
-    pub(super) durability: Durability,
     /// Removes the record of the usage, too: the end of a purge.
     pub(super) forgets: bool,
 }
 
 impl WriteSet {
+    /// Changes of messages alone.
+    pub fn of_mail(mail: MailSet) -> Self {
+        Self { data: None, mail, durability: Durability::Synced }
+    }
+
+    /// Changes of one storage alone.
+    pub(super) fn of_data(data: DataSet, durability: Durability) -> Self {
+        Self { data: Some(data), mail: MailSet::default(), durability }
+    }
+
+    /// The same with changes of messages.
+    pub fn with_mail(mut self, mail: MailSet) -> Self {
+        self.mail = mail;
+        self
+    }
+
     /// The same with another durability.
     pub fn with_durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
         self
     }
 
+    /// Whether it removes everything that was there.
+    pub(super) fn clears(&self) -> bool {
+        self.data.as_ref().is_some_and(|data| data.clears)
+    }
+
     pub(super) fn bytes(&self) -> usize {
-        self.changes.iter().map(|((_, key), value)| key.len() + value.as_ref().map_or(0, |value| value.len())).sum()
+        let changes = self.data.iter().flat_map(|data| &data.changes);
+        let changes = changes.map(|((_, key), value)| key.len() + value.as_ref().map_or(0, |value| value.len()));
+        changes.sum::<usize>() + self.mail.bytes()
     }
 }
 
@@ -63,7 +95,7 @@ impl Committer {
     }
 
     /// Commits, and waits for it.
-    pub(super) fn commit(&self, set: WriteSet) -> Result<(), StoreError> {
+    pub(super) fn commit(&self, set: WriteSet) -> Result<Kept, StoreError> {
         let (answer, answered) = sync_channel(1);
         // Whoever asked waits below.
         self.queue.put(Order::new(set, Box::new(move |result| drop(answer.send(result)))));
@@ -74,6 +106,11 @@ impl Committer {
     /// Commits and calls `then`. Never waits.
     pub(super) fn commit_then(&self, set: WriteSet, then: Then) {
         self.queue.offer(Order::new(set, then));
+    }
+
+    /// The same however much waits.
+    pub(super) fn commit_soon(&self, set: WriteSet, then: Then) {
+        self.queue.insist(Order::new(set, then));
     }
 
     /// Write sets that were brought to it.
@@ -106,8 +143,9 @@ impl Drop for OnEnd {
 }
 
 fn run(room: &Room, queue: &Queue) {
+    let mut desk = Desk::default();
     while let Some(group) = queue.take() {
-        commit(room, group);
+        commit(room, &mut desk, group);
     }
     if room.broken.get().is_none() {
         // Nobody is there to be told; a failure shows when the store is opened again.
@@ -115,16 +153,16 @@ fn run(room: &Room, queue: &Queue) {
     }
 }
 
-fn commit(room: &Room, group: Vec<Order>) {
+fn commit(room: &Room, desk: &mut Desk, group: Vec<Order>) {
     let mut all = Changes::new();
     let mut durability = Durability::Relaxed;
     let mut taken = Vec::with_capacity(group.len());
     for Order { set, answer, .. } in group {
         let asked = set.durability;
-        match merge(room, &mut all, set) {
-            Ok(()) => {
+        match merge(room, desk, &mut all, set) {
+            Ok(kept) => {
                 durability = durability.max(asked);
-                taken.push(answer);
+                taken.push((answer, kept));
             }
             Err(error) => answer.give(Err(error)),
         }
@@ -143,16 +181,25 @@ fn commit(room: &Room, group: Vec<Order>) {
         }
         Err(why) => Err(StoreError::Stopped(room.broken.get_or_init(|| why).clone())),
     };
-    for answer in taken {
-        answer.give(result.clone());
+    for (answer, kept) in taken {
+        answer.give(result.clone().map(|()| kept));
     }
 }
 
-/// Adds one write set to a commit.
-fn merge(room: &Room, all: &mut Changes, set: WriteSet) -> Result<(), StoreError> {
+/// Adds one write set to a commit, as a whole or not at all.
+fn merge(room: &Room, desk: &mut Desk, all: &mut Changes, set: WriteSet) -> Result<Kept, StoreError> {
     if let Some(why) = room.broken.get() {
         return Err(StoreError::Stopped(why.clone()));
     }
+    let WriteSet { data, mail, .. } = set;
+    desk.check(room, all, &mail)?;
+    if let Some(data) = data {
+        add_data(room, all, data)?;
+    }
+    Ok(desk.add(all, mail))
+}
+
+fn add_data(room: &Room, all: &mut Changes, set: DataSet) -> Result<(), StoreError> {
     let usage_key = (Space::Meta, full(set.id, b""));
     let now = match all.get(&usage_key) {
         Some(record) => record.as_deref().and_then(Usage::decode).unwrap_or_default(),

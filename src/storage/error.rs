@@ -119,6 +119,18 @@ pub enum StoreError {
     /// More waits for the disk than may.
     #[error("the disk is behind: more waits to be written than the host keeps; later it may work")]
     Busy,
+    /// A message of a mailbox is none.
+    #[error("a message in the mailbox of storage {id} is damaged; `storage verify` says how many are")]
+    DamagedMail {
+        /// Whose mailbox.
+        id: u64,
+    },
+    /// No store is open: the host ends.
+    #[error("the store is closed")]
+    Closed,
+    /// A message that was to end, or to change, had ended before.
+    #[error("the message has ended meanwhile")]
+    Ended,
     /// Somebody else changed the same storage meanwhile.
     #[error("the storage was changed by another instance of the component during this call")]
     Conflict,

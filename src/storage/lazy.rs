@@ -65,6 +65,12 @@ impl Storage {
         }
     }
 
+    /// Lets go of the store. Whoever has it no more waits until what was brought to it is written.
+    pub fn close(&self) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(open);
+    }
+
     /// Opening a new store beside the one that is in use would look as if everything were lost.
     fn check_backend(&self) -> Result<(), StoreError> {
         let is_there = |kind: BackendKind| kind.path(&self.directory).exists();

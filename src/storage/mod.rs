@@ -7,6 +7,8 @@
 //!    Store::commit(_then)    -> the committer thread: many write sets, one atomic commit, one sync
 //! ```
 //!
+//! Messages that outlive the host are in the same commits: see `mail`.
+//!
 //! A key in the store is the storage id, 8 bytes big-endian, and the component's own key. Ids are given
 //! out by generations and never twice, so what one installation left behind is never another one's.
 //!
@@ -19,6 +21,7 @@ mod dump;
 mod error;
 mod keys;
 mod lazy;
+mod mail;
 mod migrate;
 mod overlay;
 mod page;
@@ -41,10 +44,13 @@ pub use dump::{Copied, DumpError};
 pub use error::{StorageError, StoreError};
 pub use keys::check_key;
 pub use lazy::Storage;
+pub use mail::{
+    Author, DamagedRecord, Kept, Letter, MAX_LETTER_BYTES, MAX_LETTERS, Mail, MailHead, MailKey, MailSet, Mailbox,
+};
 pub use migrate::{MigrateError, migrate};
 pub use page::{Page, PageOf};
 pub use queue::Then;
-pub use session::{HandlerStorage, Written};
+pub use session::{HandlerStorage, Posted, Written};
 pub use store::{Store, StoreCounts};
 pub use transaction::{Rules, Transaction};
 pub use usage::{Quota, Usage};

@@ -5,9 +5,10 @@
 use std::ops::ControlFlow;
 
 use super::backend::{Changes, Durability, Space};
-use super::commit::WriteSet;
+use super::commit::{DataSet, WriteSet};
 use super::error::StoreError;
 use super::keys::{behind, full, split};
+use super::mail::open_mark;
 use super::store::{OWN_ID, Store};
 use super::usage::Usage;
 
@@ -49,12 +50,14 @@ impl Store {
         let is_last = left > 0;
         if is_last {
             changes.insert((Space::Meta, pending(id)), None);
+            changes.insert((Space::Meta, open_mark(id)), None);
         }
         let before = self.usage(id)?;
         // The last step must not be lost while the one before it is kept, and the order of commits sees to that.
         let durability = if is_last { Durability::Synced } else { Durability::Relaxed };
         // What is counted is settled by the record's end.
-        self.commit(WriteSet { id, before, after: before, clears: false, changes, durability, forgets: is_last })?;
+        let set = DataSet { id, before, after: before, clears: false, changes, forgets: is_last };
+        self.commit(WriteSet::of_data(set, durability))?;
         Ok(is_last)
     }
 
@@ -76,9 +79,8 @@ impl Store {
     /// Commits records of the store's own.
     pub(super) fn commit_own(&self, changes: Changes) -> Result<(), StoreError> {
         let before = self.usage(OWN_ID)?;
-        let durability = Durability::Synced;
-        let after = Usage::default();
-        self.commit(WriteSet { id: OWN_ID, before, after, clears: false, changes, durability, forgets: false })
+        let set = DataSet { id: OWN_ID, before, after: Usage::default(), clears: false, changes, forgets: false };
+        self.commit(WriteSet::of_data(set, Durability::Synced))
     }
 }
 

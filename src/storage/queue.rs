@@ -3,11 +3,13 @@
 //! Which of them make one commit is decided here; what a commit is, by `commit`.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::backend::BackendError;
 use super::commit::WriteSet;
 use super::error::StoreError;
+use super::mail::Kept;
 
 /// Write sets that wait at most.
 const MAX_WAITING: usize = 65_536;
@@ -20,7 +22,7 @@ const MAX_GROUP_BYTES: usize = 32 << 20;
 
 /// Is called once, when it is known what became of a write set: on the thread that writes, or at once when there is
 /// none any more. It must return soon and not wait for the store.
-pub type Then = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+pub type Then = Box<dyn FnOnce(Result<Kept, StoreError>) + Send>;
 
 /// The answer that is owed. Dropped, it says that the thread has ended.
 pub(super) struct Answer(Option<Then>);
@@ -30,18 +32,21 @@ impl Answer {
         Self(Some(then))
     }
 
-    pub(super) fn give(mut self, result: Result<(), StoreError>) {
+    pub(super) fn give(mut self, result: Result<Kept, StoreError>) {
+        self.tell(result);
+    }
+
+    fn tell(&mut self, result: Result<Kept, StoreError>) {
         if let Some(then) = self.0.take() {
-            then(result);
+            // Whoever is told is not part of the store; its panic was printed and stays its own.
+            let _ = catch_unwind(AssertUnwindSafe(|| then(result)));
         }
     }
 }
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        if let Some(then) = self.0.take() {
-            then(Err(StoreError::Stopped(BackendError::new("the thread that writes has ended"))));
-        }
+        self.tell(Err(StoreError::Stopped(BackendError::new("the thread that writes has ended"))));
     }
 }
 
@@ -103,6 +108,11 @@ impl Queue {
         self.push(state, order);
     }
 
+    /// The same without being refused, however much waits.
+    pub(super) fn insist(&self, order: Order) {
+        self.push(self.state(), order);
+    }
+
     fn push(&self, mut state: MutexGuard<'_, State>, order: Order) {
         if state.closed {
             // The answer is not for this lock to wait for.
@@ -136,7 +146,7 @@ impl Queue {
         // Clearing looks at what is there, so it comes after what is on its way has arrived.
         while group.len() < MAX_GROUP
             && let Some(next) = state.orders.front()
-            && !next.set.clears
+            && !next.set.clears()
             && bytes + next.bytes <= MAX_GROUP_BYTES
         {
             bytes += next.bytes;
@@ -182,13 +192,14 @@ mod tests {
     use std::sync::mpsc::channel;
 
     use super::super::backend::{Changes, Durability, Space};
+    use super::super::commit::DataSet;
     use super::super::usage::Usage;
     use super::*;
 
     fn set(bytes: usize, clears: bool) -> WriteSet {
         let changes = Changes::from([((Space::Data, Vec::new()), Some(vec![0; bytes].into()))]);
         let (before, after, durability) = (Usage::default(), Usage::default(), Durability::Synced);
-        WriteSet { id: 1, before, after, clears, changes, durability, forgets: false }
+        WriteSet::of_data(DataSet { id: 1, before, after, clears, changes, forgets: false }, durability)
     }
 
     fn order(bytes: usize, clears: bool) -> Order {
@@ -262,8 +273,8 @@ mod tests {
         };
         put();
         put();
-        queue.take().unwrap().into_iter().for_each(|order| order.answer.give(Ok(())));
-        assert_eq!(answers.try_iter().collect::<Vec<_>>(), [Ok(()), Ok(())]);
+        queue.take().unwrap().into_iter().for_each(|order| order.answer.give(Ok(Kept::default())));
+        assert_eq!(answers.try_iter().collect::<Vec<_>>(), [Ok(Kept::default()), Ok(Kept::default())]);
         put();
         queue.abandon();
         put();

@@ -2,11 +2,13 @@
 //!
 //! What the calls are and when they end is known to whoever runs the instance.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
 use super::commit::WriteSet;
 use super::error::{StorageError, StoreError};
 use super::lazy::Storage;
+use super::mail::{Kept, MailSet};
 use super::queue::Then;
 use super::store::Store;
 use super::transaction::{Rules, Transaction};
@@ -56,7 +58,7 @@ impl HandlerStorage {
     pub fn finish(&mut self) -> Result<Option<Box<Written>>, StoreError> {
         let Some(transaction) = self.current.take() else { return Ok(None) };
         let store = Arc::clone(&transaction.store);
-        Ok(transaction.finish()?.map(|set| Box::new(Written { store, set })))
+        Ok(transaction.finish()?.map(|set| Box::new(Written { store, set, posted: None })))
     }
 
     /// The call did not end well.
@@ -65,15 +67,45 @@ impl HandlerStorage {
     }
 }
 
+/// Is told, before anyone else, what became of the messages of a call: where they stand, or why they do not.
+pub type Posted = Box<dyn FnOnce(Result<&Kept, &StoreError>) + Send>;
+
 /// What a call wrote, on its way into the store. Dropped, it was never written.
 pub struct Written {
     store: Arc<Store>,
     set: WriteSet,
+    posted: Option<Posted>,
 }
 
 impl Written {
+    /// What a call changed among the messages, when it wrote nothing else.
+    pub fn of_mail(store: Arc<Store>, mail: MailSet) -> Self {
+        Self { store, set: WriteSet::of_mail(mail), posted: None }
+    }
+
+    /// The same with what the call changed among the messages.
+    pub fn with_mail(self, mail: MailSet) -> Self {
+        Self { set: self.set.with_mail(mail), ..self }
+    }
+
+    /// The same with somebody who is told first.
+    pub fn telling(self, posted: Option<Posted>) -> Self {
+        Self { posted, ..self }
+    }
+
     /// Brings it to the store and calls `then` when it is kept, or can't be: see [`Store::commit_then`].
     pub fn keep(self, then: Then) {
-        self.store.commit_then(self.set, then);
+        let Self { store, set, posted } = self;
+        match posted {
+            None => store.commit_then(set, then),
+            Some(posted) => store.commit_then(
+                set,
+                Box::new(move |result| {
+                    // Whatever happens there, whoever waits for the commit is told. The panic was printed.
+                    let _ = catch_unwind(AssertUnwindSafe(|| posted(result.as_ref())));
+                    then(result);
+                }),
+            ),
+        }
     }
 }

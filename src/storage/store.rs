@@ -12,6 +12,7 @@ use super::cache::ReadCache;
 use super::commit::{Committer, WriteSet};
 use super::error::StoreError;
 use super::keys::{behind, full, split};
+use super::mail::{Kept, MailSet};
 use super::queue::Then;
 use super::transaction::{Rules, Transaction};
 use super::usage::Usage;
@@ -81,7 +82,12 @@ impl Store {
 
     /// Commits what a call changed, and returns when it outlives what its durability says.
     pub fn commit(&self, set: WriteSet) -> Result<(), StoreError> {
-        self.committer.commit(set)
+        self.committer.commit(set).map(drop)
+    }
+
+    /// The same, and says what was given to new messages.
+    pub fn commit_mail(&self, mail: MailSet) -> Result<Kept, StoreError> {
+        self.committer.commit(WriteSet::of_mail(mail))
     }
 
     /// Commits what a call changed, and calls `then` when it outlives what its durability says, or failed.
@@ -89,6 +95,11 @@ impl Store {
     /// Returns at once. When more waits for the disk than may, that is [`StoreError::Busy`] and nothing is written.
     pub fn commit_then(&self, set: WriteSet, then: Then) {
         self.committer.commit_then(set, then);
+    }
+
+    /// The same without ever being [`StoreError::Busy`]: for what ends things, and does not begin them.
+    pub fn commit_soon(&self, set: WriteSet, then: Then) {
+        self.committer.commit_soon(set, then);
     }
 
     /// What the storage id holds.
@@ -117,11 +128,15 @@ impl Store {
 
     /// The storage ids that have entries, whatever the records say, in order.
     pub fn held_ids(&self) -> Result<Vec<u64>, StoreError> {
+        self.ids_in(Space::Data)
+    }
+
+    pub(super) fn ids_in(&self, space: Space) -> Result<Vec<u64>, StoreError> {
         let mut ids = Vec::new();
         let mut from = full(OWN_ID + 1, b"");
         loop {
             let mut found = None;
-            self.room.scan(Space::Data, &from, &[0xff; 9], &mut |key, _| {
+            self.room.scan(space, &from, &[0xff; 9], &mut |key, _| {
                 found = split(key).map(|(id, _)| id);
                 ControlFlow::Break(())
             })?;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::backend::{Durability, Space};
-use super::commit::WriteSet;
+use super::commit::{DataSet, WriteSet};
 use super::error::{StorageError, StoreError};
 use super::keys::{check_key, check_value, full};
 use super::overlay::Overlay;
@@ -122,8 +122,8 @@ impl Transaction {
         let (clears, entries) = self.overlay.into_parts();
         let changes =
             entries.into_iter().map(|(key, value)| ((Space::Data, full(id, key.as_bytes())), value)).collect();
-        let durability = Durability::Synced;
-        Ok(Some(WriteSet { id, before, after: self.after, clears, changes, durability, forgets: false }))
+        let set = DataSet { id, before, after: self.after, clears, changes, forgets: false };
+        Ok(Some(WriteSet::of_data(set, Durability::Synced)))
     }
 
     /// Counts an operation that reads, if it may.

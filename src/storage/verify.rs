@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use super::backend::Space;
 use super::error::StoreError;
 use super::keys::{check_key, full, split};
+use super::mail::{MailKind, kind_of};
 use super::store::{OWN_ID, Store};
 use super::usage::Usage;
 use super::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
@@ -19,6 +20,10 @@ pub struct Verified {
     pub keys: u64,
     /// Bytes of keys and values of all of them.
     pub bytes: u64,
+    /// Messages that wait.
+    pub messages: u64,
+    /// Dead letters.
+    pub letters: u64,
     /// What does not agree.
     pub differences: Vec<Difference>,
 }
@@ -46,6 +51,14 @@ pub enum Difference {
         id: u64,
         /// What it holds.
         counted: Usage,
+    },
+    /// A message or a dead letter that is none.
+    #[error("{count} entries in {} are no messages", mailbox(*id))]
+    Mail {
+        /// Whose mailbox; 0 is that of the dead letters.
+        id: u64,
+        /// How many.
+        count: u64,
     },
     /// An entry that no component can have written.
     #[error("storage {id} has {count} entries that no component can have written")]
@@ -78,6 +91,7 @@ impl Store {
         verified.keys = counted.values().map(|usage| usage.keys).sum();
         verified.bytes = counted.values().map(|usage| usage.bytes).sum();
         verified.differences.extend(foreign.into_iter().map(|(id, count)| Difference::Entries { id, count }));
+        self.verify_mail(&mut verified)?;
         let records = self.records()?;
         // What is being purged is no longer counted.
         let ids = counted.keys().chain(records.keys()).copied().filter(|id| !noted.contains(id));
@@ -94,4 +108,22 @@ impl Store {
         }
         Ok(verified)
     }
+
+    fn verify_mail(&self, verified: &mut Verified) -> Result<(), StoreError> {
+        let mut foreign: BTreeMap<u64, u64> = BTreeMap::new();
+        self.room.scan(Space::Mail, b"", &[0xff; 9 + MAX_KEY_BYTES], &mut |key, record| {
+            match kind_of(key, record) {
+                MailKind::Message(_) => verified.messages += 1,
+                MailKind::Letter => verified.letters += 1,
+                MailKind::Foreign(id) => *foreign.entry(id).or_default() += 1,
+            }
+            ControlFlow::Continue(())
+        })?;
+        verified.differences.extend(foreign.into_iter().map(|(id, count)| Difference::Mail { id, count }));
+        Ok(())
+    }
+}
+
+fn mailbox(id: u64) -> String {
+    if id == OWN_ID { "the dead letters".to_owned() } else { format!("the mailbox of storage {id}") }
 }

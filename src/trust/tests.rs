@@ -313,6 +313,7 @@ fn record(release: &Release) -> Record {
         limits: Default::default(),
         supervision: Supervision::default(),
         on_uninstall: OnUninstall::default(),
+        delivery: crate::desired::spec::Delivery::default(),
         triggers: Vec::new(),
     };
     Record {

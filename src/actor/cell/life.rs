@@ -20,6 +20,9 @@ impl ActorCell {
         let Activation { version, instance, done } = activation;
         let now = Instant::now();
         let before = seat.version.replace(Arc::clone(&version));
+        if before.as_ref().is_some_and(|before| before.storage_id.get() != version.storage_id.get()) {
+            self.leave_kept(core, seat);
+        }
         if let (Some(old), Some(before)) = (seat.instance.take(), before) {
             let time = before.record.limits.stop.duration();
             let retired = Retired { instance: old, time, log: before.log.clone() };
@@ -54,14 +57,15 @@ impl ActorCell {
         if version.record.artifact.stateless {
             core.watch_for_idle();
         }
-        *self.face.write().unwrap_or_else(PoisonError::into_inner) = Some(version);
-        if takes_messages {
+        seat.rest = None;
+        *self.face.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&version));
+        if takes_messages && self.open_mailbox(core, &version) {
             self.mailbox.open();
             self.mailbox.set_runnable(true);
         } else {
             self.mailbox.close();
             self.mailbox.set_runnable(false);
-            self.bury_all(seat);
+            self.bury_all(core, seat);
         }
         self.freed(core, freed);
         core.registry.changed();
@@ -136,7 +140,7 @@ impl ActorCell {
             None => {
                 log.write(Level::Error, Source::Host, "it is not started again: its file says so");
                 self.mailbox.close();
-                self.bury_all(seat);
+                self.bury_all(core, seat);
                 core.registry.changed();
             }
         }
@@ -168,6 +172,10 @@ impl ActorCell {
 
     pub(super) fn is_over(&self, seat: &Seat) -> bool {
         let Some(stopping) = &seat.stopping else { return false };
+        // What the store holds stays there: nothing has to be worked off.
+        if self.mail_id().is_some() || seat.rest.is_some() {
+            return true;
+        }
         if (seat.instance.is_none() && !seat.asleep) || stopping.drain_until <= Instant::now() {
             return true;
         }
@@ -177,7 +185,7 @@ impl ActorCell {
     pub(super) fn end(self: &Arc<Self>, core: &Core, seat: &mut Seat) {
         let Some(stopping) = seat.stopping.take() else { return };
         self.mailbox.set_runnable(false);
-        self.bury_all(seat);
+        self.bury_all(core, seat);
         if let (Some(instance), Some(version)) = (seat.instance.take(), &seat.version) {
             let log = version.log.for_instance(instance.number);
             let left = stopping.stop_until.saturating_duration_since(Instant::now()).max(EPOCH_TICK);
@@ -200,13 +208,13 @@ impl ActorCell {
     }
 
     /// Drops the instance and all messages, when the threads are gone.
-    pub(in crate::actor) fn vacate(&self) {
+    pub(in crate::actor) fn vacate(&self, core: &Core) {
         let mut seat = locked(&self.seat);
         self.mailbox.close();
         drop(self.abandon(&mut seat));
         seat.instance = None;
         seat.stopping = None;
-        self.bury_all(&mut seat);
+        self.bury_all(core, &mut seat);
         drop(self.mailbox.controls());
         locked(&self.news).ticks = Arc::default();
         self.enter(ActorPhase::Stopped, None);

@@ -4,12 +4,13 @@
 //! the mailbox. What a crash leads to is `supervisor`'s decision, where messages may go is `outbox`'s.
 
 mod ended;
+mod kept;
 mod life;
 mod outside;
 mod park;
 mod sleep;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender as Acknowledge;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::core::{Core, Due, locked};
 use super::dead::{DeadLetter, DeadLetters};
 use super::instance::{Circumstances, Crash, CrashKind, Ended, Instance, Said};
-use super::mailbox::{BATCH, Claim, Envelope, Freed, Item, Mailbox, Put};
+use super::mailbox::{BATCH, Claim, Envelope, Freed, Item, Mailbox, Put, Share};
 use super::reply::CallError;
 use super::request::Callback;
 use super::status::{ActorPhase, ActorStatus, CodecCounts, Counters, DeadReason};
@@ -30,8 +31,9 @@ use crate::codec::Payload;
 use crate::host::contract::{Message, Sender};
 use crate::limits::Limits;
 use crate::name::InstallationName;
-use crate::storage::StoreError;
+use crate::storage::{MailSet, StoreError};
 
+use kept::Held;
 pub(in crate::actor) use life::not_started;
 use park::{InHand, Parked};
 
@@ -85,6 +87,10 @@ pub(in crate::actor) struct ActorCell {
     pub(in crate::actor) mailbox: Mailbox<Control>,
     pub(in crate::actor) counters: Counters,
     dead: Arc<DeadLetters>,
+    /// The storage id under which its messages are kept; 0 when they are not.
+    mail_id: AtomicU64,
+    /// Of those whose messages are kept.
+    shares: Mutex<BTreeMap<InstallationName, Arc<Share>>>,
     face: RwLock<Option<Arc<Version>>>,
     news: Mutex<News>,
     seat: Mutex<Seat>,
@@ -127,6 +133,8 @@ struct Seat {
     asleep: bool,
     /// What messages of the last call hold that wait outside full mailboxes. Until they are in no other call begins.
     outside: Option<Weak<Ticket>>,
+    /// Nothing is delivered before.
+    rest: Option<Instant>,
 }
 
 impl ActorCell {
@@ -158,11 +166,14 @@ impl ActorCell {
             commits: 0,
             asleep: false,
             outside: None,
+            rest: None,
         };
         Arc::new(Self {
             mailbox: Mailbox::new(limits),
             counters: Counters::default(),
             dead,
+            mail_id: AtomicU64::new(0),
+            shares: Mutex::default(),
             face: RwLock::new(None),
             news: Mutex::new(news),
             seat: Mutex::new(seat),
@@ -300,7 +311,7 @@ impl ActorCell {
             if self.is_over(seat) {
                 return self.end(core, seat);
             }
-            if self.waits_for_room(seat) {
+            if seat.rest.is_some() || self.waits_for_room(seat) {
                 return;
             }
             if seat.instance.is_none() && !self.wakes(core, seat) {
@@ -326,26 +337,38 @@ impl ActorCell {
     }
 
     fn deliver(self: &Arc<Self>, core: &Arc<Core>, seat: &mut Seat, envelope: Envelope) {
-        // Who is let in is seen by this worker.
-        drop(self.mailbox.settle_sender(&envelope));
-        if envelope.expires.is_some_and(|at| at <= Instant::now()) {
-            return self.bury(envelope, DeadReason::Expired);
+        let is_over = envelope.expires.is_some_and(|at| at <= Instant::now());
+        if envelope.kept.is_some() {
+            if is_over {
+                let (end, error) = (DeadReason::Expired, CallError::TimedOut);
+                return core.post.end(core, self, (envelope, MailSet::default()), end, None, error);
+            }
+        } else {
+            // Who is let in is seen by this worker.
+            drop(self.mailbox.settle_sender(&envelope));
+            if is_over {
+                return self.bury(envelope, DeadReason::Expired);
+            }
         }
         let Some(instance) = &mut seat.instance else {
-            return self.bury(envelope, DeadReason::Stopped);
+            return seat.batch.push_front(Item::Message(envelope));
         };
         let left = time_left(&seat.stopping);
-        let Envelope { id, sent_by, payload, reply, hops, expires } = envelope;
-        let sender = sent_by.sender();
-        let circumstances = Circumstances { hops, until: expires, left };
+        let Envelope { id, sent_by, payload, reply, hops, expires, kept } = envelope;
+        let (sender, bytes) = (sent_by.sender(), payload.len());
+        let circumstances = Circumstances { hops, until: expires, left, mail: kept.as_ref().map(|kept| kept.key) };
+        let held = kept.map(|kept| Box::new(Held { sent_by, hops, expires, kept }));
         let wants_reply = reply.is_some();
         let message = Message { id, sender: sender.clone(), wants_reply, topic: None, body: payload.into() };
         match instance.handle(message, circumstances) {
             Ok(Said { answer, written: None }) => self.handled(reply, answer),
             Ok(Said { answer, written: Some(written) }) => {
-                self.park(core, seat, InHand::Message { id, sender, reply, answer }, *written);
+                self.park(core, seat, InHand::Message { id, sender, reply, answer, held, bytes }, *written);
             }
-            Err((ended, payload)) => self.not_handled(core, seat, (id, sender, payload), reply, ended),
+            Err((ended, payload)) => match held {
+                Some(held) => self.not_handled_yet(core, seat, held.envelope(id, payload, reply), ended),
+                None => self.not_handled(core, seat, (id, sender, payload), reply, ended),
+            },
         }
     }
 
@@ -357,7 +380,7 @@ impl ActorCell {
             return;
         }
         self.counters.request_answered(&answer);
-        let circumstances = Circumstances { hops, until: parent, left: time_left(&seat.stopping) };
+        let circumstances = Circumstances { hops, until: parent, left: time_left(&seat.stopping), mail: None };
         match instance.handle_callback(id, answer, circumstances) {
             Ok(Said { written: None, .. }) => {}
             Ok(Said { written: Some(written), .. }) => self.park(core, seat, InHand::Callback { id }, *written),
@@ -387,7 +410,7 @@ impl ActorCell {
                 self.bound_outside(core, seat);
             }
             Control::Committed { number, result } => self.unpark(core, seat, number, result),
-            Control::Look => {}
+            Control::Look => self.wake_up(seat),
             Control::Sleep => self.sleep(core, seat),
             Control::Start { incarnation } => {
                 if seat.incarnation == incarnation && seat.instance.is_none() && seat.stopping.is_none() {
@@ -397,10 +420,16 @@ impl ActorCell {
         }
     }
 
-    fn bury_all(&self, seat: &mut Seat) {
+    /// The mailbox ends. What the store holds stays there; all else is not handled any more.
+    fn bury_all(&self, core: &Core, seat: &mut Seat) {
+        core.post.close(core, self);
         for item in seat.batch.drain(..).chain(self.mailbox.take_all()) {
             // An answer is nobody's when its instance is gone.
             let Item::Message(envelope) = item else { continue };
+            if envelope.kept.is_some() {
+                self.mailbox.leave_in_store(&envelope);
+                continue;
+            }
             // Nobody is left outside.
             drop(self.mailbox.settle_sender(&envelope));
             self.bury(envelope, DeadReason::Stopped);
@@ -418,7 +447,7 @@ impl ActorCell {
             reply.answer(Err(match reason {
                 DeadReason::Expired => CallError::TimedOut,
                 DeadReason::Dropped => CallError::Dropped,
-                DeadReason::Failed | DeadReason::Stopped => CallError::Stopped,
+                DeadReason::Failed | DeadReason::Stopped | DeadReason::Poison => CallError::Stopped,
             }));
         }
     }
@@ -432,7 +461,8 @@ impl ActorCell {
         why: Option<String>,
     ) {
         let (target, storage_id) = (version.record.spec.name.clone(), version.storage_id.get().copied());
-        self.dead.add(DeadLetter { id, sender, target, storage_id, reason, why, at: SystemTime::now(), payload });
+        let at = SystemTime::now();
+        self.dead.add(DeadLetter { id, sender, target, storage_id, reason, why, at, payload, place: None });
     }
 
     fn enter(&self, phase: ActorPhase, next_start: Option<Instant>) {

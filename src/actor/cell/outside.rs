@@ -33,7 +33,7 @@ impl ActorCell {
     /// An actor that is to end works off its mailbox for its drain time and no longer, whatever it waits for.
     pub(super) fn bound_outside(self: &Arc<Self>, core: &Core, seat: &Seat) {
         if let (Some(_), Some(stopping)) = (&seat.outside, &seat.stopping) {
-            core.set_timer(stopping.drain_until, Due::Commit(Arc::downgrade(self)));
+            core.set_timer(stopping.drain_until, Due::Look(Arc::downgrade(self)));
         }
     }
 }

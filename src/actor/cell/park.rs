@@ -11,6 +11,7 @@ use super::super::core::{Core, Due, Job};
 use super::super::instance::Ended;
 use super::super::reply::{CallError, ReplySlot};
 use super::super::status::DeadReason;
+use super::kept::Held;
 use super::{Activation, ActorCell, Control, Seat};
 use crate::codec::Payload;
 use crate::host::contract::Sender;
@@ -31,8 +32,19 @@ pub(super) struct Parked {
 
 /// What the call was for.
 pub(super) enum InHand {
-    Message { id: u64, sender: Sender, reply: Option<ReplySlot>, answer: Option<Payload> },
-    Callback { id: u64 },
+    Message {
+        id: u64,
+        sender: Sender,
+        reply: Option<ReplySlot>,
+        answer: Option<Payload>,
+        /// The store holds it: with the commit it has ended there.
+        held: Option<Box<Held>>,
+        /// Length of its payload.
+        bytes: usize,
+    },
+    Callback {
+        id: u64,
+    },
 }
 
 impl Parked {
@@ -51,6 +63,7 @@ impl ActorCell {
         self.bound_commit(core, seat);
         let (cell, jobs) = (Arc::downgrade(self), core.scheduler().entrance());
         written.keep(Box::new(move |result| {
+            let result = result.map(drop);
             let Some(cell) = cell.upgrade() else { return };
             if cell.mailbox.control(Control::Committed { number, result }) {
                 jobs.submit(Job::Actor(cell));
@@ -61,7 +74,7 @@ impl ActorCell {
     /// An actor that is to end does not wait for a commit beyond its time.
     pub(super) fn bound_commit(self: &Arc<Self>, core: &Core, seat: &Seat) {
         if let (Some(_), Some(stopping)) = (&seat.parked, &seat.stopping) {
-            core.set_timer(stopping.stop_until, Due::Commit(Arc::downgrade(self)));
+            core.set_timer(stopping.stop_until, Due::Look(Arc::downgrade(self)));
         }
     }
 
@@ -82,7 +95,10 @@ impl ActorCell {
                 instance.kept();
                 // Told before anything else may begin.
                 let outside = instance.left_outside();
-                if let InHand::Message { reply, answer, .. } = in_hand {
+                if let InHand::Message { reply, answer, held, bytes, .. } = in_hand {
+                    if let Some(held) = held {
+                        self.let_go(*held, bytes);
+                    }
                     self.handled(reply, answer);
                 }
                 if outside.is_some() {
@@ -93,6 +109,14 @@ impl ActorCell {
             Err(error) => {
                 let (payload, text) = (instance.not_kept(), error.to_string());
                 match in_hand {
+                    // Somebody else ended it: another actor with this storage, or a purge.
+                    InHand::Message { held: Some(held), id, reply, .. } if error == StoreError::Ended => {
+                        self.mailbox.leave_in_store(&held.envelope(id, payload, None));
+                        drop(reply);
+                    }
+                    InHand::Message { held: Some(held), id, reply, .. } => {
+                        self.not_handled_yet(core, seat, held.envelope(id, payload, reply), Ended::NotKept(text));
+                    }
                     InHand::Message { id, sender, reply, .. } => {
                         self.not_handled(core, seat, (id, sender, payload), reply, Ended::NotKept(text));
                     }
@@ -126,6 +150,13 @@ impl ActorCell {
         let payload = payload.unwrap_or_else(|| Payload::from(Vec::new()));
         let Parked { in_hand, put_off, .. } = *parked;
         match in_hand {
+            // The store has it still, or has what the call wrote.
+            InHand::Message { held: Some(held), id, reply, .. } => {
+                self.mailbox.leave_in_store(&held.envelope(id, payload, None));
+                if let Some(reply) = reply {
+                    reply.answer(Err(CallError::NotKept(NOBODY_KNOWS.to_owned())));
+                }
+            }
             InHand::Message { id, sender, reply, .. } => {
                 if let Some(version) = &seat.version {
                     self.keep((id, sender, payload), version, DeadReason::Failed, Some(NOBODY_KNOWS.to_owned()));

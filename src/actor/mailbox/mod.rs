@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::attempts::Attempts;
 use super::reply::ReplySlot;
 use super::request::Callback;
 use super::status::DeadReason;
@@ -21,6 +22,8 @@ use super::trigger::Tick;
 use crate::codec::{Codec, CodecSet, NotTaken, Payload};
 use crate::host::contract::Sender;
 use crate::limits::{Limits, Overflow};
+use crate::name::InstallationName;
+use crate::storage::MailKey;
 
 pub(super) use line::Freed;
 use line::Outside;
@@ -72,6 +75,18 @@ pub(super) struct Envelope {
     /// Not delivered after this.
     pub(super) expires: Option<Instant>,
     pub(super) reply: Option<ReplySlot>,
+    /// The store holds it, too. It keeps its room until it has ended there.
+    pub(super) kept: Option<Box<KeptMail>>,
+}
+
+/// What is known of a message that the store holds.
+pub(super) struct KeptMail {
+    pub(super) key: MailKey,
+    pub(super) attempts: Attempts,
+    /// The same as `expires` of its envelope, as other hosts can read it.
+    pub(super) expires_ms: Option<u64>,
+    /// The installation that it was for, by its name then.
+    pub(super) target: InstallationName,
 }
 
 /// Why a mailbox has no room for a message.
@@ -317,6 +332,49 @@ impl<C> Mailbox<C> {
         }
     }
 
+    /// Puts a message that the store holds. When the mailbox is closed, the store has it still, and here it never was.
+    /// True: a worker must be told.
+    pub(super) fn put_kept(&self, envelope: Envelope) -> bool {
+        let mut inner = self.inner();
+        if !self.open.load(Ordering::Relaxed) {
+            drop(inner);
+            // Whoever is let in now ends with the actor.
+            drop(self.settle_sender(&envelope));
+            return false;
+        }
+        inner.accepted += 1;
+        inner.queue.push_back(Item::Message(envelope));
+        inner.wake()
+    }
+
+    /// Puts messages that the store held before, behind what is there.
+    pub(super) fn load(&self, envelopes: Vec<Envelope>) {
+        envelopes.iter().for_each(|envelope| self.hold(envelope));
+        self.inner().queue.extend(envelopes.into_iter().map(Item::Message));
+    }
+
+    /// Takes room for a message that was accepted by an earlier host, whatever the bounds are.
+    pub(super) fn hold(&self, envelope: &Envelope) {
+        self.adopt(envelope);
+        self.inner().accepted += 1;
+    }
+
+    /// Takes room for a message, whatever the bounds are.
+    pub(super) fn adopt(&self, envelope: &Envelope) {
+        let one = Amount::one(envelope.payload.len());
+        self.room.owe(one);
+        if let SentBy::Installation { share: Some(share), .. } = &envelope.sent_by {
+            share.owe(one);
+        }
+    }
+
+    /// A message goes back into the store alone, as if it had not been accepted here.
+    pub(super) fn leave_in_store(&self, envelope: &Envelope) {
+        // Whoever is let in now ends with the actor.
+        drop(self.settle_sender(envelope));
+        self.inner().accepted -= 1;
+    }
+
     /// Puts an answer, for which the instance that asked keeps room. It comes after what waits already, and also when
     /// no messages are taken. True: a worker must be told.
     pub(super) fn put_callback(&self, callback: Callback) -> bool {
@@ -374,8 +432,12 @@ impl<C> Mailbox<C> {
     }
 
     fn settle_claim(&self, envelope: &Envelope, claim: Claim) -> Freed {
-        let bytes = envelope.payload.len();
-        match &envelope.sent_by {
+        self.settle(&envelope.sent_by, envelope.payload.len(), claim)
+    }
+
+    /// The same for a message that is not whole any more.
+    pub(super) fn settle(&self, sent_by: &SentBy, bytes: usize, claim: Claim) -> Freed {
+        match sent_by {
             SentBy::Installation { share, .. } => self.give_up(bytes, share.as_deref(), claim),
             SentBy::Trigger { tick, .. } => {
                 tick.taken();

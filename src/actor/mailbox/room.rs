@@ -100,6 +100,16 @@ impl Share {
         Self(Room::new(Amount::new((limit.messages() / SENDER_SHARE).max(1), bytes)))
     }
 
+    /// The same for other bounds of the mailbox.
+    pub(in super::super) fn follow(&self, other: &Self) {
+        self.0.set_limit(other.0.limit());
+    }
+
+    /// Takes room whether there is any or not.
+    pub(super) fn owe(&self, one: Amount) {
+        self.0.owe(one);
+    }
+
     pub(super) fn take(&self, one: Amount) -> bool {
         self.0.take(one) || (self.0.used().messages() == 0 && self.0.force(one))
     }

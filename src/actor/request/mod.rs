@@ -83,6 +83,10 @@ impl OpenRequests {
     /// The request leaves. Called before its message does, since the answer can come at once.
     pub(super) fn open(self: &Arc<Self>, id: u64, open: Open) {
         let mut inner = locked(&self.inner);
+        if inner.table.is_over() {
+            // It was written, and its instance ended before that was known.
+            return inner.table.give_back();
+        }
         let alarm = inner.table.open(id, open);
         if let Some(owner) = inner.owner.upgrade() {
             owner.counters.request_opened();
@@ -123,7 +127,9 @@ impl OpenRequests {
             Ok(reply) => Ok(reply.map(Body::from)),
             Err(CallError::Failed(text)) => Err(CallbackError::Failed(text)),
             // What broke another component, or the store, is for the operator.
-            Err(CallError::Crashed(_) | CallError::NotKept(_)) => Err(CallbackError::Crashed),
+            Err(CallError::Crashed(_) | CallError::NotKept(_) | CallError::NotWritten(_)) => {
+                Err(CallbackError::Crashed)
+            }
             Err(CallError::TimedOut) => Err(CallbackError::TimedOut),
             Err(CallError::TooLarge(limit)) => Err(CallbackError::TooLarge(limit)),
             // The last three are said at the call and are no answers.

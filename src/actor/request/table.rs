@@ -125,6 +125,11 @@ impl Table {
         self.promised == 0 && self.requests.is_empty()
     }
 
+    /// Whether the instance has ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.over
+    }
+
     /// Requests that are open or have their answer waiting, wanted or not.
     #[cfg(test)]
     fn count(&self) -> u64 {

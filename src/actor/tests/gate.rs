@@ -11,6 +11,7 @@ use crate::storage::{
 struct Gated {
     inner: MemoryBackend,
     gate: Mutex<(Bring<usize>, Receiver<bool>)>,
+    kind: BackendKind,
 }
 
 impl StorageBackend for Gated {
@@ -34,7 +35,7 @@ impl StorageBackend for Gated {
         self.inner.sync()
     }
     fn kind(&self) -> BackendKind {
-        BackendKind::Memory
+        self.kind
     }
 }
 
@@ -58,6 +59,11 @@ impl Gate {
         self.go.send(true).unwrap();
     }
 
+    /// Nothing waits any more.
+    pub(super) fn opens_for_good(self) {
+        self.opens();
+    }
+
     pub(super) fn fails(&self) {
         self.go.send(false).unwrap();
     }
@@ -65,8 +71,13 @@ impl Gate {
 
 /// A host with a single worker and the gate of its store.
 pub(super) fn gated() -> (Host, Gate) {
+    gated_as(BackendKind::Memory)
+}
+
+/// The same with a store that says to be of this kind.
+pub(super) fn gated_as(kind: BackendKind) -> (Host, Gate) {
     let ((arrived, arrivals), (go, gate)) = (channel(), channel());
-    let backend = Gated { inner: MemoryBackend::default(), gate: Mutex::new((arrived, gate)) };
+    let backend = Gated { inner: MemoryBackend::default(), gate: Mutex::new((arrived, gate)), kind };
     go.send(true).unwrap();
     let store = Arc::new(Store::on(Arc::new(backend)).unwrap());
     arrivals.recv().unwrap();

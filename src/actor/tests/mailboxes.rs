@@ -88,8 +88,15 @@ impl World {
             }
             None => (SentBy::Host, None),
         };
-        let envelope =
-            Envelope { id: self.next_id, sent_by, payload: vec![0; bytes].into(), hops: 0, expires: None, reply: None };
+        let envelope = Envelope {
+            id: self.next_id,
+            sent_by,
+            payload: vec![0; bytes].into(),
+            hops: 0,
+            expires: None,
+            reply: None,
+            kept: None,
+        };
         let put = self.mailbox.put(envelope, claim, ticket);
         self.dead += put.dead.len() as u64;
     }
@@ -192,8 +199,15 @@ fn the_oldest_makes_room_and_what_fits_nowhere_is_dropped_itself() {
     mailbox.open();
     let put = |id, bytes| {
         let claim = mailbox.claim(bytes, None, Ask::WithoutWaiting).unwrap();
-        let envelope =
-            Envelope { id, sent_by: SentBy::Host, payload: vec![0; bytes].into(), hops: 0, expires: None, reply: None };
+        let envelope = Envelope {
+            id,
+            sent_by: SentBy::Host,
+            payload: vec![0; bytes].into(),
+            hops: 0,
+            expires: None,
+            reply: None,
+            kept: None,
+        };
         mailbox.put(envelope, claim, None).dead.into_iter().map(|(dead, _)| dead.id).collect::<Vec<_>>()
     };
     assert_eq!([put(1, 30), put(2, 30), put(3, 30)], [[0; 0]; 3]);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::core::locked;
 use super::*;
 use crate::codec::{Codec, Payload};
-use crate::desired::spec::{OnUninstall, Origin, Require, Source, Spec, Supervision, Trigger};
+use crate::desired::spec::{Delivery, OnUninstall, Origin, Require, Source, Spec, Supervision, Trigger};
 use crate::digest::Digest;
 use crate::engine::{CompiledComponent, Engine, EngineConfig};
 use crate::host::GuestConfig;
@@ -21,6 +21,7 @@ use crate::test_guest::TestGuest;
 
 mod basics;
 mod codecs;
+mod durable;
 mod gate;
 mod hostile;
 mod mailboxes;
@@ -187,6 +188,7 @@ struct Actor {
     storage: Option<&'static str>,
     stateless: bool,
     codecs: Vec<Codec>,
+    delivery: Delivery,
 }
 
 impl Actor {
@@ -204,6 +206,7 @@ impl Actor {
             storage: None,
             stateless: false,
             codecs: Vec::new(),
+            delivery: Delivery::Memory,
         }
     }
 
@@ -243,6 +246,7 @@ impl Actor {
             limits: LimitOverrides::default(),
             supervision: self.supervision.clone(),
             on_uninstall: OnUninstall::default(),
+            delivery: self.delivery,
             triggers: self.triggers.clone(),
         };
         let artifact = ArtifactIdentity {

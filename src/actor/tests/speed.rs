@@ -49,7 +49,7 @@ fn bare_call_ns(host: &Host, guest: &TestGuest, instances: usize, threads: usize
                     let body = Payload::from(vec![7; 64]).into();
                     let (number, sender) = (id as u64, Sender::Host);
                     let message = Message { id: number, sender, wants_reply: false, topic: None, body };
-                    let circumstances = Circumstances { hops: 0, until: None, left: None };
+                    let circumstances = Circumstances { hops: 0, until: None, left: None, mail: None };
                     ring[id % instances].handle(message, circumstances).unwrap();
                 }
             });

@@ -7,7 +7,7 @@ use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Map, Value as Json};
 
-use crate::desired::spec::{OnUninstall, Require, RestartPolicy, Source, Spec, Supervision, Trigger};
+use crate::desired::spec::{Delivery, OnUninstall, Require, RestartPolicy, Source, Spec, Supervision, Trigger};
 use crate::key::PublicKey;
 use crate::limits::{LimitOverrides, Overflow};
 use crate::name::InstallationName;
@@ -123,6 +123,10 @@ fn supervision() -> impl Strategy<Value = Supervision> {
     prop_oneof![default, other]
 }
 
+fn delivery() -> impl Strategy<Value = Delivery> {
+    prop_oneof![Just(Delivery::Memory), Just(Delivery::Durable)]
+}
+
 fn require() -> impl Strategy<Value = Require> {
     let version = proptest::sample::select(&["^1.4", "=1.3.9", "*", ">=1.2, <2.0.0-rc.1", "~0.1"][..]);
     let signer = any::<[u8; 32]>().prop_map(PublicKey::from_bytes);
@@ -136,13 +140,13 @@ fn path() -> impl Strategy<Value = String> {
 }
 
 pub fn spec() -> impl Strategy<Value = Spec> {
-    let names = (name(), name(), name(), any::<bool>(), btree_set(name(), 0..3), option::of(name()));
+    let names = (name(), name(), name(), any::<bool>(), btree_set(name(), 0..3), option::of(name()), delivery());
     let links = btree_map("[a-z]{1,4}".prop_map(|link| link.parse().unwrap()), name(), 0..3);
     let triggers = vec((10u64..=86_400_000).prop_map(|every| Trigger { every: Millis(every) }), 0..3);
     let on_uninstall = prop_oneof![Just(OnUninstall::Keep), Just(OnUninstall::Purge)];
     let tables = (require(), path(), grant(), links, config(), limits(), supervision(), on_uninstall, triggers);
     (names, tables).prop_map(|(names, tables)| {
-        let (name, namespace, package, enabled, mut depends_on, moved_from) = names;
+        let (name, namespace, package, enabled, mut depends_on, moved_from, delivery) = names;
         let (require, path, grant, links, config, limits, supervision, on_uninstall, mut triggers) = tables;
         triggers.sort();
         depends_on.remove(&name);
@@ -160,6 +164,7 @@ pub fn spec() -> impl Strategy<Value = Spec> {
             limits,
             supervision,
             on_uninstall,
+            delivery,
             triggers,
         }
     })

@@ -172,6 +172,7 @@ impl Wish {
             limits: LimitOverrides::default(),
             supervision: Supervision::default(),
             on_uninstall: OnUninstall::default(),
+            delivery: crate::desired::spec::Delivery::default(),
             triggers: Vec::new(),
         };
         let origin = Arc::new(Origin { file: format!("{}.toml", spec.name), lines: BTreeMap::new() });

@@ -103,6 +103,7 @@ pub fn spec(installation: &str) -> Spec {
         limits: LimitOverrides::default(),
         supervision: Supervision::default(),
         on_uninstall: OnUninstall::default(),
+        delivery: crate::desired::spec::Delivery::default(),
         triggers: Vec::new(),
     }
 }

@@ -78,6 +78,7 @@ pub(super) fn deltas(action: &Action) -> Vec<Line> {
         triggers,
         supervision,
         on_uninstall,
+        delivery,
         source,
         require,
         moved_from,
@@ -95,6 +96,7 @@ pub(super) fn deltas(action: &Action) -> Vec<Line> {
     lines.extend(pair("codecs", codecs, ToString::to_string));
     lines.extend(pair("enabled", enabled, ToString::to_string));
     lines.extend(pair("source", source, Clone::clone));
+    lines.extend(pair("delivery", delivery, |delivery| delivery.as_str().to_owned()));
     let triggers_text = |texts: &Vec<String>| if texts.is_empty() { "none".to_owned() } else { texts.join(", ") };
     lines.extend(pair("trigger", triggers, triggers_text));
     if action.wanted != Kind::Move {

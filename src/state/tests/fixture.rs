@@ -75,6 +75,7 @@ fn spec(text: &str) -> Spec {
         limits: LimitOverrides::default(),
         supervision: Supervision::default(),
         on_uninstall: OnUninstall::default(),
+        delivery: crate::desired::spec::Delivery::default(),
         triggers: Vec::new(),
     }
 }

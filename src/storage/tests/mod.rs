@@ -4,6 +4,7 @@ mod corrupt;
 mod dump;
 mod faults;
 mod group;
+mod mail;
 mod model;
 mod purge;
 mod rules;

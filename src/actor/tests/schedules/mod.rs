@@ -8,6 +8,9 @@ mod mailbox_of_one;
 
 use crate::limits::{LimitOverrides, Limits};
 
+#[allow(dead_code, unreachable_pub, clippy::duplicate_mod)]
+#[path = "../../attempts.rs"]
+mod attempts;
 // Not every part of the files is used here.
 #[allow(dead_code, unused_imports, unreachable_pub, clippy::duplicate_mod)]
 #[path = "../../mailbox/mod.rs"]
