@@ -58,6 +58,9 @@ pub struct CommittedInfo {
     /// What becomes of a message that comes to its full mailbox: `reject`, `drop-oldest`, `drop-newest` or `wait`.
     #[serde(default)]
     pub mailbox_overflow: String,
+    /// Where messages for it wait: in `memory`, or `durable` in the store.
+    #[serde(default)]
+    pub delivery: String,
     /// Which installation each link word means.
     pub links: BTreeMap<String, String>,
     /// What it starts after.
@@ -183,6 +186,7 @@ impl CommittedInfo {
             permissions: record.effective.entries().map(|entry| granted(record, entry)).collect(),
             limits: limits(record, used),
             mailbox_overflow: record.limits.mailbox_overflow.to_string(),
+            delivery: record.spec.delivery.as_str().to_owned(),
             links: links.collect(),
             depends_on: record.spec.depends_on.iter().map(ToString::to_string).collect(),
             triggers_ms: record.spec.triggers.iter().map(|trigger| trigger.every.0).collect(),
@@ -304,6 +308,7 @@ fn described_limits(text: &mut String, committed: &CommittedInfo) {
         let _ = writeln!(text, "  {:<18}{used}{}", limit.name, amount(limit.limit));
     }
     let _ = writeln!(text, "  {:<18}{}", "mailbox-overflow", committed.mailbox_overflow);
+    let _ = writeln!(text, "  {:<18}{}", "delivery", committed.delivery);
 }
 
 fn counters(text: &mut String, actor: &ActorCounters) {

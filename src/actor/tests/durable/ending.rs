@@ -98,7 +98,8 @@ fn a_request_is_answered_with_the_commit_and_handled_without_its_asker_after_a_k
     let asks = || {
         TestGuest::new()
             .handle(
-                r#"(drop (call $request @"target" (local.get $ptr) (local.get $len) (i64.const 0))) (call $ok_none)"#,
+                r#"(drop (call $request @"target" (local.get $ptr) (local.get $len) (i64.const 300000)))
+                   (call $ok_none)"#,
             )
             .callback(r#"(call $log @"answered") (call $ok_unit)"#)
     };
@@ -110,19 +111,18 @@ fn a_request_is_answered_with_the_commit_and_handled_without_its_asker_after_a_k
     host.until("the answer came", || host.log_text("asker").contains("answered"));
     host.until("the request is over", || host.status("asker").requests.answered == 1);
 
-    let (host, _) = lasting.killed().host();
+    let killed = lasting.killed();
+    let (host, store) = killed.host();
     run(&host, &durable("target").limits(|limits| limits.call = Millis(60_000)), &stuck(), 7);
     run(&host, &Actor::new("asker"), &asks(), 8);
     assert_eq!(host.ask("asker", b"later"), Ok(None));
-    host.until("it waits", || host.status("target").mailbox_messages == 1);
-    let before = lasting.commits();
-    drop(before);
-    let left = host_store(&host).contents(7);
-    assert_eq!(left.len(), 1);
-}
-
-fn host_store(host: &Host) -> Arc<Store> {
-    host.system.core.storage.opened().unwrap()
+    host.until("it is written", || waiting(&store, 7) == [b"later".to_vec()]);
+    let (host, store) = killed.killed().host();
+    run(&host, &Actor::new("asker"), &asks(), 8);
+    run(&host, &link("target", "nobody"), &logger(), 7);
+    assert_eq!(log_of(&host, "target"), "later");
+    assert!(waiting(&store, 7).is_empty());
+    assert_eq!(host.status("asker").requests.opened, 0, "this one has asked for nothing");
 }
 
 #[test]
