@@ -32,7 +32,7 @@ use crate::user;
 pub struct ApplyArgs {
     #[command(flatten)]
     host: HostArgs,
-    /// Approve what the plan asks for: permission:NAME, signer:NAME or delete
+    /// Approve what the plan asks for: permission:NAME, signer:NAME, breaking:NAME or delete
     #[arg(long, value_name = "APPROVAL", num_args = 1..)]
     approve: Vec<ApprovalName>,
     /// Only if the plan is this one; at least the digits that `plan` prints

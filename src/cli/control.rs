@@ -138,6 +138,9 @@ pub(crate) fn passed(document: &PassDocument) -> String {
     if document.fetching {
         text.push_str("fetching something still; `airssys-wasm status` shows what\n");
     }
+    if document.compiling {
+        text.push_str("compiling something still; `airssys-wasm status` shows what\n");
+    }
     let _ = writeln!(
         text,
         "looked at everything in {}: {} done, {} failed, {} held back; generation {}",

@@ -156,6 +156,9 @@ pub struct PassDocument {
     /// Whether something is still being fetched, so that more may come of it.
     #[serde(default)]
     pub fetching: bool,
+    /// Whether code is still being compiled, so that more may come of it.
+    #[serde(default)]
+    pub compiling: bool,
 }
 
 /// One action, in two words.

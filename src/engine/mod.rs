@@ -13,6 +13,7 @@ mod precompile;
 mod surface;
 #[cfg(test)]
 mod tests;
+pub mod threads;
 
 use std::hash::{Hash, Hasher};
 

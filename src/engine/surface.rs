@@ -2,6 +2,10 @@
 //!
 //! The types are checked and the code is not: that is the compiler's work. Whatever the bytes hold, what is
 //! read is bounded before it is kept.
+//!
+//! This happens in the host's own process, as a process for each of a thousand artifacts would take longer than all of
+//! their plans. The reader is safe code that allocates no more than a multiple of what it is given, time and depth are
+//! bounded by the counts that are checked first, and a panic of it is an error of that one component.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -42,10 +46,17 @@ pub enum SurfaceError {
     /// A signature is too long.
     #[error("a signature is longer than {} KiB with its types written out", MAX_SIGNATURE_BYTES >> 10)]
     Signature,
+    /// The reader failed: a bug, of which the component makes use or that it met by chance.
+    #[error("the reader of this program failed on it")]
+    Failed,
 }
 
 /// The surface of the component whose bytes these are.
 pub fn surface(bytes: &[u8]) -> Result<Surface, SurfaceError> {
+    std::panic::catch_unwind(|| read(bytes)).unwrap_or(Err(SurfaceError::Failed))
+}
+
+fn read(bytes: &[u8]) -> Result<Surface, SurfaceError> {
     inspect::check(bytes)?;
     let invalid = |error: wasmparser::BinaryReaderError| CompileError::Invalid(error.to_string());
     let mut validator = Validator::new();

@@ -142,8 +142,10 @@ fn the_clock_ends_with_its_engine() {
 }
 
 mod surfaces {
+    use proptest::prelude::*;
+
     use crate::engine::{MAX_TYPE_BYTES, SurfaceError, surface};
-    use crate::surface::Surface;
+    use crate::surface::{MAX_SURFACE_BYTES, Surface};
     use crate::test_guest::TestGuest;
 
     fn read(text: &str) -> Result<Surface, SurfaceError> {
@@ -163,7 +165,7 @@ mod surfaces {
             import airssys:component/log@0.1.0
              log func(level: enum { trace, debug, info, warn, error }, message: string)
             import airssys:component/messaging@0.1.0
-             send func(link: string, payload: list<u8>) -> result<_, variant { not-permitted, no-such-target, refused-by-target, mailbox-full, too-large(u64), too-many-sends(u64), too-many-hops(u32) }>
+             send func(link: string, body: record { codec: enum { raw, json, msgpack, borsh, cbor, protobuf, bincode, yaml }, data: list<u8> }) ->… sha256:32dc2b938a812f1278c3698f9f9348db
             import airssys:component/types@0.1.0
             import wasi:cli/exit@0.2.0
              exit func(status: result)
@@ -196,7 +198,7 @@ mod surfaces {
              init func(config: string) -> result<_, string>
              shutdown func()
             export airssys:component/message-handler@0.1.0
-             handle func(message: record { id: u64, sender: variant { installation(string), trigger(u32), host }, payload: list<u8> }) -> result<option<list<u8>>, string>
+             handle func(message: record { id: u64, sender: variant { installation(string), trigger(u32), host }, wants-reply: bool, topic: option<s… sha256:d6c7c0a4c75dc920859b3cc25e6b08eb
         "#]].assert_eq(&shown(&surface));
     }
 
@@ -262,6 +264,43 @@ mod surfaces {
         let instance: String = (0..2_100).map(|n| format!("(export \"f{n}\" (func))")).collect();
         let many = read(&format!(r#"(component (import "a:b/c" (instance {instance})))"#));
         assert!(matches!(many, Err(SurfaceError::TooLarge(_))), "{many:?}");
+    }
+
+    static WHOLE: std::sync::LazyLock<[Vec<u8>; 2]> =
+        std::sync::LazyLock::new(|| [TestGuest::new().wasm(), TestGuest::new().wasi().storage().wasm()]);
+
+    /// One way to damage a file, at two places.
+    fn damage(wasm: &mut Vec<u8>, (how, at, other, byte): (u8, usize, usize, u8)) {
+        let (at, other) = (at % wasm.len(), other % wasm.len());
+        let piece = wasm[at.min(other)..at.max(other)].iter().take(200).copied().collect::<Vec<u8>>();
+        match how {
+            0 => wasm[at] = byte,
+            1 => wasm.swap(at, other),
+            2 => drop(wasm.splice(at..at, piece)),
+            3 => drop(wasm.drain(at..(at + piece.len()).min(wasm.len()))),
+            _ => drop(wasm.splice(at..at, [byte; 5])),
+        }
+        // What follows is to find something, and not to be refused for its head.
+        let head = b"\0asm\x0d\0\x01\0";
+        wasm.resize(wasm.len().max(head.len()), 0);
+        wasm[..head.len()].copy_from_slice(head);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(3_000))]
+
+        #[test]
+        fn no_damage_makes_the_reader_fail_or_lets_a_surface_grow(
+            damages in prop::collection::vec((0u8..5, any::<usize>(), any::<usize>(), any::<u8>()), 1..12),
+            rich in any::<bool>(),
+        ) {
+            let mut wasm = WHOLE[usize::from(rich)].clone();
+            damages.into_iter().for_each(|damages| damage(&mut wasm, damages));
+            match surface(&wasm) {
+                Ok(surface) => prop_assert!(surface.text().len() <= MAX_SURFACE_BYTES + wasm.len()),
+                Err(error) => prop_assert_ne!(error, SurfaceError::Failed),
+            }
+        }
     }
 
     #[test]

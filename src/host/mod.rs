@@ -9,6 +9,8 @@ mod link;
 mod log;
 mod messaging;
 mod multicodec;
+#[cfg(test)]
+mod offered;
 mod requests;
 mod storage;
 mod wasi;
@@ -67,9 +69,15 @@ pub const OFFERED: &[&str] = &[
     "wasi:random/random@0.2.12",
 ];
 
-/// The surface that this host has for components.
-pub const SURFACE: HostSurface<'static> =
-    HostSurface { offers: OFFERED, calls: contract::CALLED, relays: contract::RELAYED, asks: &[requests::INTERFACE] };
+/// The surface that this host has for components. What is in the interfaces comes from their WIT, by way of a test that
+/// writes it and holds the linker to it.
+pub const SURFACE: HostSurface<'static> = HostSurface {
+    offers: OFFERED,
+    items: include_str!("offered.txt"),
+    calls: contract::CALLED,
+    relays: contract::RELAYED,
+    asks: &[requests::INTERFACE],
+};
 
 /// What the host keeps for one instance: the data of its store.
 pub struct Guest {

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::Serialize;
+
 use crate::digest::Digest;
 use crate::quantity::ByteSize;
 use crate::record::Record;
@@ -44,10 +46,46 @@ pub struct MapRoom {
     pub used: u64,
 }
 
+/// What the starts that were let in may take, and of how much.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
+pub struct Asked {
+    /// How many start.
+    pub starts: u64,
+    /// The memory that their limits allow them, in bytes.
+    pub memory_bytes: u64,
+    /// The memory that all instances may hold together, in bytes; absent where it was not looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_budget_bytes: Option<u64>,
+    /// The memory maps that they may take.
+    pub maps: u64,
+    /// Maps that are in use or promised without them; absent where the kernel has no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maps_used: Option<u64>,
+    /// Most maps that the kernel gives the process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maps_max: Option<u64>,
+}
+
+impl Asked {
+    /// All of it in one line; none when nothing starts or nothing was looked at.
+    pub fn text(&self) -> Option<String> {
+        let Self { starts, memory_bytes, memory_budget_bytes, maps: _, maps_used, maps_max } = self;
+        let memory = memory_budget_bytes
+            .map(|budget| format!("memory up to {} of {} for all", mebibytes(*memory_bytes), mebibytes(budget)));
+        let maps = maps_used.zip(*maps_max);
+        let maps = maps.map(|(used, max)| format!("maps up to {} of {max} ({used} in use or promised)", self.maps));
+        let parts: Vec<String> = memory.into_iter().chain(maps).collect();
+        let starts = if *starts == 1 { "1 start".to_owned() } else { format!("{starts} starts") };
+        (self.starts > 0 && !parts.is_empty()).then(|| format!("for {starts}: {}", parts.join(", ")))
+    }
+}
+
 /// Counts what was let in.
 #[derive(Debug, Clone)]
 pub struct Tally {
     room: Room,
+    asked: Asked,
     instances: u64,
     promised: u64,
     codes: BTreeSet<Digest>,
@@ -56,7 +94,7 @@ pub struct Tally {
 impl Room {
     /// Nothing was let in yet.
     pub fn tally(self) -> Tally {
-        Tally { room: self, instances: 0, promised: 0, codes: BTreeSet::new() }
+        Tally { room: self, asked: Asked::default(), instances: 0, promised: 0, codes: BTreeSet::new() }
     }
 
     /// Whether what is there already must be counted in: only then its limits, or its maps, matter.
@@ -118,7 +156,21 @@ impl Tally {
         }
         self.promised = self.promised.saturating_sub(freed).saturating_add(limit.0);
         self.take(record, maps);
+        self.asked.starts += 1;
+        self.asked.memory_bytes = self.asked.memory_bytes.saturating_add(limit.0);
+        self.asked.maps = self.asked.maps.saturating_add(maps);
         Ok(())
+    }
+
+    /// What was let in by [`Tally::start`], and of how much.
+    pub fn asked(&self) -> Asked {
+        let maps = self.room.maps;
+        Asked {
+            memory_budget_bytes: self.room.memory.map(|memory| memory.budget),
+            maps_used: maps.map(|room| room.used.saturating_sub(self.asked.maps)),
+            maps_max: maps.map(|room| room.max),
+            ..self.asked
+        }
     }
 
     fn maps_of(&self, record: &Record) -> u64 {

@@ -14,6 +14,7 @@ use crate::desired::BadFile;
 use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
 use crate::name::InstallationName;
+use crate::observed::room::Asked;
 
 /// What the document is, and which reading of it holds.
 pub const DOCUMENT_TYPE: &str = "airssys-wasm/plan/v1";
@@ -24,6 +25,9 @@ pub struct Document<'p> {
     #[serde(rename = "$type")]
     document_type: &'static str,
     plan_digest: Digest,
+    /// What the starts may take; absent where there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room: Option<&'p Asked>,
     #[serde(flatten)]
     content: Content<'p>,
 }
@@ -88,7 +92,8 @@ impl Plan {
     /// The plan as a document.
     pub fn document(&self) -> Document<'_> {
         let content = self.content();
-        Document { document_type: DOCUMENT_TYPE, plan_digest: digest(&content), content }
+        let room = (self.room.starts > 0).then_some(&self.room);
+        Document { document_type: DOCUMENT_TYPE, plan_digest: digest(&content), room, content }
     }
 
     /// The plan's name: equal plans have equal digests, and a plan that differs in anything has another.

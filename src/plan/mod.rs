@@ -11,6 +11,7 @@ pub mod diff;
 mod graph;
 pub mod guard;
 pub mod impact;
+mod imports;
 pub mod json;
 #[cfg(test)]
 mod laws;
@@ -44,6 +45,7 @@ use crate::desired::{BadFile, DesiredState};
 use crate::digest::Digest;
 use crate::floors::Floors;
 use crate::name::InstallationName;
+use crate::observed::room::Asked;
 use crate::observed::{Observed, Phase, RecentSet};
 use crate::resolution::Resolution;
 use crate::secret::AllSecrets;
@@ -96,6 +98,8 @@ pub struct Plan {
     pub is_stale: bool,
     /// How many installations are as wanted.
     pub unchanged: usize,
+    /// What the starts for which there is room may take. No part of what names the plan: it differs from look to look.
+    pub room: Asked,
     comparisons: u64,
 }
 
@@ -151,7 +155,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     pause::apply(actions.values_mut(), &input.observed.paused);
     let set = guard::Set { installed: input.observed.installed.len(), recent: input.recent };
     let guards = guard::apply(actions.values_mut(), &set, absence.as_ref(), input.approvals);
-    room::apply(&rows, &mut actions, input.observed);
+    let room = room::apply(&rows, &mut actions, input.observed);
     let graph = Graph::new(&rows);
     order::block(&rows, &graph, &mut actions);
     keep_what_does_not_move(&rows, &moves, &rules, &mut actions);
@@ -174,6 +178,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
         is_complete: input.desired.complete,
         is_stale: false,
         unchanged,
+        room,
         comparisons: rows.comparisons(),
     }
 }

@@ -9,6 +9,9 @@ use crate::observed::Installed;
 use crate::record::Record;
 use crate::surface::HostSurface;
 
+/// The machine reason of an action that goes back.
+pub const REVERTED: &str = "reverted";
+
 /// The action that makes `previous` run again in place of what is installed; `why` is one sentence.
 ///
 /// None when `previous` is what is installed. That the version left behind is not tried again is up to
@@ -27,7 +30,7 @@ pub fn revert(installed: &Installed, previous: Arc<Record>, why: &str, host: &Ho
         name: previous.spec.name.clone(),
         kind,
         wanted: kind,
-        reason: Reason::new("reverted", why),
+        reason: Reason::new(REVERTED, why),
         location: Location::file(&installed.record.origin.file),
         before: Some(Summary::installed(installed)),
         after: Some(Summary::record(&previous, target)),

@@ -4,17 +4,19 @@ use super::action::{Action, Effect, Instance, Kind};
 use super::order::Actions;
 use super::rows::Rows;
 use crate::name::InstallationName;
+use crate::observed::room::Asked;
 use crate::observed::{Observed, Phase};
 use crate::record::Record;
 
 /// Holds or blocks every start for which there is no room, in the order of the names.
 ///
-/// A plan without a start looks at nothing, so that a pass without a change costs the same as before.
-pub(super) fn apply(rows: &Rows<'_>, actions: &mut Actions, observed: &Observed) {
+/// A plan without a start looks at nothing, so that a pass without a change costs the same as before. Gives what those
+/// that fit may take.
+pub(super) fn apply(rows: &Rows<'_>, actions: &mut Actions, observed: &Observed) -> Asked {
     let starts: Vec<usize> =
         actions.iter().filter(|(_, action)| started(action).is_some()).map(|(place, _)| *place).collect();
     if starts.is_empty() {
-        return;
+        return Asked::default();
     }
     let is_live = !observed.installed.values().next().is_some_and(|installed| installed.phase == Phase::NotRunning);
     let mut tally = observed.room.tally();
@@ -39,6 +41,7 @@ pub(super) fn apply(rows: &Rows<'_>, actions: &mut Actions, observed: &Observed)
             action.stop(kind, (&why).into());
         }
     }
+    tally.asked()
 }
 
 /// The record of the instance that an action starts.

@@ -122,8 +122,10 @@ impl Plan {
             ));
         }
         lines.extend(self.guard_lines());
+        lines.extend(self.room.text().map(|text| Line::new(Style::Dim, format!("room   {text}"))));
         lines.push(Line::new(Style::Strong, summary(&totals)));
-        lines.extend(self.missing_approvals(apply));
+        // Bound to what is shown here: an artifact that comes meanwhile is not approved unseen.
+        lines.extend(self.missing_approvals(&format!("{apply} --plan {}", self.digest().short())));
         lines
     }
 

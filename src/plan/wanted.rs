@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::action::{Location, Reason};
 use super::decide::Rules;
+use super::imports;
 use crate::desired::spec::{Origin, Spec};
 use crate::digest::Digest;
 use crate::floors::Floors;
@@ -16,10 +17,6 @@ use crate::permission::{Decision, Declined, ENFORCED_KINDS, Entry, Kind, decide,
 use crate::record::{ArtifactIdentity, Record};
 use crate::resolution::Candidate;
 use crate::secret::Fingerprints;
-use crate::surface::HostSurface;
-
-/// Most interfaces that one list of an objection names.
-const MAX_SHOWN_INTERFACES: usize = 40;
 
 /// What would be committed, and what was decided about its permissions.
 pub(super) struct Wanted {
@@ -57,7 +54,7 @@ impl Wanted {
         if let Some(reason) = sequence_objection(spec, artifact, base.map(|base| &base.artifact), rules.floors) {
             return Some((reason, Location::of(origin, &["require.version", "source.file.path", "source"])));
         }
-        if let Some(reason) = import_objection(&self.record, &rules.host) {
+        if let Some(reason) = imports::objection(&self.record, &rules.host) {
             return Some((reason, Location::of(origin, &["source.file.path", "source"])));
         }
         let reason = permission_objection(&self.record, &self.decision)?;
@@ -118,27 +115,6 @@ fn sequence_objection(
         Reason::new("same-version-other-bytes", message)
             .hint("a release must not change: the publisher has to give it a new version and a higher sequence")
     })
-}
-
-/// What it imports and this host does not have: it could not be started.
-fn import_objection(record: &Record, host: &HostSurface<'_>) -> Option<Reason> {
-    let missing = host.missing(record.surface.as_ref()?);
-    if missing.is_empty() {
-        return None;
-    }
-    let shown = |names: &mut dyn Iterator<Item = &str>| -> String {
-        let names: Vec<&str> = names.collect();
-        let more = names.len().saturating_sub(MAX_SHOWN_INTERFACES);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        format!("{}{more}", names.into_iter().take(MAX_SHOWN_INTERFACES).collect::<Vec<_>>().join(", "))
-    };
-    let names = shown(&mut missing.iter().map(|missing| missing.name.as_str()));
-    let near = missing.iter().filter_map(|missing| Some((&missing.name, missing.near.as_ref()?)));
-    let near =
-        near.take(MAX_SHOWN_INTERFACES).map(|(name, near)| format!("{name}: there is {near}; did you mean that?"));
-    let offered = format!("this host offers: {}", shown(&mut host.offers.iter().copied()));
-    let hint = near.chain([offered]).collect::<Vec<_>>().join("\n");
-    Some(Reason::new("missing-import", format!("it imports what this host does not offer: {names}")).hint(hint))
 }
 
 /// Everything that stands between the ask and the component, in one reason: so that one edit is enough.

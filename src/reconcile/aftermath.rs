@@ -12,7 +12,7 @@ use crate::digest::Digest;
 use crate::generation::{Decoded, HeldTarget};
 use crate::name::InstallationName;
 use crate::plan::action::{Action, Effect, Instance};
-use crate::plan::revert::revert;
+use crate::plan::revert::{REVERTED, revert};
 use crate::plan::rollback::ROLLED_BACK;
 use crate::record::Record;
 use crate::resolution::Refusal;
@@ -25,8 +25,6 @@ use super::probation::{Probation, Verdict};
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 /// Wait before going back is tried again when it failed.
 const REVERT_RETRY: Duration = Duration::from_secs(10);
-/// The machine reason of an action that goes back.
-const REVERTED: &str = "reverted";
 
 /// A target whose install failed and is tried again after a wait.
 #[derive(Debug)]

@@ -53,8 +53,8 @@ pub struct Applied {
     pub done: Vec<(Action, Duration)>,
     /// Tried without success.
     pub failed: Vec<FailedAction>,
-    /// Whether something that can be carried out was left for a later pass.
-    pub leaves_some: bool,
+    /// What was left until its code is made beside the passes.
+    pub put_off: BTreeSet<InstallationName>,
 }
 
 /// What a commit holds besides the actions that it commits.

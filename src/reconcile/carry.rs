@@ -1,6 +1,6 @@
 //! The acting half of a pass: standbys, one commit, the switch, and what is told of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use crate::generation::Generation;
 use crate::name::InstallationName;
 use crate::plan::action::{Action, Effect, Kind, Storage};
 use crate::plan::notes;
+use crate::quantity::Millis;
 use crate::record::Record;
 use crate::trust::Revoked;
 
@@ -26,7 +27,42 @@ use super::turns::{self, Chosen};
 
 impl Reconciler {
     /// Prepares, commits and switches. `Err` means that nothing was committed and everything runs as before.
+    ///
+    /// Code that takes longer to compile than a pass waits is made beside it; what needs it is put off.
     pub(super) fn carry_out(&mut self, actions: &[Action], holds: Holds, begun: Instant) -> anyhow::Result<Applied> {
+        let applied = self.carry_out_now(actions, holds, begun)?;
+        self.compile_beside(actions, &applied.put_off);
+        Ok(applied)
+    }
+
+    /// Begins to make the first code that something was put off for, unless other code is being made.
+    fn compile_beside(&mut self, actions: &[Action], put_off: &BTreeSet<InstallationName>) {
+        if self.beside.is_busy() || self.parts.stopping.load(Ordering::Relaxed) {
+            return;
+        }
+        for action in actions.iter().filter(|action| put_off.contains(&action.name)) {
+            let Some(record) = apply::fresh_record(action) else { continue };
+            if !self.turns.is_slow(&record.artifact.wasm, &self.beside) {
+                continue;
+            }
+            // What may not run any more is refused by the next pass.
+            let Ok(artifact) = self.admit(record) else { continue };
+            let limits = &self.parts.compile_limits;
+            let text = match self.beside.begin(&self.code, &action.name, artifact, limits) {
+                Ok(()) => format!(
+                    "{}: its code takes more than {} to compile; that goes on beside everything else, for at most {}",
+                    action.name,
+                    shown(limits.first_turn),
+                    shown(limits.time),
+                ),
+                Err(error) => format!("{}: its code can't be compiled beside everything else: {error}", action.name),
+            };
+            (self.parts.tell)(&Notice::Info { text });
+            return;
+        }
+    }
+
+    fn carry_out_now(&mut self, actions: &[Action], holds: Holds, begun: Instant) -> anyhow::Result<Applied> {
         let floors_rise = self.floors_of_policy() != self.committed.floors;
         let commit_moves =
             holds.applied_commit.is_some() && holds.applied_commit != self.committed.generation.applied_commit;
@@ -36,7 +72,7 @@ impl Reconciler {
         let before: BTreeMap<InstallationName, Arc<Record>> =
             self.committed.records.iter().map(|(name, targeted)| (name.clone(), targeted.record.clone())).collect();
         let is_one_piece = !self.parts.runs || holds.order.is_some();
-        let Chosen { actions, is_shared, mut leaves_some } = self.turns.choose(actions, is_one_piece);
+        let Chosen { actions, is_shared, mut put_off } = self.turns.choose(actions, is_one_piece, &self.beside);
         let (mut standbys, mut failed) = self.prepare(&actions, is_shared);
         if self.parts.stopping.load(Ordering::Relaxed) {
             // Given up half-way: what failed because of that must not be held against it.
@@ -58,7 +94,10 @@ impl Reconciler {
         }
         let is_ready = |a: &&Action| !failed.iter().any(|f| f.action.name == a.name);
         let ready: Vec<&Action> = actions.iter().filter(is_ready).collect();
-        leaves_some |= is_shared && self.turns.put_off(&mut failed);
+        if is_shared {
+            put_off.extend(self.turns.put_off(&actions, &mut failed, &mut self.beside));
+        }
+        failed.iter().filter_map(|failed| turns::wasm_of(&failed.action)).for_each(|wasm| self.beside.forget(&wasm));
         for FailedAction { action, .. } in failed.iter().filter(|failed| failed.why.code == "object-missing") {
             self.resolver.forget(&action.name);
         }
@@ -72,7 +111,7 @@ impl Reconciler {
             drop(standbys);
             self.no_longer_starting(tried);
             committed?;
-            return Ok(Applied { leaves_some, ..self.report(&ready, failed, begun) });
+            return Ok(Applied { put_off, ..self.report(&ready, failed, begun) });
         }
         standbys.retain(|name, _| ready.iter().any(|action| &action.name == name));
         for (name, standby) in &standbys {
@@ -87,9 +126,10 @@ impl Reconciler {
         }
         self.no_longer_starting(tried);
         self.watch_new_versions(&ready, &before);
-        let in_use = apply::wasm_in_use(self.committed.records.values().map(|targeted| &targeted.record));
+        let mut in_use = apply::wasm_in_use(self.committed.records.values().map(|targeted| &targeted.record));
+        in_use.extend(self.beside.made());
         self.code.keep_only(&in_use);
-        Ok(Applied { leaves_some, ..self.report(&ready, failed, begun) })
+        Ok(Applied { put_off, ..self.report(&ready, failed, begun) })
     }
 
     fn prepare(&self, actions: &[Action], is_shared: bool) -> (BTreeMap<InstallationName, Standby>, Vec<FailedAction>) {
@@ -216,7 +256,11 @@ impl Reconciler {
         }
         let now = self.now();
         self.aftermath.note(ready, &failed, now);
-        Applied { done: ready.iter().map(|action| ((*action).clone(), took)).collect(), failed, leaves_some: false }
+        Applied {
+            done: ready.iter().map(|action| ((*action).clone(), took)).collect(),
+            failed,
+            put_off: BTreeSet::new(),
+        }
     }
 }
 
@@ -227,6 +271,10 @@ fn leaves_storage(action: &Action) -> bool {
         Some(Effect::Commit(commit)) => action.before.is_some() && commit.storage == Storage::New,
         _ => false,
     }
+}
+
+fn shown(time: Duration) -> Millis {
+    Millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn done(action: &Action, took: Duration) -> Notice {

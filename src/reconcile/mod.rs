@@ -6,7 +6,9 @@
 mod aftermath;
 pub mod apply;
 mod asked;
+mod beside;
 mod carry;
+pub mod code;
 mod collect;
 pub mod fsck;
 pub mod notice;

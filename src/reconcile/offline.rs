@@ -267,7 +267,7 @@ pub fn info(home: &Home, name: &InstallationName) -> anyhow::Result<Option<InfoD
         let storage_id = committed.generation.entries.get(name).map(|slot| slot.storage_id).unwrap_or_default();
         let committed =
             CommittedInfo::of(&targeted.record, committed.generation.number, storage_id, None, &crate::host::SURFACE);
-        InfoDocument { document: INFO_TYPE.to_owned(), component, committed: Some(committed) }
+        InfoDocument { document: INFO_TYPE.to_owned(), component, committed: Some(committed), shared: Vec::new() }
     }))
 }
 

@@ -33,10 +33,12 @@ use crate::worker::{CompileLimits, Workers};
 use super::Tell;
 use super::aftermath::Aftermath;
 use super::apply::{FailedAction, Holds};
+use super::beside::{Beside, OnEnd};
+use super::code::CodeMaker;
 use super::notice::Notice;
 use super::observe::Committed;
 use super::order::{ApplyOrder, Refused};
-use super::prepare::{CompiledCode, Preparer};
+use super::prepare::Preparer;
 use super::purge::Purges;
 use super::read::{Hints, Reader};
 use super::recent::recent_set;
@@ -46,10 +48,13 @@ use super::resolve::{FETCHING, Resolver};
 use super::room::RoomMeter;
 use super::secrets::{Expect, Secrets};
 use super::told::Told;
-use super::turns::Turns;
+use super::turns::{self, Turns};
 
 /// A look that is due sooner than this is for files that settle, and not for one that can't be read.
 const SETTLES_SOON: Duration = Duration::from_secs(1);
+
+/// Wait before the look that follows when code could not be made beside the passes.
+const LOOK_AFTER_NO_BEGINNING: Duration = Duration::from_secs(1);
 
 /// Wait before the look that follows a failed action.
 const LOOK_AFTER_FAILURE: Duration = Duration::from_millis(100);
@@ -90,7 +95,8 @@ pub struct Parts {
 pub struct Reconciler {
     pub(super) parts: Parts,
     pub(super) committed: Committed,
-    pub(super) code: CompiledCode,
+    pub(super) code: CodeMaker,
+    pub(super) beside: Beside,
     pub(super) suspects: Suspects,
     pub(super) resolver: Resolver,
     pub(super) secrets: Secrets,
@@ -126,6 +132,8 @@ pub struct Pass {
     pub failed: Vec<FailedAction>,
     /// Installs that failed and are tried again, each with why and after which wait.
     pub waiting: BTreeMap<InstallationName, (Refusal, Duration)>,
+    /// What waits for code that is made beside the passes, each with why.
+    pub put_off: BTreeMap<InstallationName, Refusal>,
     /// What concerns no single name.
     pub problems: Vec<Refusal>,
 }
@@ -165,6 +173,8 @@ impl Reconciler {
                 why: why.hint("the next pass makes it anew from its file"),
             });
         }
+        let stored = (parts.store.objects().clone(), parts.store.cache().clone());
+        let code = CodeMaker::new(parts.engine.clone(), stored, parts.workers.clone(), parts.tell.clone());
         let fetcher = Arc::new(parts.workers.clone());
         let remote = parts.remote.clone().parts(fetcher, parts.store.objects().clone());
         let remote = Arc::new(Remote::new(remote));
@@ -180,7 +190,8 @@ impl Reconciler {
         Ok(Self {
             good: snapshot.last_good,
             committed: Committed::from(snapshot),
-            code: CompiledCode::default(),
+            code,
+            beside: Beside::default(),
             suspects,
             resolver: Resolver::new(&parts.desired, remote),
             secrets: Secrets::new(parts.secrets.clone(), Some(parts.store.secret_key().clone())),
@@ -229,6 +240,21 @@ impl Reconciler {
     /// Set to true, it makes a pass that is under way end soon and without a commit.
     pub fn stopping(&self) -> &Arc<AtomicBool> {
         &self.parts.stopping
+    }
+
+    /// Has `told` called whenever code was made beside the passes, or given up: a pass is due then.
+    pub fn on_compiled(&mut self, told: OnEnd) {
+        self.beside.on_end(told);
+    }
+
+    /// Whether code is being made beside the passes.
+    pub fn is_compiling(&self) -> bool {
+        self.beside.is_busy()
+    }
+
+    /// Ends what is made beside the passes.
+    pub fn end_compiling(&mut self) {
+        self.beside.end();
     }
 
     /// How many syncs of files, directories and file systems were asked for since the state was opened.
@@ -306,6 +332,7 @@ impl Reconciler {
         // Who orders it does not want to wait for the next attempt.
         let waits = |action: &&Action| order.is_none() && self.aftermath.waits(action, now);
         let actions: Vec<Action> = plan.effects().filter(|action| !waits(action)).cloned().collect();
+        self.beside.look(&plan.effects().filter_map(turns::wasm_of).collect());
         let order = order.map(ApplyOrder::note);
         let applied_commit = self.snapshots.as_ref().and_then(Snapshots::applies);
         let holds = Holds { drop: plan.released.clone(), order, applied_commit, ..Holds::default() };
@@ -332,9 +359,11 @@ impl Reconciler {
         };
         let now = self.now();
         // What failed is held by now: the next look tells so, and why.
-        let failed = (!applied.failed.is_empty() || applied.leaves_some).then_some(LOOK_AFTER_FAILURE);
+        let failed = (!applied.failed.is_empty()).then_some(LOOK_AFTER_FAILURE);
+        // The end of what is made beside the passes wakes whoever waits. Where nothing could begin, time does.
+        let idle = (!applied.put_off.is_empty() && !self.beside.is_busy()).then_some(LOOK_AFTER_NO_BEGINNING);
         let (files, purges) = (self.reader.look_again_after(), self.purges.next_look());
-        let waits = [self.aftermath.next_look(now), waits_for_sources, files, failed, purges];
+        let waits = [self.aftermath.next_look(now), waits_for_sources, files, failed, idle, purges];
         Ok(Pass {
             summary,
             plan,
@@ -342,6 +371,7 @@ impl Reconciler {
             committed: self.committed.generation.number != number,
             failed: applied.failed,
             waiting: self.aftermath.waiting(now),
+            put_off: applied.put_off.into_iter().map(|name| (name, turns::why_put_off())).collect(),
             problems,
         })
     }
@@ -460,12 +490,11 @@ impl Reconciler {
         Preparer {
             secrets: &self.secrets,
             expect,
-            engine: &self.parts.engine,
             store: &self.parts.store,
             actors: &self.parts.actors,
-            workers: &self.parts.workers,
-            limits,
             code: &self.code,
+            limits,
+            given_up: self.beside.given_up(),
             tell: &self.parts.tell,
             stopping: &self.parts.stopping,
         }
@@ -521,7 +550,7 @@ fn bad_file(file: &BadFile) -> Refusal {
 }
 
 /// What an actor does, in the planner's words.
-fn phase(actors: &System, name: &InstallationName) -> Phase {
+pub(super) fn phase(actors: &System, name: &InstallationName) -> Phase {
     match actors.phase(name) {
         Some(ActorPhase::Running) => Phase::Running,
         Some(ActorPhase::Starting) => Phase::Starting,

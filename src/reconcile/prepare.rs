@@ -1,24 +1,24 @@
-//! Makes standbys: code from the cache or the compiler, an instance, its `init`.
+//! Makes standbys: code, an instance, its `init`.
 //!
 //! Nothing prepared here takes a message, and nothing is decided here: what fails is reported.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::actor::{PrepareError, Standby, StandbyRequest, System};
 use crate::digest::Digest;
-use crate::engine::{CompiledComponent, Engine, FreshCode};
-use crate::manifest::MAX_WASM_BYTES;
+use crate::engine::CompiledComponent;
 use crate::name::InstallationName;
 use crate::record::Record;
 use crate::resolution::Refusal;
-use crate::state::{self, CacheKey, CacheLookup, Store};
+use crate::state::{self, Store};
 use crate::trust::VerifiedArtifact;
-use crate::worker::{CompileFailure, CompileLimits, Workers};
+use crate::worker::CompileLimits;
 
 use super::Tell;
+use super::code::CodeMaker;
 use super::notice::Notice;
 use super::secrets::{Expect, Secrets};
 use super::waves::waves;
@@ -37,39 +37,18 @@ pub struct Start {
     pub storage_id: Option<u64>,
 }
 
-/// Compiled code in memory, by digest of the wasm: installations of one artifact share it.
-#[derive(Default)]
-pub struct CompiledCode(Mutex<BTreeMap<Digest, CompiledComponent>>);
-
-impl CompiledCode {
-    fn get(&self, wasm: &Digest) -> Option<CompiledComponent> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(wasm).cloned()
-    }
-
-    fn put(&self, wasm: Digest, code: CompiledComponent) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(wasm, code);
-    }
-
-    /// Forgets what no installation runs.
-    pub fn keep_only(&self, wasm: &BTreeSet<Digest>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|digest, _| wasm.contains(digest));
-    }
-}
-
 /// Makes components ready.
 pub struct Preparer<'a> {
-    /// Compiles and loads.
-    pub engine: &'a Engine,
-    /// Holds wasm, cached code and markers.
+    /// Holds the markers.
     pub store: &'a Store,
     /// Instantiates.
     pub actors: &'a System,
-    /// Where code is made.
-    pub workers: &'a Workers,
+    /// Has code, or makes it.
+    pub code: &'a CodeMaker,
     /// What making it may cost.
     pub limits: &'a CompileLimits,
-    /// Code that is in memory already.
-    pub code: &'a CompiledCode,
+    /// What was not made beside the passes, by digest of the wasm, and why.
+    pub given_up: &'a BTreeMap<Digest, Refusal>,
     /// Where long work is told.
     pub tell: &'a Tell,
     /// Reads the secrets of configs.
@@ -149,100 +128,28 @@ impl Preparer<'_> {
         standby
     }
 
-    /// From memory, from the cache, or compiled now and then cached.
+    /// From memory, from the cache, or compiled now, unless that was tried beside the passes and did not succeed.
     fn code_for(
         &self,
         name: &InstallationName,
         start: &Start,
         progress: &Progress,
     ) -> Result<CompiledComponent, Refusal> {
-        let wasm = start.record.artifact.wasm;
-        if let Some(code) = self.code.get(&wasm) {
+        if let Some(code) = self.code.known(name, &start.artifact) {
             return Ok(code);
         }
-        let key = CacheKey { wasm, engine: self.engine.code_hash() };
-        let loaded = match self.store.cache().get(&key) {
-            CacheLookup::Hit(checked) => self.engine.load(&start.artifact, &checked).ok(),
-            CacheLookup::Miss => None,
-            CacheLookup::Refused(why) => {
-                let text =
-                    format!("the cached code of {name} is not what this host wrote ({why}); it is compiled again");
-                (self.tell)(&Notice::Info { text });
-                None
-            }
-        };
-        let code = match loaded {
-            Some(code) => code,
-            None => self.compile(name, start, &key, progress)?,
-        };
-        self.code.put(wasm, code.clone());
-        Ok(code)
-    }
-
-    fn compile(
-        &self,
-        name: &InstallationName,
-        start: &Start,
-        key: &CacheKey,
-        progress: &Progress,
-    ) -> Result<CompiledComponent, Refusal> {
+        if let Some(why) = self.given_up.get(&start.artifact.identity().wasm) {
+            return Err(why.clone());
+        }
         let step = (progress.done.load(Ordering::Relaxed) + 1, progress.of);
         (self.tell)(&Notice::Working { what: "compiling", name: name.clone(), step });
-        let missing = |why: String| {
-            Refusal::new("object-missing", format!("the wasm can't be read from the content store: {why}"))
-                .hint("the next pass fetches it again from its source")
-        };
-        let stored = self.store.objects().get_object(&key.wasm, MAX_WASM_BYTES);
-        let wasm =
-            stored.map_err(|error| missing(error.to_string()))?.ok_or_else(|| missing("it is not there".into()))?;
-        let code = self.workers.compile(self.engine, &start.artifact, &wasm, self.limits, self.stopping);
-        let code = code.map_err(not_compiled)?;
-        self.load(name, &start.artifact, key, &code)
-    }
-
-    /// By way of the cache, where the code is mapped and not copied. A cache that can't be written costs memory now
-    /// and time at the next start, and nothing else.
-    fn load(
-        &self,
-        name: &InstallationName,
-        artifact: &VerifiedArtifact,
-        key: &CacheKey,
-        code: &FreshCode,
-    ) -> Result<CompiledComponent, Refusal> {
-        match self.store.cache().put(key, code.bytes().to_vec()).wait() {
-            Ok(()) => {
-                if let CacheLookup::Hit(checked) = self.store.cache().get(key)
-                    && let Ok(loaded) = self.engine.load(artifact, &checked)
-                {
-                    return Ok(loaded);
-                }
-            }
-            Err(error) => {
-                let text = format!("the compiled code of {name} could not be cached: {error}");
-                (self.tell)(&Notice::Info { text });
-            }
-        }
-        self.engine.load_fresh(artifact, code).map_err(|error| {
-            Refusal::new("not-loadable", format!("the code that was just compiled can't be loaded: {error}"))
-                .hint("report this; the worker must be of the host's own version")
-        })
+        self.code.make(name, &start.artifact, self.limits, self.stopping)
     }
 }
 
 struct Progress {
     done: AtomicUsize,
     of: usize,
-}
-
-fn not_compiled(failure: CompileFailure) -> Refusal {
-    let within = "the publisher must release a component that compiles";
-    match failure {
-        CompileFailure::Refused(error) => Refusal::new("not-compiled", error.to_string()).hint(within),
-        CompileFailure::Worker(refusal) if refusal.hint.is_none() && refusal.code.starts_with("worker-") => {
-            refusal.hint(format!("{within} within the limits; nothing else is affected"))
-        }
-        CompileFailure::Worker(refusal) => refusal,
-    }
 }
 
 fn not_prepared(error: &PrepareError) -> Refusal {

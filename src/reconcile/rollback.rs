@@ -28,7 +28,7 @@ use super::apply::Holds;
 use super::observe::Committed;
 use super::offline::secret_places;
 use super::order::{Refused, check_digits};
-use super::pass::Reconciler;
+use super::pass::{Reconciler, phase};
 use super::secrets::Secrets;
 use super::start::admit;
 
@@ -62,6 +62,8 @@ struct Grounds<'a> {
     last_good: Option<u64>,
     policy: &'a TrustPolicy,
     secrets: &'a Secrets,
+    /// What the actors do: it makes no difference to what a rollback is, only to what becomes of what waits for them.
+    phase: &'a dyn Fn(&InstallationName) -> Phase,
 }
 
 /// What a rollback would do, without a host and without the state's lock.
@@ -80,7 +82,8 @@ pub fn look(
     let places = secret_places(home, desired, rules, Environment::Own);
     let secrets = Secrets::new(places, reader.secret_key());
     let policy = &loaded.policy;
-    let grounds = Grounds { reader: &reader, committed: &committed, last_good, policy, secrets: &secrets };
+    let phase = &|_: &InstallationName| Phase::NotRunning;
+    let grounds = Grounds { reader: &reader, committed: &committed, last_good, policy, secrets: &secrets, phase };
     Ok(grounds.propose(target)?.document(None))
 }
 
@@ -91,8 +94,7 @@ impl Grounds<'_> {
             None => self.choose(&target.names)?.ok_or_else(|| Refused(nothing_earlier(&target.names)))?,
         };
         let then = self.then(number)?;
-        // What the actors do makes no difference to what a rollback is.
-        let observed = self.committed.observe(|_| Phase::NotRunning);
+        let observed = self.committed.observe(self.phase);
         let asked = Asked { observed: &observed, then: &then, names: &target.names, host: crate::host::SURFACE };
         let mut rollback = propose(&asked, &mut |record| self.check(record)).map_err(Refused)?;
         for action in &rollback.actions {
@@ -217,7 +219,9 @@ impl Reconciler {
 
     fn propose_rollback(&mut self, target: &RollbackTarget) -> anyhow::Result<Rollback> {
         self.reload_trust();
+        let runs = self.parts.runs;
         let grounds = Grounds {
+            phase: &|name| if runs { phase(&self.parts.actors, name) } else { Phase::NotRunning },
             reader: self.parts.store.reader(),
             committed: &self.committed,
             last_good: self.good,

@@ -1,21 +1,22 @@
 //! Owns who of a pass is prepared now and who later, so that code which compiles slowly keeps nobody else waiting.
 //!
-//! In a pass that has several to prepare each compilation gets a first turn. Whoever is cut off there is left out while
-//! there is anything else to do, and has a later pass to itself, with all the time that a compilation may take.
+//! In a pass of a running host each compilation gets a first turn. Whoever is cut off there is put off, with what depends
+//! on it; its code is made beside the passes, and the first pass after that takes it up.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use crate::digest::Digest;
 use crate::name::InstallationName;
 use crate::plan::action::{Action, Effect};
+use crate::plan::revert::REVERTED;
 use crate::resolution::Refusal;
 use crate::worker::CompileLimits;
 
 use super::apply::{FailedAction, fresh_record};
+use super::beside::Beside;
 
-/// Time of a compilation beside which others wait.
-const FIRST_TURN: Duration = Duration::from_secs(5);
+/// Most digests of slow code that are remembered; with more, all are forgotten and found out again as needed.
+const MAX_REMEMBERED: usize = 1_024;
 
 /// The code that was cut off in its first turn, by digest of the wasm.
 #[derive(Debug, Default)]
@@ -30,55 +31,64 @@ pub(super) struct Chosen {
     pub actions: Vec<Action>,
     /// Whether compilations are cut off after their first turn.
     pub is_shared: bool,
-    /// Whether something is left for a later pass.
-    pub leaves_some: bool,
+    /// What is left until its code, or that of something that it depends on, is made.
+    pub put_off: BTreeSet<InstallationName>,
 }
 
 impl Turns {
-    /// Chooses among the actions of a pass. An operator's order is one piece, and so is what moves names.
-    pub(super) fn choose(&mut self, actions: &[Action], is_one_piece: bool) -> Chosen {
-        self.slow.retain(|wasm| actions.iter().any(|action| wasm_of(action) == Some(*wasm)));
-        let all = |is_shared| Chosen { actions: actions.to_vec(), is_shared, leaves_some: false };
-        if is_one_piece || actions.iter().any(moves) {
-            return all(false);
+    /// Chooses among the actions of a pass. An operator's order is one piece, and so is what moves names or goes back.
+    pub(super) fn choose(&self, actions: &[Action], is_one_piece: bool, beside: &Beside) -> Chosen {
+        if is_one_piece || actions.iter().any(|action| moves(action) || action.reason.code == REVERTED) {
+            return Chosen { actions: actions.to_vec(), is_shared: false, put_off: BTreeSet::new() };
         }
-        let is_slow = |action: &&Action| wasm_of(action).is_some_and(|wasm| self.slow.contains(&wasm));
-        let later: BTreeSet<&InstallationName> = actions.iter().filter(is_slow).map(|action| &action.name).collect();
-        let later = with_dependents(actions, later);
-        let now: Vec<Action> = actions.iter().filter(|action| !later.contains(&action.name)).cloned().collect();
-        if !now.is_empty() {
-            let is_shared = actions.iter().filter(|action| wasm_of(action).is_some()).count() > 1;
-            return Chosen { actions: now, is_shared, leaves_some: !later.is_empty() };
-        }
-        // Nothing else is left to do: the first of them has its turn, with those of the same code.
-        match actions.iter().find(is_slow).and_then(wasm_of) {
-            Some(wasm) => {
-                let actions_now: Vec<Action> =
-                    actions.iter().filter(|action| wasm_of(action) == Some(wasm)).cloned().collect();
-                let leaves_some = actions_now.len() < actions.len();
-                Chosen { actions: actions_now, is_shared: false, leaves_some }
-            }
-            None => all(false),
-        }
+        let is_slow = |action: &&Action| wasm_of(action).is_some_and(|wasm| self.is_slow(&wasm, beside));
+        let slow = actions.iter().filter(is_slow).map(|action| action.name.clone()).collect();
+        let put_off = with_dependents(actions, slow);
+        let actions = actions.iter().filter(|action| !put_off.contains(&action.name)).cloned().collect();
+        Chosen { actions, is_shared: true, put_off }
     }
 
-    /// Takes those out of the failed ones that only had no time: they and what depends on them are left for later.
-    /// Gives whether there were any.
-    pub(super) fn put_off(&mut self, failed: &mut Vec<FailedAction>) -> bool {
-        let late: Vec<Digest> =
-            failed.iter().filter(|failed| is_late(&failed.why)).filter_map(|failed| wasm_of(&failed.action)).collect();
-        if late.is_empty() {
-            return false;
-        }
-        self.slow.extend(late);
-        failed.retain(|failed| !is_late(&failed.why) && failed.why.code != "dependency-failed");
-        true
+    /// Whether this code is to be made beside the passes before one takes it up.
+    pub(super) fn is_slow(&self, wasm: &Digest, beside: &Beside) -> bool {
+        self.slow.contains(wasm) && !beside.is_settled(wasm)
     }
+
+    /// Takes those out of the failed ones that only had no time, with what depends on them; gives who they are.
+    pub(super) fn put_off(
+        &mut self,
+        actions: &[Action],
+        failed: &mut Vec<FailedAction>,
+        beside: &mut Beside,
+    ) -> BTreeSet<InstallationName> {
+        let mut late = BTreeSet::new();
+        for FailedAction { action, why } in failed.iter() {
+            let Some(wasm) = wasm_of(action).filter(|_| is_late(why)) else { continue };
+            // What had all the time there is, and did not make it, has failed.
+            if beside.given_up().contains_key(&wasm) {
+                continue;
+            }
+            if self.slow.len() >= MAX_REMEMBERED {
+                self.slow.clear();
+            }
+            self.slow.insert(wasm);
+            beside.forget(&wasm);
+            late.insert(action.name.clone());
+        }
+        let put_off = with_dependents(actions, late);
+        failed.retain(|failed| !put_off.contains(&failed.action.name));
+        put_off
+    }
+}
+
+/// Why an installation waits whose code, or that of what it depends on, is not made yet.
+pub(super) fn why_put_off() -> Refusal {
+    let message = "it waits for code that takes long to compile and is compiled beside everything else";
+    Refusal::new("compiling", message).hint("nothing is to be done; the log tells when it is installed, or why not")
 }
 
 /// The limits of a first turn.
 pub(super) fn first_turn(limits: &CompileLimits) -> CompileLimits {
-    CompileLimits { time: limits.time.min(FIRST_TURN), ..limits.clone() }
+    CompileLimits { time: limits.time.min(limits.first_turn), ..limits.clone() }
 }
 
 fn is_late(why: &Refusal) -> bool {
@@ -86,7 +96,7 @@ fn is_late(why: &Refusal) -> bool {
 }
 
 /// The code that carrying an action out needs.
-fn wasm_of(action: &Action) -> Option<Digest> {
+pub(super) fn wasm_of(action: &Action) -> Option<Digest> {
     fresh_record(action).filter(|record| record.spec.enabled).map(|record| record.artifact.wasm)
 }
 
@@ -95,16 +105,13 @@ fn moves(action: &Action) -> bool {
 }
 
 /// The names, and all that start after one of them.
-fn with_dependents<'a>(
-    actions: &'a [Action],
-    mut names: BTreeSet<&'a InstallationName>,
-) -> BTreeSet<&'a InstallationName> {
+fn with_dependents(actions: &[Action], mut names: BTreeSet<InstallationName>) -> BTreeSet<InstallationName> {
     loop {
         let before = names.len();
         for action in actions {
             let needs = fresh_record(action).map(|record| &record.spec.depends_on);
             if needs.is_some_and(|needs| needs.iter().any(|need| names.contains(need))) {
-                names.insert(&action.name);
+                names.insert(action.name.clone());
             }
         }
         if names.len() == before {

@@ -9,14 +9,16 @@ use crate::control::request::{Because, Refused};
 use crate::control::server::Called;
 use crate::name::InstallationName;
 use crate::resolution::Refusal;
-use crate::status::info::{CommittedInfo, INFO_TYPE, InfoDocument, Use};
+use crate::status::info::{self, CommittedInfo, INFO_TYPE, InfoDocument, Use};
 
 use super::board::Shared;
 
 impl Shared {
     /// All about one installation.
     pub fn info(&self, name: &InstallationName) -> Result<InfoDocument, Refused> {
-        let component = self.status().components.into_iter().find(|component| component.name == name.as_str());
+        let status = self.status();
+        let shared = status.host.as_ref().map(info::shared).unwrap_or_default();
+        let component = status.components.into_iter().find(|component| component.name == name.as_str());
         let component = component.ok_or_else(|| no_such(name))?;
         let used = self.actors.status(name).map(|status| Use {
             memory_bytes: status.memory_bytes,
@@ -28,7 +30,7 @@ impl Shared {
             let storage_id = board.storage_ids.get(name).copied().unwrap_or_default();
             CommittedInfo::of(&targeted.record, board.generation, storage_id, used, &crate::reconcile::HOST_SURFACE)
         });
-        Ok(InfoDocument { document: INFO_TYPE.to_owned(), component, committed })
+        Ok(InfoDocument { document: INFO_TYPE.to_owned(), component, committed, shared })
     }
 
     /// Delivers one message and gives the reply, at most `timeout` later. Without a codec, the message is in the one that

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::actor::{self, ActorPhase};
 use crate::codec::Codec;
-use crate::engine::Engine;
+use crate::engine::{Engine, threads};
 use crate::name::InstallationName;
 use crate::paused::Paused;
 use crate::plan::action::{Action, Kind};
@@ -102,6 +102,10 @@ impl Shared {
             let why = Refusal { message, ..why };
             (name, Note { kind: "failed".to_owned(), location: None, why })
         }));
+        board.notes.extend(pass.put_off.into_iter().map(|(name, why)| {
+            let note = Note { kind: "compiling".to_owned(), location: None, why };
+            (name, note)
+        }));
         board.problems = pass.problems;
         board.last_pass = Some((pass.summary, Instant::now()));
     }
@@ -188,6 +192,8 @@ impl Shared {
                 memory_promised_bytes: promised.sum(),
                 maps_used: maps.map(|maps| maps.used),
                 maps_max: maps.map(|maps| maps.max),
+                threads_used: threads::threads_in_use(),
+                threads_max: threads::max_threads(),
             }),
             desired: Some(self.desired.clone()),
             from_git: self.repository.as_ref().map(|view| view.status(board.applied_commit.as_ref())),

@@ -269,6 +269,8 @@ impl Host {
             snapshots.on_change(Arc::new(move || news.notify_one()));
         }
         rounds.reconciler.remote().on_change(Arc::new(move || news.notify_one()));
+        let news = fetched.clone();
+        rounds.reconciler.on_compiled(Arc::new(move || news.notify_one()));
         let mut convergence = Convergence::default();
         let mut turn = Turn::new("start");
         // Whoever gives up the other end wants no host any more.
@@ -317,6 +319,12 @@ impl Host {
             };
         }
         let begun = Instant::now();
+        // Held until the actors ended: the watcher and what else there is goes when the host does.
+        let _rounds = blocking(move || {
+            rounds.reconciler.end_compiling();
+            Ok::<_, anyhow::Error>(rounds)
+        })
+        .await?;
         let actors = shared.actors.clone();
         let (running, in_time, undelivered) = blocking(move || {
             let running = actors.phases().len();
@@ -390,7 +398,7 @@ async fn next_turn(
         // Cancel-safe: `watch` keeps the value.
         _ = stop.wait_for(|stop| *stop) => Turn::new("stop"),
         // Cancel-safe: `Notify` stores one permit.
-        () = fetched.notified() => Turn::new("a source was fetched"),
+        () = fetched.notified() => Turn::new("a source was fetched, or code was compiled"),
         // Cancel-safe: a timer.
         () = waited_enough => Turn::new("a sync waited long enough"),
         // Cancel-safe: a channel's `recv`. The server keeps a sender as long as it serves.

@@ -52,7 +52,7 @@ impl Turn {
     }
 }
 
-/// A `sync` that waits for what is being fetched, with what was done for it so far.
+/// A `sync` that waits for what is being fetched or compiled, with what was done for it so far.
 pub(super) struct Syncing {
     asked: Asked,
     until: Instant,
@@ -74,7 +74,7 @@ impl Syncing {
         };
         self.done.extend(pass.done.iter().cloned());
         self.committed |= pass.committed;
-        if pass.fetching && Instant::now() < self.until {
+        if (pass.fetching || pass.compiling) && Instant::now() < self.until {
             return Some(self);
         }
         let Self { asked, done, committed, .. } = self;
@@ -278,15 +278,21 @@ fn report(pass: &Pass, generation: u64, fetching: bool) -> PassDocument {
             },
         })
         .collect();
-    let left = pass.plan.actions.iter().filter_map(note).map(|(name, note)| Left { name: name.to_string(), note });
-    let is_done = |name: &str| !failed.iter().any(|failed| failed.name == name);
-    let done =
-        pass.plan.effects().filter(|action| is_done(action.name.as_str()) && !pass.waiting.contains_key(&action.name));
+    let left = pass.plan.actions.iter().filter_map(note);
+    let put_off = pass.put_off.iter().map(|(name, why)| {
+        let note = crate::status::Note { kind: "compiling".to_owned(), location: None, why: why.clone() };
+        (name.clone(), note)
+    });
+    let left = left.chain(put_off).map(|(name, note)| Left { name: name.to_string(), note });
+    let is_left = |name: &InstallationName| pass.waiting.contains_key(name) || pass.put_off.contains_key(name);
+    let is_failed = |name: &str| failed.iter().any(|failed| failed.name == name);
+    let done = pass.plan.effects().filter(|action| !is_failed(action.name.as_str()) && !is_left(&action.name));
     let done: Vec<ActionWord> = done
         .map(|action| ActionWord { name: action.name.to_string(), kind: action.kind.as_str().to_owned() })
         .collect();
     let exit_code = match pass.plan.exit_code() {
         _ if !failed.is_empty() => 1,
+        0 | 10 if !pass.put_off.is_empty() => 12,
         10 => 0,
         left => left,
     };
@@ -301,6 +307,7 @@ fn report(pass: &Pass, generation: u64, fetching: bool) -> PassDocument {
         left: left.collect(),
         problems: pass.problems.clone(),
         fetching,
+        compiling: !pass.put_off.is_empty(),
     }
 }
 

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde_json::Value;
 
 use super::forms::{Codec, Permissions};
+use crate::observed::room::Asked;
 use crate::plan::impact::Impact;
 
 /// What a pass would do, in order.
@@ -14,6 +15,8 @@ pub struct PlanDocument {
     pub document_type: String,
     /// The plan's name: equal plans have equal digests.
     pub plan_digest: String,
+    /// What the starts for which there is room may take; absent where there are none. No part of the digest.
+    pub room: Option<Asked>,
     /// The generation that it starts from.
     pub parent_generation: u64,
     /// Its digest; none before the first one.

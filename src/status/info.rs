@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use super::text::{received, span};
-use super::{ActorCounters, ComponentStatus, InstalledStatus};
+use super::{ActorCounters, ComponentStatus, HostProcess, InstalledStatus};
 use crate::limits::Overflow;
 use crate::permission::Entry;
 use crate::quantity::{ByteSize, Millis};
@@ -31,6 +31,9 @@ pub struct InfoDocument {
     pub component: ComponentStatus,
     /// What is committed; absent when it is wanted and not installed.
     pub committed: Option<CommittedInfo>,
+    /// What all components of the host share, and how much of it is used; empty when no host answers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shared: Vec<SharedInfo>,
 }
 
 /// What is committed for one installation, beyond [`InstalledStatus`].
@@ -77,7 +80,7 @@ pub struct InterfaceInfo {
     pub name: String,
     /// Functions and resources in it, each with its signature; an import or export by itself has no name.
     pub items: Vec<ItemInfo>,
-    /// Of an import: whether the host offers it. Of an export: whether the host calls it.
+    /// Of an import: whether the host offers it, with all that is imported of it. Of an export: whether the host calls it.
     pub known_to_host: bool,
 }
 
@@ -94,7 +97,9 @@ pub struct ItemInfo {
 /// What a component imports, as a host that is `host` sees it.
 pub fn imports(surface: &Surface, host: &HostSurface<'_>) -> Vec<InterfaceInfo> {
     // What is imported for its types alone asks for nothing.
-    let offers = |import: &Interface<'_>| import.items.is_empty() || host.offers(import.name);
+    let unfit = host.unfit(surface);
+    let fits = |import: &Interface<'_>| !unfit.iter().any(|unfit| unfit.interface == import.name);
+    let offers = |import: &Interface<'_>| import.items.is_empty() || host.offers(import.name) && fits(import);
     surface.imports().iter().map(|import| interface(import, offers(import))).collect()
 }
 
@@ -194,6 +199,30 @@ impl CommittedInfo {
     }
 }
 
+/// What all components of a host share, and how much of it is used.
+pub fn shared(host: &HostProcess) -> Vec<SharedInfo> {
+    let row = |name: &str, unit, most, used| SharedInfo { name: name.to_owned(), unit, most, used };
+    let counted = |name, most: Option<u64>, used| most.map(|most| row(name, Unit::Count, most, used));
+    let memory = row("memory-budget", Unit::Bytes, host.memory_budget_bytes, Some(host.memory_used_bytes));
+    let maps = counted("maps", host.maps_max, host.maps_used);
+    let threads = counted("threads", host.threads_max, host.threads_used);
+    [memory].into_iter().chain(maps).chain(threads).collect()
+}
+
+/// Something that all components of a host share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
+pub struct SharedInfo {
+    /// Its name: `memory-budget`, `maps`, `threads`. More may come.
+    pub name: String,
+    /// The unit of both numbers.
+    pub unit: Unit,
+    /// The most that there is.
+    pub most: u64,
+    /// How much is used now; absent where that is not known.
+    pub used: Option<u64>,
+}
+
 /// The line of the entry itself, else of the first one that includes it.
 fn granted(record: &Record, entry: &Entry) -> GrantedInfo {
     let grants = &record.spec.grant.permissions;
@@ -237,6 +266,10 @@ pub fn text(info: &InfoDocument) -> String {
     if let Some(committed) = &info.committed {
         grants(&mut text, committed);
         described_limits(&mut text, committed);
+    }
+    if !info.shared.is_empty() {
+        text.push_str("\nshared by all components\n");
+        info.shared.iter().for_each(|row| described(&mut text, &row.name, row.unit, row.used, row.most));
     }
     if let Some(actor) = &component.actor {
         counters(&mut text, actor);
@@ -299,16 +332,20 @@ fn grants(text: &mut String, committed: &CommittedInfo) {
 fn described_limits(text: &mut String, committed: &CommittedInfo) {
     text.push_str("\nlimits\n");
     for limit in &committed.limits {
-        let amount = |amount: u64| match limit.unit {
-            Unit::Ms => Millis(amount).to_string(),
-            Unit::Bytes => ByteSize(amount).to_string(),
-            Unit::Count => amount.to_string(),
-        };
-        let used = limit.used.map_or_else(String::new, |used| format!("{} of ", amount(used)));
-        let _ = writeln!(text, "  {:<18}{used}{}", limit.name, amount(limit.limit));
+        described(text, &limit.name, limit.unit, limit.used, limit.limit);
     }
     let _ = writeln!(text, "  {:<18}{}", "mailbox-overflow", committed.mailbox_overflow);
     let _ = writeln!(text, "  {:<18}{}", "delivery", committed.delivery);
+}
+
+fn described(text: &mut String, name: &str, unit: Unit, used: Option<u64>, most: u64) {
+    let amount = |amount: u64| match unit {
+        Unit::Ms => Millis(amount).to_string(),
+        Unit::Bytes => ByteSize(amount).to_string(),
+        Unit::Count => amount.to_string(),
+    };
+    let used = used.map_or_else(String::new, |used| format!("{} of ", amount(used)));
+    let _ = writeln!(text, "  {name:<18}{used}{}", amount(most));
 }
 
 fn counters(text: &mut String, actor: &ActorCounters) {

@@ -98,6 +98,12 @@ pub struct HostProcess {
     /// Most memory maps that the kernel gives the process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maps_max: Option<u64>,
+    /// Threads of the process; absent where the system does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads_used: Option<u64>,
+    /// Most threads that the system gives the user of the process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads_max: Option<u64>,
 }
 
 impl HostProcess {

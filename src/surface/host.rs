@@ -3,13 +3,16 @@
 
 use serde::Serialize;
 
-use super::{Surface, satisfies};
+use super::{Surface, satisfies, signature};
 
 /// What a host has for components.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HostSurface<'a> {
     /// Interfaces that a component may import, in the version that is offered.
     pub offers: &'a [&'a str],
+    /// What is in them: the text of a [`Surface`] with an `import` for each. What is not in it is not known, and
+    /// objected to by nobody but the linker.
+    pub items: &'a str,
     /// Interfaces that the host calls where a component exports them.
     pub calls: &'a [&'a str],
     /// Those of `calls` through which other components reach it.
@@ -26,6 +29,51 @@ pub struct Missing {
     /// What is offered under a similar name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub near: Option<String>,
+}
+
+/// What stands for the signature of a resource.
+const RESOURCE: &str = "resource";
+
+/// Something within an interface that a host offers, and that is not there as a component imports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfit<'a> {
+    /// The interface, as it is imported.
+    pub interface: String,
+    /// The function in it.
+    pub item: String,
+    /// The two signatures, as it is imported and as it is here; none when it is not here at all.
+    pub signatures: Option<(String, &'a str)>,
+    /// What there is in the interface.
+    pub there: Vec<&'a str>,
+}
+
+impl<'a> HostSurface<'a> {
+    /// What a component imports out of interfaces that this host offers, and that is not in them.
+    pub fn unfit(&self, surface: &Surface) -> Vec<Unfit<'a>> {
+        let mut unfit = Vec::new();
+        for import in surface.imports() {
+            let Some(here) = self.items_of(import.name) else { continue };
+            for (item, wanted) in import.items {
+                let signatures = match here.iter().find(|(name, _)| *name == item) {
+                    Some((_, signature)) if signature::may_be_same(wanted, signature) => continue,
+                    Some((_, signature)) => Some((wanted.to_owned(), *signature)),
+                    // It may be another name for one of another interface. One that is not there has no functions either.
+                    None if wanted == RESOURCE => continue,
+                    None => None,
+                };
+                let there = here.iter().map(|(name, _)| *name).collect();
+                unfit.push(Unfit { interface: import.name.to_owned(), item: item.to_owned(), signatures, there });
+            }
+        }
+        unfit
+    }
+
+    /// What is in an interface that is offered, with the signatures.
+    fn items_of(&self, import: &str) -> Option<Vec<(&'a str, &'a str)>> {
+        let mut lines = self.items.lines();
+        lines.find(|line| line.strip_prefix("import ").is_some_and(|offered| satisfies(offered, import)))?;
+        Some(lines.map_while(|line| line.strip_prefix(' ')?.split_once(' ')).collect())
+    }
 }
 
 impl HostSurface<'_> {

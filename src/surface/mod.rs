@@ -5,6 +5,7 @@
 
 mod compare;
 mod host;
+mod signature;
 mod version;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use compare::{Changed, Changes, Comparison, Verdict};
-pub use host::{HostSurface, Missing};
+pub use host::{HostSurface, Missing, Unfit};
 pub use version::satisfies;
 
 use crate::digest::Digest;
@@ -133,6 +134,11 @@ fn kept(signature: &str) -> String {
 }
 
 impl Surface {
+    /// The text that holds it.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
     /// Everything that is imported, in the order of the names.
     pub fn imports(&self) -> Vec<Interface<'_>> {
         self.side("import ")

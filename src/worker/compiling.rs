@@ -1,6 +1,6 @@
 //! Owns a compilation from the host's side: wasm out, code back.
 //!
-//! One at a time in this process, however many ask: a second would only make both late.
+//! One at a time in each lane of this process, however many ask: a second would only make both late.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::frame::{FrameError, Kind};
 use super::process::{Process, own_account};
 use super::wire::{CodeHead, Failure, MAX_CODE_BYTES, Setup, Task};
-use super::{CompileFailure, CompileLimits};
+use super::{CompileFailure, CompileLimits, Lane};
 use crate::engine::{Engine, FreshCode, check_bytes};
 use crate::resolution::Refusal;
 use crate::trust::VerifiedArtifact;
@@ -29,7 +29,7 @@ pub(super) fn in_child(
     stop: &Arc<AtomicBool>,
 ) -> Result<FreshCode, CompileFailure> {
     let digest = check_bytes(artifact, wasm).map_err(CompileFailure::Refused)?;
-    let _turn = Turn::take(stop).map_err(CompileFailure::Worker)?;
+    let _turn = Turn::take(limits.lane, stop).map_err(CompileFailure::Worker)?;
     let setup = Setup {
         task: Task::Compile,
         memory_bytes: limits.memory_bytes,
@@ -38,6 +38,7 @@ pub(super) fn in_child(
         open_files: OPEN_FILES,
         readable: Vec::new(),
         writable: Vec::new(),
+        is_idle: limits.lane == Lane::Beside,
     };
     let mut process = Process::start(program, setup, limits.time, stop).map_err(CompileFailure::Worker)?;
     if process.ready().code_hash != Some(engine.code_hash()) {
@@ -85,29 +86,34 @@ fn other_version(program: &Path) -> Refusal {
     .hint("give the host the program of its own version; after an upgrade, restart the host")
 }
 
-/// The turn to compile.
-struct Turn;
+/// The turn to compile in a lane.
+struct Turn(usize);
 
-static TAKEN: Mutex<bool> = Mutex::new(false);
+/// By lane.
+static TAKEN: Mutex<[bool; 2]> = Mutex::new([false; 2]);
 static GIVEN_BACK: Condvar = Condvar::new();
 
 impl Turn {
-    fn take(stop: &AtomicBool) -> Result<Self, Refusal> {
+    fn take(lane: Lane, stop: &AtomicBool) -> Result<Self, Refusal> {
+        let at = match lane {
+            Lane::Waited => 0,
+            Lane::Beside => 1,
+        };
         let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-        while *taken {
+        while taken[at] {
             if stop.load(Ordering::Relaxed) {
                 return Err(Refusal::new("stopping", "the host is stopping"));
             }
             taken = GIVEN_BACK.wait_timeout(taken, STOP_LOOK).unwrap_or_else(PoisonError::into_inner).0;
         }
-        *taken = true;
-        Ok(Self)
+        taken[at] = true;
+        Ok(Self(at))
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) = false;
-        GIVEN_BACK.notify_one();
+        TAKEN.lock().unwrap_or_else(PoisonError::into_inner)[self.0] = false;
+        GIVEN_BACK.notify_all();
     }
 }

@@ -17,6 +17,8 @@ use super::wire::{Setup, Task};
 
 /// By how much a worker steps back behind everything else, as for `nice`.
 const NICE: i32 = 10;
+/// By how much more one does that nobody waits for.
+const IDLE_NICE: i32 = 9;
 /// The newest rules that are asked for; an older kernel enforces those that it knows.
 const RULES: ABI = ABI::V6;
 /// What fetching reads besides its own directories: certificates, name resolution, and the libraries that name
@@ -72,6 +74,9 @@ pub(super) fn give_up_rights() -> Result<(), String> {
 /// Takes on the job's limits and directories; gives how much of the latter the kernel enforces.
 pub(super) fn confine(setup: &Setup) -> Result<String, String> {
     let enforced = restrict(setup).map_err(|error| format!("Landlock: {error}"))?;
+    if setup.is_idle {
+        nice(IDLE_NICE).map_err(|errno| format!("its priority can't be lowered: {errno}"))?;
+    }
     limit(Resource::As, setup.memory_bytes)?;
     // At the first the kernel says which limit it was, at the second it would not.
     limit_softly(Resource::Cpu, setup.cpu_s, setup.cpu_s.saturating_add(1))?;
@@ -180,6 +185,7 @@ mod tests {
             open_files: 0,
             readable: Vec::new(),
             writable: vec![writable.to_owned()],
+            is_idle: false,
         };
         let run = move || match restrict(&setup).unwrap() {
             "none" => None,

@@ -147,6 +147,7 @@ fn setup(job: &FetchJob, limits: &FetchLimits) -> Setup {
         open_files: limits.open_files,
         readable: repository(url).into_iter().collect(),
         writable: mirror(job).into_iter().cloned().collect(),
+        is_idle: false,
     }
 }
 

@@ -26,6 +26,8 @@ const COMPILE_MEMORY_BYTES: u64 = 2 << 30;
 const COMPILE_CPU_S: u64 = 60;
 /// Time of a compilation.
 const COMPILE_TIME: Duration = Duration::from_secs(120);
+/// Time for which a pass waits for a compilation.
+const COMPILE_FIRST_TURN: Duration = Duration::from_secs(5);
 
 /// What one fetch may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +70,16 @@ impl FetchLimits {
     }
 }
 
+/// Which of the two turns a compilation takes. In each there is one at a time in a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Lane {
+    /// Somebody waits for it.
+    #[default]
+    Waited,
+    /// It goes on beside everything else, at the lowest priority.
+    Beside,
+}
+
 /// What one compilation may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompileLimits {
@@ -77,10 +89,20 @@ pub struct CompileLimits {
     pub cpu_s: u64,
     /// Time from the start to the last byte of code.
     pub time: Duration,
+    /// Time for which a pass of a running host waits for it. What takes longer goes on beside the passes.
+    pub first_turn: Duration,
+    /// Whose turn it takes.
+    pub lane: Lane,
 }
 
 impl Default for CompileLimits {
     fn default() -> Self {
-        Self { memory_bytes: COMPILE_MEMORY_BYTES, cpu_s: COMPILE_CPU_S, time: COMPILE_TIME }
+        Self {
+            memory_bytes: COMPILE_MEMORY_BYTES,
+            cpu_s: COMPILE_CPU_S,
+            time: COMPILE_TIME,
+            first_turn: COMPILE_FIRST_TURN,
+            lane: Lane::Waited,
+        }
     }
 }

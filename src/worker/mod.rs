@@ -40,7 +40,7 @@ use crate::trust::VerifiedArtifact;
 
 pub use fetching::Fetching;
 pub use frame::MAX_FRAME_BYTES;
-pub use limits::{CompileLimits, FetchLimits, WASM_BYTES_A_SECOND};
+pub use limits::{CompileLimits, FetchLimits, Lane, WASM_BYTES_A_SECOND};
 pub use wire::{MAX_CODE_BYTES, MAX_FOUND_BYTES};
 
 /// Name of the hidden command that makes a process of this program a worker.
@@ -107,7 +107,8 @@ impl Workers {
         }
     }
 
-    /// Makes code of a verified artifact's wasm. Blocks: one worker compiles at a time in a host, at low priority.
+    /// Makes code of a verified artifact's wasm. Blocks: in each [`Lane`] one worker compiles at a time in a host, at low
+    /// priority.
     ///
     /// `stop` becoming true ends it soon, with the code `stopping`.
     pub fn compile(

@@ -51,6 +51,8 @@ pub(super) struct Setup {
     pub readable: Vec<PathBuf>,
     /// Readable too.
     pub writable: Vec<PathBuf>,
+    /// Whether it steps back behind the other workers as well.
+    pub is_idle: bool,
 }
 
 /// What a worker says once it is confined.

@@ -158,6 +158,11 @@ fn normalised_line(line: &str) -> String {
         ("looked at everything in ", ": ", "TIME"),
         ("memory      ", " for instances", "MEMORY"),
         ("maps        ", " in use", "N of N"),
+        (" maps up to ", ")", "N of N (N in use or promised"),
+        ("memory up to ", " for all", "SIZE of SIZE"),
+        ("  memory-budget ", "", "SIZE of SIZE"),
+        ("  threads       ", "", "N of N"),
+        ("  maps          ", "", "N of N"),
         ("last pass   ", ":", "TIME ago (CAUSE), took TIME"),
         ("  for         ", ";", "TIME"),
         ("for         ", ";", "TIME"),
@@ -168,11 +173,15 @@ fn normalised_line(line: &str) -> String {
         ("received    json ", "", "N"),
         ("plan ", "  ", "DIGEST8"),
         ("rollback ", "  from", "DIGEST"),
+        (" --plan ", " ", "PLAN8"),
         ("in process ", "", "PID"),
     ];
     let mut line = line.to_owned();
     for (before, after, word) in fields {
         let Some(start) = line.find(before).map(|at| at + before.len()) else { continue };
+        if word == "PLAN8" && !is_hex(line[start..].get(..8).unwrap_or("-")) {
+            continue;
+        }
         if word == "DIGEST8" && (before.len() != start || !is_hex(line[start..].get(..8).unwrap_or("-"))) {
             continue;
         }
@@ -188,6 +197,9 @@ fn normalised_line(line: &str) -> String {
         "memory_budget_bytes",
         "maps_used",
         "maps_max",
+        "threads_used",
+        "threads_max",
+        "most",
         "took_us",
         "ended_ms_ago",
         "cause",

@@ -126,6 +126,32 @@ fn an_import_that_this_host_does_not_have_blocks_with_what_there_is() {
 }
 
 #[test]
+fn a_function_that_is_not_there_or_of_another_type_blocks_with_what_there_is() {
+    let wants = |line: &str| {
+        let scene = Scene::default().want_with(spec("api"), "1.0.0", |c| c.surface = surface(&[line]));
+        let action = scene.action("api");
+        let reason = action.reason.clone();
+        (action.kind, format!("[{}] {}\n{}", reason.code, reason.message, reason.hint.unwrap_or_default()))
+    };
+    let (kind, text) = wants("import airssys:component/messaging@0.1.3 publish func(topic: string)");
+    assert_eq!(kind, Kind::Blocked);
+    expect_test::expect![[r#"
+        [missing-import] it imports what this host does not offer: airssys:component/messaging@0.1.3#publish
+        airssys:component/messaging@0.1.3 has here: send
+        it was built against another version of that interface: use a release for this host, or another host"#]]
+    .assert_eq(&text);
+    let (kind, text) = wants("import airssys:component/messaging@0.1.0 send func(link: string)");
+    assert_eq!(kind, Kind::Blocked);
+    expect_test::expect![[r#"
+        [other-import-type] it imports what is of another type on this host: airssys:component/messaging@0.1.0#send
+        airssys:component/messaging@0.1.0#send: it wants func(link: string); here is func()
+        it was built against another version of that interface: use a release for this host, or another host"#]]
+    .assert_eq(&text);
+    let (kind, text) = wants("import airssys:component/messaging@0.1.0 send func()");
+    assert_eq!((kind, &*text), (Kind::Install, "[not-installed] it is wanted and not installed\n"));
+}
+
+#[test]
 fn what_an_earlier_version_committed_has_no_surface_and_is_not_guessed() {
     let mut scene = update(&surface(&[F]), &surface(&[]));
     let installed = scene.observed.installed.get_mut(&name("api")).expect("it is installed");

@@ -82,6 +82,26 @@ fn starts_that_would_take_the_last_maps_are_blocked_and_code_counts_once() {
 }
 
 #[test]
+fn a_plan_says_in_one_line_what_its_starts_may_take_and_its_name_does_not_depend_on_it() {
+    let room_of = |scene: &Scene| {
+        let text = scene.plan().text();
+        text.lines().find_map(|line| line.strip_prefix("room   ")).unwrap_or("none").to_owned()
+    };
+    let plain = wanted(&["a", "b", "c"]);
+    assert_eq!(room_of(&plain), "none", "nobody looked");
+    let mut scene = with_maps(plain.clone(), 2 * (MAPS_PER_INSTANCE + MAPS_PER_CODE));
+    scene.observed.room.memory = Some(MemoryRoom { budget: 256 * MIB, overcommits: true });
+    let expected =
+        "for 2 starts: memory up to 128MiB of 256MiB for all, maps up to 14 of 2362 (300 in use or promised)";
+    assert_eq!(room_of(&scene), expected, "only what fits counts");
+    let more = with_maps(plain.clone(), 1_000);
+    let less = with_maps(plain.clone(), 2_000);
+    assert!(more.plan().digest() == less.plan().digest() && more.plan().text() != less.plan().text());
+    assert_eq!(more.plan().digest(), plain.plan().digest());
+    assert_eq!(room_of(&with_memory(Scene::default().settled(&["a"]), 64, true)), "none", "nothing starts");
+}
+
+#[test]
 fn what_runs_is_left_alone_however_little_room_there_is() {
     let scene = with_maps(Scene::default().settled(&["a", "b"]), 0);
     assert!(scene.plan().actions.is_empty());

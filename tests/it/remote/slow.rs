@@ -139,15 +139,19 @@ fn r13_a_compile_bomb_holds_up_neither_the_others_of_its_pass_nor_who_runs() {
         "it started without what it depends on, or was said to fail:\n{}",
         host.told()
     );
-    host.wait_for(&["compiling", "a-bomb"]);
-    // From here on the bomb has its pass to itself, and a call has its own deadline.
+    host.wait_for(&["a-bomb", "that goes on beside everything else"]);
+    let status = stdout(&world.output(&["status"]));
+    assert!(status.contains("compiling"), "{status}");
+    // From here on it is compiled beside the passes. A call has its own deadline, and what is dropped now does not wait.
     for n in 0..20 {
         let payload = format!("call {n}");
         let output = world.output(&["call", "running", &payload, "--timeout", "5s"]);
         assert_eq!(stdout(&output), payload, "{}", stderr(&output));
     }
+    world.desire("dropped", "test:idle", "late", "");
+    host.wait_for(&["dropped", "installed", "1.0.0"]);
     assert!(!host.told().contains("failed"), "the bomb was given up already: it shows nothing\n{}", host.told());
     // What depends on it waits with it, and starts without it in no pass.
-    assert_eq!(world.committed().into_keys().collect::<Vec<_>>(), ["late", "running"]);
+    assert_eq!(world.committed().into_keys().collect::<Vec<_>>(), ["dropped", "late", "running"]);
     assert!(host.stop().success());
 }
