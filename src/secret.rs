@@ -78,12 +78,18 @@ impl Secret {
 /// Values that are taken out of what a component writes and says. Whoever knows a secret can spell it otherwise: this
 /// is for accidents. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Redactions(Arc<[Secret]>);
+pub struct Redactions(Arc<[Arc<Secret>]>);
 
 impl Redactions {
     /// For these values; very short ones are left alone.
     pub fn of(secrets: Vec<Secret>) -> Self {
-        Self(secrets.into_iter().filter(|secret| secret.0.len() >= MIN_REDACTED_BYTES).collect())
+        Self(secrets.into_iter().filter(|secret| secret.0.len() >= MIN_REDACTED_BYTES).map(Arc::new).collect())
+    }
+
+    /// For the values of both.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        Self(self.0.iter().chain(other.0.iter()).cloned().collect())
     }
 
     /// `text` with every occurrence of a value replaced.

@@ -2,7 +2,12 @@
 //!
 //! A test gives the bodies of the functions that matter to it; everything else does nothing, well.
 
+#[path = "test_guest/extras.rs"]
+mod extras;
+
 use std::fmt::Write as _;
+
+use extras::Extras;
 
 /// Where texts of a guest begin in its memory.
 const TEXTS_AT: usize = 1024;
@@ -22,6 +27,7 @@ pub(crate) struct TestGuest {
     wasi: bool,
     storage: bool,
     multicodec: bool,
+    extras: Extras,
 }
 
 impl TestGuest {
@@ -41,6 +47,7 @@ impl TestGuest {
             wasi: false,
             storage: false,
             multicodec: false,
+            extras: Extras::default(),
         }
     }
 
@@ -146,6 +153,7 @@ impl TestGuest {
         let callback = self.callback.as_deref().map(|body| texts.place(body));
         let shutdown = texts.place(&self.shutdown);
         let functions = texts.place(&self.functions);
+        let extras = self.extras.core(&mut texts);
         let start = self
             .start
             .as_deref()
@@ -203,6 +211,7 @@ impl TestGuest {
         (local.set $codec (i32.wrap_i64 (local.get $first)))
         (local.set $ptr (i64.extend_i32_u (local.get $second))) (local.set $len (local.get $third))))
     {callback})
+  {extras}
   {start})
 "#,
             asking_functions = if asks { ASKING_FUNCTIONS } else { "" },
@@ -221,6 +230,7 @@ impl TestGuest {
         if asks && self.takes_answers {
             out.push_str(CALLBACK_HANDLER);
         }
+        out.push_str(&self.extras.component());
         out.push_str(&self.exports);
         out.push(')');
         out

@@ -52,6 +52,12 @@ pub(super) enum Due {
     Idle,
     /// The end of the time of messages outside a full mailbox.
     Line(std::sync::Weak<ActorCell>),
+    /// The time to ask a component how it is.
+    Health {
+        cell: std::sync::Weak<ActorCell>,
+        /// The start since which it is asked; another one makes it void.
+        incarnation: u64,
+    },
     /// The end of a backoff.
     Restart {
         cell: std::sync::Weak<ActorCell>,
@@ -174,6 +180,10 @@ impl Core {
             Due::Idle => {
                 self.registry.all().into_iter().for_each(|(_, cell)| cell.sleep_if_idle(self));
                 Some(Instant::now() + self.idle)
+            }
+            Due::Health { cell, incarnation } => {
+                cell.upgrade()?.ask_health(self, *incarnation);
+                None
             }
             Due::Restart { cell, incarnation } => {
                 let cell = cell.upgrade()?;

@@ -3,6 +3,8 @@
 //! Does not decide what follows from a crash. A call that does not return leaves the instance unusable;
 //! whoever gets [`Ended::Crashed`] drops it.
 
+mod optional;
+
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicU64;
@@ -28,6 +30,9 @@ use crate::host::contract::{
 use crate::host::{Guest, HOSTCALL_BYTES, MAX_HANDLES, Transaction, WouldWait};
 use crate::quantity::Millis;
 use crate::storage::{MailKey, Written};
+
+pub use optional::HEALTH_CALL;
+use optional::{Optional, typed};
 
 /// Longest text of a guest that an error repeats, in bytes.
 const MAX_QUOTED_BYTES: usize = 1024;
@@ -102,6 +107,7 @@ pub(super) struct Instance {
     outside: Arc<LeftOutside>,
     in_hand: Arc<Message>,
     shutdown: Option<TypedFunc<(), ()>>,
+    optional: Optional,
     /// Kept here, next to what every call touches anyway.
     call_time: Millis,
     call_ticks: u64,
@@ -133,30 +139,19 @@ impl Instance {
         let exports = &version.linked.exports;
         let called = guarded(|| -> wasmtime::Result<_> {
             let instance = version.linked.pre.instantiate(&mut store)?;
-            let init = match &exports.init {
-                Some(index) => Some(instance.get_typed_func::<InitParams, InitResults>(&mut store, index)?),
-                None => None,
-            };
-            let shutdown = match &exports.shutdown {
-                Some(index) => Some(instance.get_typed_func(&mut store, index)?),
-                None => None,
-            };
-            let handle = match &exports.handle {
-                Some(index) => Some(instance.get_typed_func(&mut store, index)?),
-                None => None,
-            };
-            let callback = match &exports.callback {
-                Some(index) => Some(instance.get_typed_func(&mut store, index)?),
-                None => None,
-            };
+            let init = typed::<InitParams, InitResults>(&instance, &mut store, exports.init.as_ref())?;
+            let shutdown = typed(&instance, &mut store, exports.shutdown.as_ref())?;
+            let handle = typed(&instance, &mut store, exports.handle.as_ref())?;
+            let callback = typed(&instance, &mut store, exports.callback.as_ref())?;
+            let optional = Optional::find(&instance, &mut store, exports)?;
             let answer = match init {
                 Some(init) => init.call(&mut store, (version.config.text(),))?.0,
                 None => Ok(()),
             };
-            Ok((handle, callback, shutdown, answer))
+            Ok((handle, callback, shutdown, optional, answer))
         });
         match called {
-            Ok((handle, callback, shutdown, Ok(()))) => Ok(Self {
+            Ok((handle, callback, shutdown, optional, Ok(()))) => Ok(Self {
                 store,
                 handle,
                 callback,
@@ -164,12 +159,13 @@ impl Instance {
                 outside,
                 in_hand: Arc::new(nothing_in_hand()),
                 shutdown,
+                optional,
                 call_time: limits.call,
                 call_ticks: ticks(limits.call.duration()),
                 sends: limits.sends,
                 number,
             }),
-            Ok((_, _, _, Err(text))) => Err(Ended::Refused(quote(&version.config.redactions().apply(&text)))),
+            Ok((_, _, _, _, Err(text))) => Err(Ended::Refused(quote(&version.config.redactions().apply(&text)))),
             Err(failure) => Err(Ended::Crashed(failure.describe(&store, limits.init))),
         }
     }
@@ -260,7 +256,7 @@ impl Instance {
     /// Tells the guest that it ends, within `time`, and drops it.
     pub(super) fn shut_down(mut self, time: Duration) -> Result<(), Crash> {
         let Some(shutdown) = self.shutdown else { return Ok(()) };
-        self.store.data_mut().begin_end();
+        self.store.data_mut().begin_aside();
         self.store.set_epoch_deadline(ticks(time));
         guarded(|| shutdown.call(&mut self.store, ())).map_err(|failure| failure.describe(&self.store, millis(time)))
     }

@@ -34,17 +34,18 @@ mod timer;
 mod trigger;
 mod version;
 
+pub use cell::HEALTH_INTERVAL;
 pub use dead::{DeadLetter, MAX_DEAD_LETTER_BYTES, MAX_DEAD_LETTERS};
-pub use instance::{Crash, CrashKind};
+pub use instance::{Crash, CrashKind, HEALTH_CALL};
 pub use reply::{CallError, PendingReply, Reply};
 pub use scheduler::MAX_STUCK_THREADS;
 pub use status::{
-    ActorChange, ActorEvent, ActorPhase, ActorStatus, CodecCounts, Counts, DeadReason, EventSink, RequestCounts,
+    ActorChange, ActorEvent, ActorPhase, ActorStatus, CodecCounts, Counts, DeadReason, EventSink, Health, RequestCounts,
 };
 pub use supervisor::{HEALTHY_RUN, SLOW_RETRY};
 pub use system::{
-    DEFAULT_MAX_HOPS, PrepareError, ReplayError, Standby, StandbyRequest, StartError, Switch, Switched, System,
-    SystemConfig,
+    DEFAULT_MAX_HOPS, NewConfig, PrepareError, ReconfigureError, ReplayError, Standby, StandbyRequest, StartError,
+    Switch, Switched, System, SystemConfig,
 };
 
 /// Who sent a message, as its receiver sees it.

@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::mailbox::NoRoom;
 use crate::codec::Codec;
 use crate::host::contract::{Answer, CallbackError};
+use crate::host::health::HealthStatus;
 use crate::name::InstallationName;
 use crate::record::Record;
 
@@ -101,6 +102,10 @@ pub struct ActorStatus {
     pub crashes: u64,
     /// The last crash or the last error that the component answered with, escaped.
     pub last_error: Option<String>,
+    /// What the component said last about itself; none when it has not been asked or can't say.
+    pub health: Option<Health>,
+    /// Whether the version that was to run did not take over: what another one stored, or its config.
+    pub did_not_take_over: bool,
     /// Messages that wait, or have a place promised.
     pub mailbox_messages: u64,
     /// Their payload, in bytes.
@@ -117,6 +122,15 @@ pub struct ActorStatus {
     pub memory_bytes: u64,
     /// Log lines that were dropped.
     pub log_lines_lost: u64,
+}
+
+/// What a component said last about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// How it is; the text escaped and cut.
+    pub status: HealthStatus,
+    /// Since when it says so.
+    pub since: Instant,
 }
 
 /// What became of an actor's messages. `accepted` is the sum of `handled`, the dead ones and those that wait.
@@ -193,6 +207,12 @@ pub enum ActorChange {
     Failed(String),
     /// A new instance is up after a crash.
     Recovered,
+    /// The component says that it does its work again.
+    Healthy,
+    /// The component says that it does part of its work; what is missing, escaped.
+    Degraded(String),
+    /// The component says that it does not do its work; why, escaped.
+    Unhealthy(String),
 }
 
 /// Takes events, on a worker's thread: returns at once and asks nothing of the system that waits.

@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::cell::{Activation, ActorCell, Control, StopOrder, not_started};
+use super::cell::{Activation, ActorCell, Control, Reconfiguration, StopOrder, not_started};
 use super::core::{Core, locked};
 use super::dead::DeadLetter;
 use super::instance::{Crash, Ended, Instance};
@@ -23,6 +23,7 @@ use crate::codec::{Codec, Payload};
 use crate::config::host::DEFAULT_SLEEP_AFTER;
 use crate::engine::{CompiledComponent, Engine};
 use crate::host::contract::Sender;
+use crate::host::health::HealthStatus;
 use crate::host::{GuestConfig, LinkError, QuietLinker};
 use crate::limits::{MAX_CALL_MS, MAX_STOP_MS, Overflow};
 use crate::logs::Logs;
@@ -85,7 +86,8 @@ pub struct StandbyRequest {
 /// An instance that is up and takes part in nothing. Dropped, it was never there.
 pub struct Standby {
     version: Arc<Version>,
-    instance: Instance,
+    instance: Box<Instance>,
+    health: Option<HealthStatus>,
 }
 
 impl Standby {
@@ -140,6 +142,12 @@ pub enum PrepareError {
     /// It did not come up.
     #[error("it did not start: {0}")]
     Crashed(Crash),
+    /// It came up and says that it is not well; its words, escaped.
+    #[error("it says that it is unhealthy: {0}")]
+    Unhealthy(String),
+    /// It came up and did not say how it is.
+    #[error("it came up, and crashed when it was asked how it is: {0}")]
+    HealthCrashed(Crash),
 }
 
 /// One step of a switch.
@@ -154,6 +162,28 @@ pub enum Switch {
     },
     /// The actor works off its mailbox within its limits, and ends.
     Stop(InstallationName),
+}
+
+/// Another config for an actor that goes on.
+pub struct NewConfig {
+    /// Differs by its config from what the actor runs, and by nothing else that an instance sees.
+    pub record: Arc<Record>,
+    /// The record's config as the component gets it.
+    pub config: Arc<GuestConfig>,
+}
+
+/// Why an actor keeps its old config.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReconfigureError {
+    /// It ended meanwhile, or runs something else.
+    #[error("it does not run any more")]
+    NotThere,
+    /// It is still in a call that began before. It follows as soon as the call ends.
+    #[error("it is still in a call that began before")]
+    Late,
+    /// It said no or crashed; its words, escaped.
+    #[error("it keeps its old config: {0}")]
+    Refused(String),
 }
 
 /// How a step of a switch ended.
@@ -259,7 +289,11 @@ impl System {
             self.check_mail(storage_id)?;
         }
         match Instance::start(&version, &self.core) {
-            Ok(instance) => Ok(Standby { version, instance }),
+            Ok(mut instance) => match instance.check_health() {
+                Ok(Some(HealthStatus::Unhealthy(text))) => Err(PrepareError::Unhealthy(text)),
+                Ok(health) => Ok(Standby { version, instance: Box::new(instance), health }),
+                Err(crash) => Err(PrepareError::HealthCrashed(crash)),
+            },
             Err(Ended::Refused(text) | Ended::NotKept(text)) => Err(PrepareError::Refused(text)),
             Err(ended) => Err(PrepareError::Crashed(not_started(ended))),
         }
@@ -293,6 +327,35 @@ impl System {
         begun.into_iter().map(|begun| self.finish(begun, until)).collect()
     }
 
+    /// Gives running actors another config, each between two messages, and says what became of it. Blocks while an actor
+    /// is in the middle of a call. An actor without an instance starts its next one with it.
+    pub fn reconfigure(&self, configs: Vec<NewConfig>) -> Vec<Result<(), ReconfigureError>> {
+        let _one = locked(&self.switching);
+        let until = Instant::now() + Duration::from_millis(MAX_SWITCH_MS);
+        let begun: Vec<_> = configs.into_iter().map(|config| self.begin_reconfiguration(config)).collect();
+        let end = |answer: Receiver<Result<(), String>>| match self.wait(&answer, until) {
+            Some(Ok(result)) => result.map_err(ReconfigureError::Refused),
+            Some(Err(_gone)) => Err(ReconfigureError::NotThere),
+            None => Err(ReconfigureError::Late),
+        };
+        begun.into_iter().map(|begun| begun.and_then(end)).collect()
+    }
+
+    fn begin_reconfiguration(&self, new: NewConfig) -> Result<Receiver<Result<(), String>>, ReconfigureError> {
+        let NewConfig { record, config } = new;
+        let cell = self.core.registry.get(&record.spec.name).ok_or(ReconfigureError::NotThere)?;
+        let old = cell.version().filter(|old| old.record.artifact.wasm == record.artifact.wasm);
+        let old = old.ok_or(ReconfigureError::NotThere)?;
+        let log = self.logs.component(&record.spec.name);
+        let version = Arc::new(Version::new(record, Arc::clone(&old.linked), &log, config));
+        if let Some(id) = old.storage_id.get() {
+            version.storage_id.get_or_init(|| *id);
+        }
+        let (answer, answered) = mpsc::channel();
+        cell.order(&self.core, Control::Reconfigure(Box::new(Reconfiguration { version, answer })));
+        Ok(answered)
+    }
+
     fn begin(&self, step: Switch) -> Begun {
         match step {
             Switch::Activate { standby, moved_from } => self.begin_activation(standby, moved_from.as_ref()),
@@ -310,18 +373,19 @@ impl System {
         if let Some(from) = moved_from {
             self.core.registry.rename(from, &name);
         }
-        let Standby { version, instance } = standby;
+        let Standby { version, instance, health } = standby;
+        let instance = *instance;
         let limits = version.record.limits;
         match self.core.registry.get(&name).filter(|cell| !is_ending(cell)) {
             Some(cell) => {
                 let (done, wait) = mpsc::channel();
-                let activation = Activation { version, instance, done: Some(done) };
+                let activation = Activation { version, instance, health, done: Some(done) };
                 cell.order(&self.core, Control::Activate(Box::new(activation)));
                 Begun::Waits(wait)
             }
             None => {
                 let cell = ActorCell::new(&limits, Arc::clone(&self.core.dead));
-                cell.activate_first(&self.core, Activation { version, instance, done: None });
+                cell.activate_first(&self.core, Activation { version, instance, health, done: None });
                 self.core.registry.insert(name, Arc::clone(&cell));
                 Begun::Started(cell)
             }
@@ -339,20 +403,20 @@ impl System {
         match begun {
             Begun::Started(_) => Switched::Done,
             Begun::NotThere => Switched::NotThere,
-            Begun::Waits(wait) => self.wait(&wait, until),
+            Begun::Waits(wait) => self.wait(&wait, until).map_or(Switched::Late, |_over| Switched::Done),
         }
     }
 
-    /// Waits until the other side drops its end, time is over, or a second stop is asked for.
-    fn wait(&self, wait: &Receiver<()>, until: Instant) -> Switched {
+    /// Waits until the other side answers or drops its end; none when time is over, or a second stop is asked for.
+    fn wait<T>(&self, wait: &Receiver<T>, until: Instant) -> Option<Result<T, RecvTimeoutError>> {
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() || self.hurry.load(Ordering::Relaxed) {
-                return Switched::Late;
+                return None;
             }
             match wait.recv_timeout(left.min(LOOK_EVERY)) {
                 Err(RecvTimeoutError::Timeout) => {}
-                Ok(()) | Err(RecvTimeoutError::Disconnected) => return Switched::Done,
+                over => return Some(over),
             }
         }
     }

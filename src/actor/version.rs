@@ -42,7 +42,8 @@ impl Version {
     pub(super) fn handler_storage(&self, storage: &Arc<Storage>) -> Option<Box<HandlerStorage>> {
         let level = self.record.effective.storage()?;
         let rules = Rules { level: Some(level), quota: Quota::of(&self.record.limits), writes: false };
-        Some(Box::new(HandlerStorage::new(Arc::clone(storage), Arc::clone(&self.storage_id), rules)))
+        let version = self.record.artifact.version.to_string().into();
+        Some(Box::new(HandlerStorage::new(Arc::clone(storage), Arc::clone(&self.storage_id), rules, version)))
     }
 
     /// Whether its messages are to outlive the host.

@@ -8,6 +8,8 @@ use wasmtime::component::{ComponentType, Lift, Lower};
 
 use crate::codec::{Codec, Payload};
 
+use super::{draining, health, migration, reconfiguration};
+
 /// The words that the other interfaces share.
 pub const TYPES: &str = "airssys:component/types@0.1.0";
 /// Start and end of an instance.
@@ -18,7 +20,15 @@ pub const MESSAGE_HANDLER: &str = "airssys:component/message-handler@0.1.0";
 pub const CALLBACK_HANDLER: &str = "airssys:component/callback-handler@0.1.0";
 
 /// Every interface that the host calls where a component exports it.
-pub const CALLED: &[&str] = &[LIFECYCLE, MESSAGE_HANDLER, CALLBACK_HANDLER];
+pub const CALLED: &[&str] = &[
+    LIFECYCLE,
+    MESSAGE_HANDLER,
+    CALLBACK_HANDLER,
+    draining::INTERFACE,
+    health::INTERFACE,
+    migration::INTERFACE,
+    reconfiguration::INTERFACE,
+];
 /// Those of them through which other components reach it.
 pub const RELAYED: &[&str] = &[MESSAGE_HANDLER];
 
@@ -284,8 +294,8 @@ mod tests {
     #[test]
     fn what_the_host_calls_is_what_the_world_exports() {
         let wit = include_str!("../../wit/actor.wit");
-        let (_, world) = wit.split_once("world actor {").expect("the world of all interfaces");
-        let exports = world.lines().filter_map(|line| line.trim().strip_prefix("export ")?.strip_suffix(';'));
+        let (_, worlds) = wit.split_once("world actor {").expect("the world of all interfaces");
+        let exports = worlds.lines().filter_map(|line| line.trim().strip_prefix("export ")?.strip_suffix(';'));
         let exports: Vec<String> = exports.map(|name| format!("airssys:component/{name}@0.1.0")).collect();
         assert_eq!(super::CALLED, exports);
     }
@@ -294,12 +304,14 @@ mod tests {
     fn the_types_of_this_host_are_those_of_the_wit_file() {
         let engine = Engine::new(&EngineConfig::default()).unwrap();
         // One component that uses everything: whoever can link it has its types.
-        let compiled = engine
-            .compile_for_test(&TestGuest::new().storage().multicodec().callback("(call $ok_unit)").wasm())
-            .unwrap();
+        let guest = TestGuest::new().storage().multicodec().callback("(call $ok_unit)");
+        let guest = guest.health("unreachable").migrate("unreachable").drain("").reconfigure("unreachable");
+        let compiled = engine.compile_for_test(&guest.wasm()).unwrap();
         let linked = QuietLinker::new(&engine).unwrap().link(&compiled).unwrap();
         let exports = &linked.exports;
         assert!(exports.init.is_some() && exports.shutdown.is_some() && exports.callback.is_some());
+        assert!(exports.check.is_some() && exports.migrate.is_some() && exports.drain.is_some());
+        assert!(exports.reconfigure.is_some());
         assert!(linked.takes_messages());
 
         let mut linker: Linker<Nothing> = Linker::new(engine.wasmtime());

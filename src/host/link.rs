@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{ComponentExportIndex, ComponentNamedList, InstancePre, Lift, Linker, Lower};
 
-use super::{Guest, OFFERED, add_to_linker, contract};
+use super::{Guest, OFFERED, add_to_linker, contract, draining, health, migration, reconfiguration};
 use crate::digest::Digest;
 use crate::engine::{CompiledComponent, Engine};
 use crate::escape::escape;
@@ -87,6 +87,10 @@ pub(crate) struct Exports {
     pub(crate) shutdown: Option<ComponentExportIndex>,
     pub(crate) handle: Option<ComponentExportIndex>,
     pub(crate) callback: Option<ComponentExportIndex>,
+    pub(crate) check: Option<ComponentExportIndex>,
+    pub(crate) drain: Option<ComponentExportIndex>,
+    pub(crate) migrate: Option<ComponentExportIndex>,
+    pub(crate) reconfigure: Option<ComponentExportIndex>,
 }
 
 impl Linked {
@@ -185,9 +189,8 @@ fn is_only_types(engine: &wasmtime::Engine, item: &ComponentItem) -> bool {
 }
 
 fn find_exports(pre: &InstancePre<Guest>) -> Result<Exports, LinkError> {
-    let find = |interface: &'static str| pre.component().get_export_index(None, interface);
     let mut exports = Exports::default();
-    if let Some(lifecycle) = find(contract::LIFECYCLE) {
+    if let Some(lifecycle) = pre.component().get_export_index(None, contract::LIFECYCLE) {
         exports.init = Some(function::<contract::InitParams, contract::InitResults>(
             pre,
             (&lifecycle, contract::LIFECYCLE),
@@ -195,21 +198,32 @@ fn find_exports(pre: &InstancePre<Guest>) -> Result<Exports, LinkError> {
         )?);
         exports.shutdown = Some(function::<(), ()>(pre, (&lifecycle, contract::LIFECYCLE), "shutdown")?);
     }
-    if let Some(handler) = find(contract::MESSAGE_HANDLER) {
-        exports.handle = Some(function::<contract::HandleParams, contract::HandleResults>(
-            pre,
-            (&handler, contract::MESSAGE_HANDLER),
-            "handle",
-        )?);
-    }
-    if let Some(handler) = find(contract::CALLBACK_HANDLER) {
-        exports.callback = Some(function::<contract::CallbackParams, contract::CallbackResults>(
-            pre,
-            (&handler, contract::CALLBACK_HANDLER),
-            "handle-callback",
-        )?);
-    }
+    exports.handle = one::<contract::HandleParams, contract::HandleResults>(pre, contract::MESSAGE_HANDLER, "handle")?;
+    exports.callback =
+        one::<contract::CallbackParams, contract::CallbackResults>(pre, contract::CALLBACK_HANDLER, "handle-callback")?;
+    exports.check = one::<health::CheckParams, health::CheckResults>(pre, health::INTERFACE, "check")?;
+    exports.drain = one::<draining::DrainParams, draining::DrainResults>(pre, draining::INTERFACE, "drain")?;
+    exports.migrate = one::<migration::MigrateParams, migration::MigrateResults>(pre, migration::INTERFACE, "migrate")?;
+    exports.reconfigure = one::<reconfiguration::ReconfigureParams, reconfiguration::ReconfigureResults>(
+        pre,
+        reconfiguration::INTERFACE,
+        "reconfigure",
+    )?;
     Ok(exports)
+}
+
+/// The one function of an interface, if the component exports that.
+fn one<Params, Results>(
+    pre: &InstancePre<Guest>,
+    interface: &'static str,
+    name: &'static str,
+) -> Result<Option<ComponentExportIndex>, LinkError>
+where
+    Params: ComponentNamedList + Lower,
+    Results: ComponentNamedList + Lift,
+{
+    let Some(instance) = pre.component().get_export_index(None, interface) else { return Ok(None) };
+    function::<Params, Results>(pre, (&instance, interface), name).map(Some)
 }
 
 fn function<Params, Results>(

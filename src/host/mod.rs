@@ -5,12 +5,16 @@
 
 mod config;
 pub mod contract;
+pub mod draining;
+pub mod health;
 mod link;
 mod log;
 mod messaging;
+pub mod migration;
 mod multicodec;
 #[cfg(test)]
 mod offered;
+pub mod reconfiguration;
 mod requests;
 mod storage;
 mod wasi;
@@ -18,6 +22,7 @@ mod wasi;
 use std::sync::Arc;
 
 pub use config::GuestConfig;
+pub(crate) use link::Exports;
 pub use link::{LinkError, Linked, QuietLinker};
 pub use messaging::{BodyInGuest, CodecRefusal, Content, Outbox, SendError, Transaction};
 pub use requests::RequestError;
@@ -26,6 +31,7 @@ use wasmtime::component::Linker;
 
 use crate::engine::InstanceLimiter;
 use crate::logs::ComponentLog;
+use crate::secret::Redactions;
 use crate::storage::{HandlerStorage, MailKey, MailSet, Storage, StoreError, Written};
 use crate::surface::HostSurface;
 
@@ -77,6 +83,7 @@ pub const SURFACE: HostSurface<'static> = HostSurface {
     calls: contract::CALLED,
     relays: contract::RELAYED,
     asks: &[requests::INTERFACE],
+    reconfigures: reconfiguration::INTERFACE,
 };
 
 /// What the host keeps for one instance: the data of its store.
@@ -99,6 +106,11 @@ impl Guest {
     pub fn new(limiter: InstanceLimiter, log: ComponentLog, config: Arc<GuestConfig>, outbox: Box<dyn Outbox>) -> Self {
         Self { limiter, outbox, storage: None, post: None, mail: None, log, config, wasi: None }
     }
+
+    /// From now on these values are taken out of what it writes.
+    pub(crate) fn redact(&mut self, redactions: Redactions) {
+        self.log = self.log.redacting(redactions);
+    }
 }
 
 /// A call is one transaction over messages and storage.
@@ -112,8 +124,8 @@ impl Guest {
         }
     }
 
-    /// The last call begins: it sends nothing, and reads.
-    pub(crate) fn begin_end(&mut self) {
+    /// A call begins that is no transaction: it sends nothing, and reads.
+    pub(crate) fn begin_aside(&mut self) {
         self.mail = None;
         self.outbox.begin(Transaction { hops: 0, sends: 0, until: None, mail: None });
         if let Some(storage) = &mut self.storage {
@@ -159,6 +171,9 @@ impl Guest {
 
     /// What the call wrote is kept: its messages leave.
     pub(crate) fn kept(&mut self) {
+        if let Some(storage) = &mut self.storage {
+            storage.kept();
+        }
         self.outbox.commit();
     }
 

@@ -223,6 +223,8 @@ pub enum Instance {
     Fresh,
     /// Whatever runs or stands still goes on doing so.
     Keep,
+    /// The one that runs goes on, and is told its new config.
+    Reconfigure,
     /// It stops; installation, storage and mailbox stay.
     Stop,
 }

@@ -271,6 +271,12 @@ impl Deltas {
             || !secrets.is_empty()
     }
 
+    /// Whether the running instance can't go on as it is, and could with another config.
+    pub fn touches_config_alone(&self) -> bool {
+        let rest = Self { config: None, secrets: Vec::new(), ..self.clone() };
+        self.touches_instance() && !rest.touches_instance()
+    }
+
     /// The keys of the desired file that differ.
     pub fn changed_keys(&self) -> Vec<&'static str> {
         let keys = [

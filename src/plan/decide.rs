@@ -294,7 +294,7 @@ fn change(subject: &Subject<'_>, wanted: &Wanted, rules: &Rules<'_>) -> Action {
         record: wanted.record.clone(),
         target: wanted.target,
         storage,
-        instance: instance(base, wanted, &deltas, moved_from.is_some()),
+        instance: instance(base, wanted, &deltas, moved_from.is_some(), &rules.host),
         moved_from: moved_from.cloned(),
     };
     let impact = impact(base, wanted, &commit, &rules.host);
@@ -368,7 +368,13 @@ fn why(subject: &Subject<'_>, wanted: &Wanted, deltas: &Deltas) -> (Kind, Reason
     (Kind::Reconfigure, reason, if deltas.enabled.is_some() { vec!["enabled"] } else { keys })
 }
 
-fn instance(base: Option<&Installed>, wanted: &Wanted, deltas: &Deltas, moves: bool) -> Instance {
+fn instance(
+    base: Option<&Installed>,
+    wanted: &Wanted,
+    deltas: &Deltas,
+    moves: bool,
+    host: &HostSurface<'_>,
+) -> Instance {
     let ran = base.is_some_and(|base| base.record.spec.enabled);
     if !wanted.record.spec.enabled {
         return if ran || base.is_some_and(is_up) { Instance::Stop } else { Instance::Keep };
@@ -376,7 +382,20 @@ fn instance(base: Option<&Installed>, wanted: &Wanted, deltas: &Deltas, moves: b
     // What failed or stands still gets a new try with every new target.
     let is_down = base.is_some_and(|base| matches!(base.phase, Phase::Failed | Phase::Stopped));
     // Under another name its log and its senders change: an instance under the old one must not go on.
-    if ran && !moves && !is_down && !deltas.touches_instance() { Instance::Keep } else { Instance::Fresh }
+    if !ran || moves || is_down {
+        Instance::Fresh
+    } else if !deltas.touches_instance() {
+        Instance::Keep
+    } else if deltas.touches_config_alone() && base.is_some_and(|base| can_be_told(base, host)) {
+        Instance::Reconfigure
+    } else {
+        Instance::Fresh
+    }
+}
+
+/// Whether an instance runs that takes another config. Where that is not known a new one takes over.
+fn can_be_told(base: &Installed, host: &HostSurface<'_>) -> bool {
+    base.phase == Phase::Running && base.record.surface.as_ref().is_some_and(|surface| host.reconfigures(surface))
 }
 
 pub(super) fn risks(deltas: &Deltas, base: Option<&Installed>, claim: Option<&Claim<'_>>) -> Vec<String> {

@@ -168,11 +168,11 @@ impl Outcome {
             Instance::Stop => Mailbox::Drained,
             Instance::Fresh if !takes_messages => Mailbox::Dropped,
             Instance::Fresh if is_other => Mailbox::HandedOn,
-            Instance::Fresh | Instance::Keep => Mailbox::Kept,
+            Instance::Fresh | Instance::Keep | Instance::Reconfigure => Mailbox::Kept,
         };
         let outcome = Self::of(base, state, mailbox);
         let begins_storage = state == State::Kept && after.effective.storage().is_some();
-        let ends_requests = instance != Instance::Keep && may_ask(base, host);
+        let ends_requests = !matches!(instance, Instance::Keep | Instance::Reconfigure) && may_ask(base, host);
         Self { uses_storage: outcome.uses_storage || begins_storage, ends_requests, ..outcome }
     }
 

@@ -356,6 +356,7 @@ fn headword(action: &Action) -> String {
                 (Instance::Keep, Kind::Install) => "stays stopped",
                 (Instance::Fresh, _) => "a fresh instance takes over",
                 (Instance::Keep, _) => "without a restart",
+                (Instance::Reconfigure, _) => "the running instance is told",
                 (Instance::Stop, _) => "stops",
             };
             let from = commit.moved_from.as_ref().map(|old| format!(" from {old}")).unwrap_or_default();

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::actor::ActorPhase;
+use crate::actor::{ActorPhase, ActorStatus, Health};
 use crate::backoff::{Backoff, Jitter, Retries};
 use crate::digest::Digest;
 use crate::generation::{Decoded, HeldTarget};
+use crate::host::health::HealthStatus;
 use crate::name::InstallationName;
 use crate::plan::action::{Action, Effect, Instance};
 use crate::plan::revert::{REVERTED, revert};
@@ -19,7 +20,7 @@ use crate::resolution::Refusal;
 
 use super::apply::{FailedAction, Holds};
 use super::pass::Reconciler;
-use super::probation::{Probation, Verdict};
+use super::probation::{Probation, Standing, Verdict};
 
 /// Shortest wait that is asked for, so that nothing makes the loop spin.
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
@@ -112,7 +113,7 @@ impl Reconciler {
             if !commit.record.spec.enabled || [REVERTED, ROLLED_BACK].contains(&&*action.reason.code) {
                 continue;
             }
-            if commit.instance != Instance::Fresh {
+            if !matches!(commit.instance, Instance::Fresh | Instance::Reconfigure) {
                 // The instance under watch goes on under another spec.
                 let moved_on = open.map(|probation| Probation { target: commit.target, ..probation });
                 moved_on.into_iter().for_each(|probation| self.aftermath.watch(action.name.clone(), probation));
@@ -149,9 +150,8 @@ impl Reconciler {
             }
             // An actor that is not there is not running: that must not pass for having proved itself.
             let status = self.parts.actors.status(name);
-            let exits = status.as_ref().map_or(0, |status| status.crashes);
-            let is_running = status.as_ref().is_some_and(|status| status.phase == ActorPhase::Running);
-            let why = match probation.judge(now, exits, is_running) {
+            let standing = status.as_ref().map_or_else(Standing::default, standing);
+            let why = match probation.judge(now, standing) {
                 Verdict::Watch => continue,
                 Verdict::Proved => {
                     over.push(name.clone());
@@ -159,11 +159,13 @@ impl Reconciler {
                 }
                 Verdict::Revert(exits) => format!("it ended {exits} times within two minutes of the switch"),
                 Verdict::NeverHealthy => "it was not healthy within 60 s of the switch".to_owned(),
+                Verdict::Unhealthy => "it said for 60 s that it is unhealthy".to_owned(),
+                Verdict::DidNotTakeOver => "it did not take over".to_owned(),
             };
             let (Some(previous), Some(installed)) = (&probation.previous, observed.installed.get(name)) else {
                 continue;
             };
-            let last = status.and_then(|status| status.last_error).map_or_else(String::new, |e| format!("; last: {e}"));
+            let last = status.and_then(last_words).map_or_else(String::new, |e| format!("; last: {e}"));
             let why = format!("{why}{last}");
             if now >= probation.not_before
                 && let Some(action) = revert(installed, previous.clone(), &why, &crate::host::SURFACE)
@@ -195,7 +197,8 @@ impl Reconciler {
             return Ok(());
         }
         let mut enabled = self.committed.records.iter().filter(|(_, targeted)| targeted.record.spec.enabled);
-        if enabled.all(|(name, _)| self.parts.actors.phase(name) == Some(ActorPhase::Running)) {
+        let is_well = |status: &ActorStatus| standing(status).is_running && standing(status).unhealthy_for.is_none();
+        if enabled.all(|(name, _)| self.parts.actors.status(name).is_some_and(|status| is_well(&status))) {
             self.parts.store.mark_good(number).wait()?;
             self.good = Some(number);
         }
@@ -238,6 +241,23 @@ impl Reconciler {
     fn last_good_generation(&self) -> Option<Decoded> {
         self.parts.store.reader().generation(self.good?).ok()?
     }
+}
+
+/// How a version under watch stands.
+fn standing(status: &ActorStatus) -> Standing {
+    let is_unhealthy = |health: &&Health| matches!(health.status, HealthStatus::Unhealthy(_));
+    Standing {
+        exits: status.crashes,
+        is_running: status.phase == ActorPhase::Running,
+        unhealthy_for: status.health.as_ref().filter(is_unhealthy).map(|health| health.since.elapsed()),
+        did_not_take_over: status.did_not_take_over,
+    }
+}
+
+/// What it said or ended with last.
+fn last_words(status: ActorStatus) -> Option<String> {
+    let unwell = status.health.and_then(|health| health.status.text().map(str::to_owned));
+    unwell.or(status.last_error)
 }
 
 fn target_of(action: &Action) -> Option<Digest> {

@@ -27,11 +27,14 @@ pub struct FailedAction {
 
 /// Refusals that are the target's own fault: it would fail again however often it is tried.
 const TARGET_IS_TO_BLAME: &[&str] = &[
+    "health-crashed",
     "init-crashed",
     "init-refused",
     "nobody-to-trigger",
     "not-compiled",
     "not-linkable",
+    "reconfigure-refused",
+    "unhealthy",
     "worker-crashed",
     "worker-killed",
     "worker-timeout",
@@ -133,6 +136,14 @@ pub fn fresh_record(action: &Action) -> Option<&Arc<Record>> {
     }
 }
 
+/// The record whose config a running instance is to be told.
+pub fn told_record(action: &Action) -> Option<&Arc<Record>> {
+    match &action.effect {
+        Some(Effect::Commit(commit)) if commit.instance == Instance::Reconfigure => Some(&commit.record),
+        _ => None,
+    }
+}
+
 /// What the actors do once the generation is committed.
 pub fn switches(actions: &[&Action], mut standbys: BTreeMap<InstallationName, Standby>) -> Vec<Switch> {
     let mut switches = Vec::new();
@@ -147,7 +158,8 @@ pub fn switches(actions: &[&Action], mut standbys: BTreeMap<InstallationName, St
                         switches.extend(standby.map(|standby| Switch::Activate { standby, moved_from }));
                     }
                     Instance::Stop => switches.push(Switch::Stop(moved_from.unwrap_or_else(|| name.clone()))),
-                    Instance::Keep => {}
+                    // Told what it has to know when the switch is over.
+                    Instance::Keep | Instance::Reconfigure => {}
                 }
             }
             Some(Effect::Restart { .. }) => {

@@ -74,6 +74,7 @@ impl Reconciler {
         let is_one_piece = !self.parts.runs || holds.order.is_some();
         let Chosen { actions, is_shared, mut put_off } = self.turns.choose(actions, is_one_piece, &self.beside);
         let (mut standbys, mut failed) = self.prepare(&actions, is_shared);
+        let configs = self.new_configs(&actions, &mut failed);
         if self.parts.stopping.load(Ordering::Relaxed) {
             // Given up half-way: what failed because of that must not be held against it.
             let tried = standbys.keys().cloned().collect();
@@ -93,7 +94,7 @@ impl Reconciler {
             return Ok(Applied { failed, ..Applied::default() });
         }
         let is_ready = |a: &&Action| !failed.iter().any(|f| f.action.name == a.name);
-        let ready: Vec<&Action> = actions.iter().filter(is_ready).collect();
+        let mut ready: Vec<&Action> = actions.iter().filter(is_ready).collect();
         if is_shared {
             put_off.extend(self.turns.put_off(&actions, &mut failed, &mut self.beside));
         }
@@ -126,6 +127,10 @@ impl Reconciler {
         }
         self.no_longer_starting(tried);
         self.watch_new_versions(&ready, &before);
+        let refused = self.tell_configs(&ready, configs);
+        self.take_back(&refused, &before, begun)?;
+        ready.retain(|action| !refused.iter().any(|failed| failed.action.name == action.name));
+        failed.extend(refused);
         let mut in_use = apply::wasm_in_use(self.committed.records.values().map(|targeted| &targeted.record));
         in_use.extend(self.beside.made());
         self.code.keep_only(&in_use);

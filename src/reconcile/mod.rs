@@ -21,6 +21,7 @@ pub mod probation;
 mod purge;
 pub mod read;
 mod recent;
+mod reconfigure;
 pub mod remote;
 pub mod repository;
 pub mod resolve;

@@ -92,6 +92,13 @@ pub enum Notice {
         /// Which.
         name: InstallationName,
     },
+    /// A component says something else about itself than before.
+    Health {
+        /// Which.
+        name: InstallationName,
+        /// The word for how it is, and its own words, escaped; none when it is well.
+        unwell: Option<(&'static str, String)>,
+    },
     /// A pass left nothing to do.
     Converged {
         /// How many components run.
@@ -132,7 +139,8 @@ impl Notice {
             Self::Working { .. } | Self::Fetching { .. } => Weight::Progress,
             Self::Done { .. } | Self::Converged { .. } | Self::Released { .. } | Self::Recovered { .. } => Weight::Good,
             Self::Info { .. } | Self::Solved { .. } => Weight::Good,
-            Self::Held { .. } | Self::Crashed { .. } => Weight::Warning,
+            Self::Health { unwell: None, .. } => Weight::Good,
+            Self::Held { .. } | Self::Crashed { .. } | Self::Health { .. } => Weight::Warning,
             Self::Failed { .. } | Self::Problem { .. } => Weight::Bad,
         }
     }
@@ -176,6 +184,8 @@ impl fmt::Display for Notice {
             Self::Fetching { step: (at, of) } => write!(f, ".. fetching ({at} of {of})"),
             Self::Crashed { name, error, next } => write!(f, "!  {name}  crashed: {error}; {next}"),
             Self::Recovered { name } => write!(f, "=  {name}  running again"),
+            Self::Health { name, unwell: None } => write!(f, "=  {name}  healthy again"),
+            Self::Health { name, unwell: Some((word, text)) } => write!(f, "!  {name}  {word}: {text}"),
             Self::Converged { running, installed, held, generation, took: time } => {
                 let (word, held) = match held {
                     0 => ("converged", String::new()),

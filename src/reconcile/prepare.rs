@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::actor::{PrepareError, Standby, StandbyRequest, System};
 use crate::digest::Digest;
 use crate::engine::CompiledComponent;
+use crate::host::GuestConfig;
 use crate::name::InstallationName;
 use crate::record::Record;
 use crate::resolution::Refusal;
@@ -83,6 +84,11 @@ impl Preparer<'_> {
         prepared
     }
 
+    /// The config of `record` for an instance that runs.
+    pub fn config(&self, record: &Arc<Record>) -> Result<Arc<GuestConfig>, Refusal> {
+        self.secrets.config(record, self.expect).map(Arc::new)
+    }
+
     fn wave(
         &self,
         names: &[InstallationName],
@@ -120,7 +126,7 @@ impl Preparer<'_> {
             return Err(Refusal::new("stopping", "the host is stopping"));
         }
         let compiled = self.code_for(name, start, progress)?;
-        let config = Arc::new(self.secrets.config(&start.record, self.expect)?);
+        let config = self.config(&start.record)?;
         let storage_id = start.storage_id;
         let request = StandbyRequest { record: start.record.clone(), compiled, config, storage_id };
         let standby = self.actors.prepare(request).map_err(|error| not_prepared(&error));
@@ -172,6 +178,8 @@ fn not_prepared(error: &PrepareError) -> Refusal {
         PrepareError::Refused(_) => {
             ("init-refused", "`[config]` of the desired file reaches init; see also the component's log")
         }
+        PrepareError::Unhealthy(_) => ("unhealthy", "an instance that is unhealthy after init is never used"),
+        PrepareError::HealthCrashed(_) => ("health-crashed", "see the component's log"),
         PrepareError::Crashed(_) => ("init-crashed", "see the component's log; limits are in [limits]"),
     };
     Refusal::new(code, error.to_string()).hint(hint)

@@ -39,17 +39,39 @@ pub enum Verdict {
     Revert(u64),
     /// It goes back: it never became healthy.
     NeverHealthy,
+    /// It goes back: it was unhealthy for too long.
+    Unhealthy,
+    /// It goes back at once: it did not take over what the version before it stored, or its config.
+    DidNotTakeOver,
+}
+
+/// How a version under watch stands.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Standing {
+    /// Its exits.
+    pub exits: u64,
+    /// Whether it runs.
+    pub is_running: bool,
+    /// For how long it has said that it is unhealthy.
+    pub unhealthy_for: Option<Duration>,
+    /// Whether it did not take over what the version before it stored, or its config.
+    pub did_not_take_over: bool,
 }
 
 impl Probation {
-    /// Judges at `now`, with the exits of this version and whether it runs.
-    pub fn judge(&self, now: Duration, exits: u64, running: bool) -> Verdict {
+    /// Judges at `now`.
+    pub fn judge(&self, now: Duration, standing: Standing) -> Verdict {
+        let Standing { exits, is_running, unhealthy_for, did_not_take_over } = standing;
         let age = now.saturating_sub(self.since);
-        if exits >= MAX_EXITS {
+        if did_not_take_over {
+            Verdict::DidNotTakeOver
+        } else if exits >= MAX_EXITS {
             Verdict::Revert(exits)
-        } else if !running && exits == 0 && age >= HEALTHY_WITHIN {
+        } else if !is_running && exits == 0 && age >= HEALTHY_WITHIN {
             Verdict::NeverHealthy
-        } else if age >= PROBATION && running {
+        } else if unhealthy_for.is_some_and(|time| time >= HEALTHY_WITHIN) {
+            Verdict::Unhealthy
+        } else if age >= PROBATION && is_running && unhealthy_for.is_none() {
             Verdict::Proved
         } else {
             Verdict::Watch
@@ -80,7 +102,10 @@ mod tests {
 
     #[test]
     fn three_exits_within_two_minutes_send_a_version_back() {
-        let at = |seconds, exits| probation().judge(Duration::from_secs(seconds), exits, true);
+        let at = |seconds, exits| {
+            let standing = Standing { exits, is_running: true, ..Standing::default() };
+            probation().judge(Duration::from_secs(seconds), standing)
+        };
         assert_eq!(at(11, 0), Verdict::Watch);
         assert_eq!(at(60, 2), Verdict::Watch);
         assert_eq!(at(60, 3), Verdict::Revert(3));
@@ -89,9 +114,29 @@ mod tests {
 
     #[test]
     fn a_version_that_never_becomes_healthy_goes_back_after_a_minute() {
-        let at = |seconds, exits| probation().judge(Duration::from_secs(seconds), exits, false);
+        let at =
+            |seconds, exits| probation().judge(Duration::from_secs(seconds), Standing { exits, ..Standing::default() });
         assert_eq!(at(69, 0), Verdict::Watch);
         assert_eq!(at(70, 0), Verdict::NeverHealthy);
         assert_eq!(at(200, 1), Verdict::Watch, "it is in its backoff: neither proved nor past its exits");
+    }
+
+    #[test]
+    fn a_version_that_is_unhealthy_for_a_minute_goes_back_and_has_not_proved_itself_before() {
+        let at = |seconds, unhealthy_for| {
+            let unhealthy_for = Some(Duration::from_secs(unhealthy_for));
+            let standing = Standing { is_running: true, unhealthy_for, ..Standing::default() };
+            probation().judge(Duration::from_secs(seconds), standing)
+        };
+        assert_eq!(at(50, 40), Verdict::Watch);
+        assert_eq!(at(75, 60), Verdict::Unhealthy);
+        assert_eq!(at(130, 5), Verdict::Watch, "it runs, and is not well");
+        assert_eq!(at(185, 60), Verdict::Unhealthy, "past the two minutes too: it never proved itself");
+    }
+
+    #[test]
+    fn a_version_that_did_not_take_over_what_is_stored_goes_back_at_once() {
+        let standing = Standing { exits: 1, did_not_take_over: true, ..Standing::default() };
+        assert_eq!(probation().judge(Duration::from_secs(10), standing), Verdict::DidNotTakeOver);
     }
 }

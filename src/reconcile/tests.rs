@@ -46,17 +46,22 @@ impl World {
     fn trust(&self, keys: &str, more: &str) {
         let rule = format!(
             "schema = 1\n[publisher.test]\n{keys}\nnames = [\"test:*\"]\n\
-             permissions-max = {{ send = [\"*\"], receive = [\"*\"] }}\n{more}"
+             permissions-max = {{ send = [\"*\"], receive = [\"*\"], storage = \"read-write\" }}\n{more}"
         );
         std::fs::write(self.dir.path().join("trust.toml"), rule).unwrap();
     }
 
     fn publish(&self, name: &str, sequence: u64, guest: &TestGuest) {
+        self.publish_asking(name, sequence, guest, "");
+    }
+
+    /// `more` is asked for besides.
+    fn publish_asking(&self, name: &str, sequence: u64, guest: &TestGuest, more: &str) {
         let to = self.dir.path().join("components").join(name);
         std::fs::create_dir_all(&to).unwrap();
         let manifest = format!(
             "schema = 1\n[package]\nname = \"test:{name}\"\nversion = \"1.0.{sequence}\"\nsequence = {sequence}\n\
-             [wasm]\nfile = \"a.wasm\"\nworld = \"airssys:component/actor@0.1.0\"\n[permissions]\nreceive = [\"*\"]\n"
+             [wasm]\nfile = \"a.wasm\"\nworld = \"airssys:component/actor@0.1.0\"\n[permissions]\nreceive = [\"*\"]\n{more}\n"
         );
         let wasm = guest.wasm();
         let signed = sign_manifest(&manifest, &wasm, None, &self.key).unwrap();
@@ -325,4 +330,105 @@ fn what_waits_for_a_dependency_that_failed_is_not_held_against_it() {
         ask(&reconciler, "b").as_deref() == Some(b"y")
     });
     assert_eq!(ask(&reconciler, "a").as_deref(), Some(&b"x"[..]));
+}
+
+#[test]
+fn an_update_that_is_unhealthy_is_never_switched_to_and_is_held() {
+    let world = World::new();
+    world.publish("a", 1, &answering("good"));
+    world.desire("a", "", "");
+    let mut reconciler = world.reconciler();
+    pass(&mut reconciler, &world);
+    world.publish("a", 2, &answering("bad").health(r#"(call $health (i32.const 2) @"no disk")"#));
+    let after = pass(&mut reconciler, &world);
+    assert_eq!((after.failed.len(), after.failed[0].why.code.as_str()), (1, "unhealthy"), "{}", world.told());
+    assert_eq!(ask(&reconciler, "a").as_deref(), Some(&b"good"[..]));
+    assert!(reconciler.committed().generation.holds[&name("a")].reason.contains("no disk"));
+    world.publish("a", 3, &answering("better").health(r#"(call $health (i32.const 1) @"slow")"#));
+    assert_eq!(pass(&mut reconciler, &world).summary.done, 1, "{}", world.told());
+    assert_eq!(ask(&reconciler, "a").as_deref(), Some(&b"better"[..]), "a degraded one does part of its work");
+}
+
+/// Puts what it gets under `k` and answers with it; `migrate` puts something else there and ends as `then` says.
+fn keeping(migrate: Option<&str>) -> TestGuest {
+    let guest = TestGuest::new().storage().handle(
+        r#"(if (i32.ne (i32.load8_u (local.get $ptr)) (i32.const 63))
+             (then (call $host_store @"k" (local.get $ptr) (local.get $len) (i32.const 256))))
+           (call $host_load @"k" (i32.const 256))
+           (call $ok_some (i32.load (i32.const 268)) (i32.load (i32.const 272)))"#,
+    );
+    match migrate {
+        Some(then) => guest.migrate(&format!(r#"(call $host_store @"k" @"migrated" (i32.const 256)) {then}"#)),
+        None => guest,
+    }
+}
+
+#[test]
+fn an_update_that_does_not_take_over_what_is_stored_goes_back_at_once_and_keeps_nothing() {
+    let world = World::new();
+    let grant = "storage = \"read-write\"";
+    world.publish_asking("a", 1, &keeping(None), grant);
+    world.desire("a", "", grant);
+    let mut reconciler = world.reconciler();
+    assert_eq!(pass(&mut reconciler, &world).summary.done, 1, "{}", world.told());
+    reconciler.actors().request_from_host(&name("a"), b"kept".to_vec(), PATIENCE).unwrap();
+
+    world.publish_asking("a", 2, &keeping(Some("(call $init_error @\"too old\")")), grant);
+    pass(&mut reconciler, &world);
+    let after = pass(&mut reconciler, &world);
+    assert!(world.told().contains("1.0.2 -> 1.0.1"), "{}", world.told());
+    let held = &reconciler.committed().generation.holds[&name("a")].reason;
+    assert!(held.contains("it did not take over what version 1.0.1 stored: too old"), "{held}");
+    assert_eq!(after.plan.exit_code(), 12);
+    assert_eq!(ask(&reconciler, "a").as_deref(), Some(&b"kept"[..]));
+
+    world.publish_asking("a", 3, &keeping(Some("(call $init_ok)")), grant);
+    assert_eq!(pass(&mut reconciler, &world).summary.done, 1, "{}", world.told());
+    assert_eq!(ask(&reconciler, "a").as_deref(), Some(&b"migrated"[..]));
+}
+
+#[test]
+fn a_change_of_the_config_alone_is_told_to_the_running_instance_and_a_refused_one_is_held() {
+    let world = World::new();
+    let guest = TestGuest::new()
+        .handle(
+            r#"(call $host_get @"n" (i32.const 256))
+               (call $ok_some (i32.load (i32.const 260)) (i32.load (i32.const 264)))"#,
+        )
+        .reconfigure(
+            r#"(if (i32.eq (i32.load8_u (i32.add (local.get $ptr) (i32.const 5))) (i32.const 55))
+                 (then (return (call $init_error @"not seven"))))
+               (call $init_ok)"#,
+        );
+    world.publish("a", 1, &guest);
+    world.desire("a", "", "[config]\nn = 1");
+    let mut reconciler = world.reconciler();
+    pass(&mut reconciler, &world);
+    let instance = |reconciler: &Reconciler| reconciler.actors().status(&name("a")).unwrap().instance;
+    let first = instance(&reconciler);
+
+    world.desire("a", "", "[config]\nn = 2");
+    let told = pass(&mut reconciler, &world);
+    assert_eq!(told.summary.done, 1, "{}", world.told());
+    assert!(told.plan.text().contains("the running instance is told"), "{}", told.plan.text());
+    assert_eq!(ask(&reconciler, "a").as_deref(), Some(&b"2"[..]));
+    assert_eq!(instance(&reconciler), first);
+
+    world.desire("a", "", "[config]\nn = 7");
+    let refused = pass(&mut reconciler, &world);
+    assert_eq!((refused.failed.len(), refused.failed[0].why.code.as_str()), (1, "reconfigure-refused"));
+    assert_eq!(ask(&reconciler, "a").as_deref(), Some(&b"2"[..]));
+    assert_eq!(instance(&reconciler), first, "it goes on as it was");
+    assert_eq!(reconciler.committed().records[&name("a")].record.spec.config["n"], 2);
+    let again = pass(&mut reconciler, &world);
+    assert_eq!((again.summary.done, again.failed.len(), again.plan.exit_code()), (0, 0, 12), "held");
+
+    world.desire("a", "", "[config]\nn = 3\n[limits]\nmailbox = 9");
+    assert_eq!(pass(&mut reconciler, &world).summary.done, 1, "{}", world.told());
+    assert_ne!(instance(&reconciler), first, "more than the config changed");
+    assert_eq!(ask(&reconciler, "a").as_deref(), Some(&b"3"[..]));
+    drop(reconciler);
+    let mut reconciler = world.reconciler();
+    assert_eq!(reconciler.start_committed(), 1);
+    assert_eq!(ask(&reconciler, "a").as_deref(), Some(&b"3"[..]));
 }

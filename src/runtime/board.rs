@@ -20,7 +20,7 @@ use crate::resolution::Refusal;
 use crate::snapshot::AppliedCommit;
 use crate::status::text::span;
 use crate::status::{
-    ActorCounters, CodecCount, ComponentState, ComponentStatus, HostProcess, HostStatus, MessageCounters, Note,
+    ActorCounters, CodecCount, ComponentState, ComponentStatus, HealthReport, HostProcess, HostStatus, MessageCounters, Note,
     PassSummary, RequestCounters, STATUS_TYPE,
 };
 
@@ -239,6 +239,11 @@ fn counters(status: &actor::ActorStatus) -> ActorCounters {
         restarts: status.restarts,
         next_start_ms: status.next_start.map(|at| millis(at.saturating_duration_since(Instant::now()))),
         last_error: status.last_error.clone(),
+        health: status.health.as_ref().map(|health| HealthReport {
+            state: health.status.word().to_owned(),
+            text: health.status.text().map(str::to_owned),
+            since_ms: millis(health.since.elapsed()),
+        }),
         handled: status.counts.handled,
         dead: status.counts.dead(),
         waiting: status.mailbox_messages,

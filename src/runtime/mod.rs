@@ -392,6 +392,9 @@ async fn next_turn(
                 ActorChange::Crashed(_) => "crashed",
                 ActorChange::Failed(_) => "failed",
                 ActorChange::Recovered => "recovered",
+                ActorChange::Healthy => "is healthy",
+                ActorChange::Degraded(_) => "is degraded",
+                ActorChange::Unhealthy(_) => "is unhealthy",
             };
             Turn::new(format!("{} {what}", event.name))
         }

@@ -71,5 +71,8 @@ pub(super) fn notice(event: &ActorEvent) -> Notice {
             Notice::Failed { verb: "run", name, why: why.hint("it is tried again slowly, unless its file says never") }
         }
         ActorChange::Recovered => Notice::Recovered { name },
+        ActorChange::Healthy => Notice::Health { name, unwell: None },
+        ActorChange::Degraded(text) => Notice::Health { name, unwell: Some(("degraded", text.clone())) },
+        ActorChange::Unhealthy(text) => Notice::Health { name, unwell: Some(("unhealthy", text.clone())) },
     }
 }

@@ -95,7 +95,7 @@ pub struct Action {
     pub storage: Option<String>,
     /// The storage that is kept.
     pub storage_id: Option<u64>,
-    /// What becomes of the running instance: `fresh`, `keep` or `stop`.
+    /// What becomes of the running instance: `fresh`, `keep`, `reconfigure` or `stop`.
     pub instance: Option<String>,
     /// The name that it had before.
     pub moved_from: Option<String>,

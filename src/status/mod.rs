@@ -319,6 +319,19 @@ impl RequestCounters {
     }
 }
 
+/// What a component says about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
+pub struct HealthReport {
+    /// `healthy`, `degraded` or `unhealthy`.
+    pub state: String,
+    /// What it says besides, escaped and cut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// For how long it has said so, in milliseconds.
+    pub since_ms: u64,
+}
+
 /// Counters of one actor since the host started.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
@@ -331,6 +344,9 @@ pub struct ActorCounters {
     pub next_start_ms: Option<u64>,
     /// The last crash or error, escaped.
     pub last_error: Option<String>,
+    /// What the component said last about itself; absent when it can't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthReport>,
     /// Messages handled.
     pub handled: u64,
     /// Messages that ended otherwise.

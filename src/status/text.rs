@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use unicode_width::UnicodeWidthStr as _;
 
-use super::{ActorCounters, CodecCount, ComponentStatus, HostStatus, Note, RepositoryStatus, SourceStatus};
+use super::{ActorCounters, CodecCount, ComponentStatus, HealthReport, HostStatus, Note, RepositoryStatus, SourceStatus};
 use crate::quantity::ByteSize;
 
 /// One line a component, with a head: what `list` prints.
@@ -48,7 +48,11 @@ fn row(component: &ComponentStatus) -> [String; 7] {
         match (&component.held, &component.paused) {
             (Some(note), _) => format!("{}: {}", note.kind, note.why.code),
             (None, Some(_)) => "paused".to_owned(),
-            (None, None) => String::new(),
+            // What it says of itself matters most where nothing else does.
+            (None, None) => actor
+                .and_then(|actor| actor.health.as_ref())
+                .filter(|health| health.state != "healthy")
+                .map_or_else(String::new, |health| health.state.clone()),
         },
     ]
 }
@@ -166,6 +170,10 @@ fn describe(text: &mut String, component: &ComponentStatus) {
         if let Some(codecs) = received(&actor.codecs) {
             let _ = writeln!(text, "  received    {codecs}");
         }
+        if let Some(HealthReport { state, text: words, since_ms }) = &actor.health {
+            let words = words.as_ref().map_or_else(String::new, |words| format!(": {words}"));
+            let _ = writeln!(text, "  health      {state} for {}{words}", span(*since_ms));
+        }
         if let Some(next) = actor.next_start_ms {
             let _ = writeln!(text, "  next start  in {}", span(next));
         }
@@ -278,5 +286,33 @@ mod tests {
                         transient: git.example.com has no address [no-such-host]
         "#]]
         .assert_eq(&text);
+    }
+
+    #[test]
+    fn what_a_component_says_of_itself_is_shown_and_in_the_list_only_when_it_is_unwell() {
+        let component = |state: &str, text: Option<&str>| ComponentStatus {
+            name: "a".to_owned(),
+            state: crate::status::ComponentState::Running,
+            installed: None,
+            actor: Some(crate::status::ActorCounters {
+                health: Some(HealthReport { state: state.to_owned(), text: text.map(str::to_owned), since_ms: 12_000 }),
+                ..Default::default()
+            }),
+            paused: None,
+            source: None,
+            held: None,
+        };
+        let mut text = String::new();
+        describe(&mut text, &component("degraded", Some("no upstream")));
+        expect![[r#"
+
+            a  running
+              for         0.0 s; restarts 0
+              messages    handled 0, dead 0, waiting 0 of 0
+              health      degraded for 12.0 s: no upstream
+        "#]]
+        .assert_eq(&text);
+        assert_eq!(row(&component("degraded", None))[6], "degraded");
+        assert_eq!(row(&component("healthy", None))[6], "");
     }
 }

@@ -15,7 +15,7 @@ use super::error::StoreError;
 use super::keys::full;
 use super::mail::{Desk, Kept, MailSet};
 use super::queue::{Order, Queue, Then};
-use super::store::Room;
+use super::store::{Room, WRITER_KEY};
 use super::usage::Usage;
 
 /// The name of the thread, by which fault tests find it.
@@ -70,6 +70,13 @@ impl WriteSet {
     /// Whether it removes everything that was there.
     pub(super) fn clears(&self) -> bool {
         self.data.as_ref().is_some_and(|data| data.clears)
+    }
+
+    /// The same with the note that this version of the component wrote last.
+    pub(super) fn signed(&mut self, version: &str) {
+        if let Some(data) = &mut self.data {
+            data.changes.insert((Space::Meta, full(data.id, WRITER_KEY)), Some(Arc::from(version.as_bytes())));
+        }
     }
 
     pub(super) fn bytes(&self) -> usize {

@@ -9,7 +9,7 @@ use super::commit::{DataSet, WriteSet};
 use super::error::StoreError;
 use super::keys::{behind, full, split};
 use super::mail::open_mark;
-use super::store::{OWN_ID, Store};
+use super::store::{OWN_ID, Store, WRITER_KEY};
 use super::usage::Usage;
 
 /// Keys that one step removes.
@@ -51,6 +51,7 @@ impl Store {
         if is_last {
             changes.insert((Space::Meta, pending(id)), None);
             changes.insert((Space::Meta, open_mark(id)), None);
+            changes.insert((Space::Meta, full(id, WRITER_KEY)), None);
         }
         let before = self.usage(id)?;
         // The last step must not be lost while the one before it is kept, and the order of commits sees to that.

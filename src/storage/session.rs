@@ -12,6 +12,7 @@ use super::mail::{Kept, MailSet};
 use super::queue::Then;
 use super::store::Store;
 use super::transaction::{Rules, Transaction};
+use crate::permission::StorageLevel;
 
 /// The storage of one instance.
 ///
@@ -23,12 +24,25 @@ pub struct HandlerStorage {
     id: Arc<OnceLock<u64>>,
     rules: Rules,
     current: Option<Transaction>,
+    /// Which version of the component this is.
+    version: Arc<str>,
+    /// Whether the storage says already that this version wrote last.
+    is_marked: bool,
 }
 
 impl HandlerStorage {
     /// Nothing is opened before the guest asks for something.
-    pub fn new(storage: Arc<Storage>, id: Arc<OnceLock<u64>>, rules: Rules) -> Self {
-        Self { storage, id, rules, current: None }
+    pub fn new(storage: Arc<Storage>, id: Arc<OnceLock<u64>>, rules: Rules, version: Arc<str>) -> Self {
+        Self { storage, id, rules, current: None, version, is_marked: false }
+    }
+
+    /// The version that wrote last, when that is another one and this one may write.
+    pub fn written_by_another(&self) -> Result<Option<Arc<str>>, StoreError> {
+        let Some(id) = self.id.get().filter(|_| self.rules.level >= Some(StorageLevel::ReadWrite)) else {
+            return Ok(None);
+        };
+        let writer = self.storage.store()?.writer(*id)?;
+        Ok(writer.filter(|writer| **writer != *self.version))
     }
 
     /// A call begins, which may write or only read.
@@ -39,7 +53,7 @@ impl HandlerStorage {
 
     /// The transaction of the call in hand.
     pub fn transaction(&mut self) -> Result<&mut Transaction, StorageError> {
-        let Self { storage, id, rules, current } = self;
+        let Self { storage, id, rules, current, .. } = self;
         match current {
             Some(transaction) => Ok(transaction),
             None => {
@@ -58,7 +72,16 @@ impl HandlerStorage {
     pub fn finish(&mut self) -> Result<Option<Box<Written>>, StoreError> {
         let Some(transaction) = self.current.take() else { return Ok(None) };
         let store = Arc::clone(&transaction.store);
-        Ok(transaction.finish()?.map(|set| Box::new(Written { store, set, posted: None })))
+        let Some(mut set) = transaction.finish()? else { return Ok(None) };
+        if !self.is_marked {
+            set.signed(&self.version);
+        }
+        Ok(Some(Box::new(Written { store, set, posted: None })))
+    }
+
+    /// What the last call wrote is kept.
+    pub fn kept(&mut self) {
+        self.is_marked = true;
     }
 
     /// The call did not end well.

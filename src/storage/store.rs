@@ -24,6 +24,8 @@ const FORMAT: &str = "airssys-kv 1";
 pub(super) const FORMAT_KEY: &[u8] = b"format";
 /// Stands there while a copy from another backend is not finished.
 pub(super) const UNFINISHED_KEY: &[u8] = b"unfinished";
+/// Where it stands which version of a component wrote last, below the component's id.
+pub(super) const WRITER_KEY: &[u8] = b"writer";
 /// The storage id under which the store keeps its own records; no component has it.
 pub(super) const OWN_ID: u64 = 0;
 /// Longest foreign format that an error repeats, in bytes.
@@ -107,6 +109,13 @@ impl Store {
         self.room.usage(id)
     }
 
+    /// The version of the component that wrote last under this id, as far as it is known.
+    pub fn writer(&self, id: u64) -> Result<Option<Arc<str>>, StoreError> {
+        let record = self.room.get(Space::Meta, full(id, WRITER_KEY))?;
+        let damaged = StoreError::Damaged { what: "note of who wrote last" };
+        record.map(|record| std::str::from_utf8(&record).map(Arc::from).map_err(|_| damaged)).transpose()
+    }
+
     /// The storage ids that hold something or once did and were not purged, in order.
     pub fn ids(&self) -> Result<Vec<(u64, Usage)>, StoreError> {
         let records = self.records()?.into_iter();
@@ -118,6 +127,7 @@ impl Store {
         let mut records = BTreeMap::new();
         self.room.scan(Space::Meta, &full(OWN_ID + 1, b""), &[0xff; 9], &mut |key, record| {
             match split(key) {
+                Some((id, WRITER_KEY)) if id != OWN_ID => None,
                 Some((id, [])) => records.insert(id, Usage::decode(record)),
                 other => records.insert(other.map_or(OWN_ID, |(id, _)| id), None),
             };

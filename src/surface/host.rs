@@ -19,6 +19,8 @@ pub struct HostSurface<'a> {
     pub relays: &'a [&'a str],
     /// Those of `offers` through which a component asks others and waits for their answers.
     pub asks: &'a [&'a str],
+    /// That of `calls` through which a running component gets another config; empty: there is none.
+    pub reconfigures: &'a str,
 }
 
 /// An import that a host does not offer.
@@ -95,6 +97,11 @@ impl HostSurface<'_> {
     /// Whether a component of this surface may ask others and wait for their answers.
     pub fn lets_ask(&self, surface: &Surface) -> bool {
         surface.imports().iter().any(|import| self.asks.iter().any(|asked| satisfies(asked, import.name)))
+    }
+
+    /// Whether a running component of this surface can get another config.
+    pub fn reconfigures(&self, surface: &Surface) -> bool {
+        !self.reconfigures.is_empty() && surface.exports_interface(self.reconfigures)
     }
 
     /// Whether an export matters to nobody but the host, which does without.

@@ -5,9 +5,14 @@ use super::*;
 const HOST: HostSurface<'static> = HostSurface {
     offers: &["airssys:component/log@0.1.0", "wasi:io/streams@0.2.12"],
     items: "",
-    calls: &["airssys:component/lifecycle@0.1.0", "airssys:component/message-handler@0.1.0"],
+    calls: &[
+        "airssys:component/lifecycle@0.1.0",
+        "airssys:component/message-handler@0.1.0",
+        "airssys:component/reconfiguration@0.1.0",
+    ],
     relays: &["airssys:component/message-handler@0.1.0"],
     asks: &[],
+    reconfigures: "airssys:component/reconfiguration@0.1.0",
 };
 
 /// From lines such as `export a:b/c@1.0.0 f func()`.

@@ -2,22 +2,23 @@
 //!
 //! What follows from a crash is `supervisor`'s decision; the messages between the turns are the parent's.
 
+use std::sync::mpsc::Sender as Acknowledge;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use super::super::core::{Core, Due, Job, Retired, locked};
 use super::super::instance::{Crash, CrashKind, Ended, Instance};
-use super::super::status::{ActorChange, ActorEvent, ActorPhase};
+use super::super::status::{ActorChange, ActorEvent, ActorPhase, Health};
 use super::super::supervisor::{Supervisor, Verdict};
 use super::super::trigger;
 use super::super::version::Version;
-use super::{Activation, ActorCell, Control, News, Seat, StopOrder, Stopping};
+use super::{Activation, ActorCell, News, Seat, StopOrder, Stopping};
 use crate::engine::EPOCH_TICK;
 use crate::logs::{Level, Source};
 
 impl ActorCell {
     pub(super) fn activate(self: &Arc<Self>, core: &Arc<Core>, seat: &mut Seat, activation: Activation) {
-        let Activation { version, instance, done } = activation;
+        let Activation { version, instance, health, done } = activation;
         let now = Instant::now();
         let before = seat.version.replace(Arc::clone(&version));
         if before.as_ref().is_some_and(|before| before.storage_id.get() != version.storage_id.get()) {
@@ -34,8 +35,11 @@ impl ActorCell {
         supervisor.started(core.elapsed());
         seat.supervisor = Some(supervisor);
         let (triggers, ticking) = trigger::begin(self, &version.record.spec.triggers, now);
+        let migrates_from = instance.migrates_from();
+        let is_ready = matches!(migrates_from, Ok(None));
+        seat.is_health_due = false;
         *locked(&self.news) = News {
-            phase: ActorPhase::Running,
+            phase: if is_ready { ActorPhase::Running } else { ActorPhase::Starting },
             since: now,
             activated: now,
             healthy_since: Some(now),
@@ -45,6 +49,8 @@ impl ActorCell {
             crashes: 0,
             last_error: None,
             asleep: false,
+            health: health.map(|status| Health { status, since: now }),
+            did_not_take_over: false,
             ticks: Arc::new(triggers),
             memory: instance.memory_gauge(),
         };
@@ -61,7 +67,7 @@ impl ActorCell {
         *self.face.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&version));
         if takes_messages && self.open_mailbox(core, &version) {
             self.mailbox.open();
-            self.mailbox.set_runnable(true);
+            self.mailbox.set_runnable(is_ready);
         } else {
             self.mailbox.close();
             self.mailbox.set_runnable(false);
@@ -72,7 +78,23 @@ impl ActorCell {
         for (at, ticking) in ticking {
             core.set_timer(at, Due::Tick(ticking));
         }
-        drop(done);
+        self.plan_health(core, seat);
+        self.take_over(core, seat, migrates_from, done);
+    }
+
+    /// Lets a new instance take over what another version stored, if there is such.
+    pub(super) fn take_over(
+        self: &Arc<Self>,
+        core: &Arc<Core>,
+        seat: &mut Seat,
+        migrates_from: Result<Option<Arc<str>>, String>,
+        done: Option<Acknowledge<()>>,
+    ) {
+        match migrates_from {
+            Ok(None) => drop(done),
+            Ok(Some(from)) => self.migrate(core, seat, from, done),
+            Err(why) => self.not_migrated(core, seat, "?", Ended::NotKept(why)),
+        }
     }
 
     pub(super) fn start(self: &Arc<Self>, core: &Arc<Core>, seat: &mut Seat) {
@@ -81,21 +103,34 @@ impl ActorCell {
         match Instance::start(&version, core) {
             Ok(instance) => {
                 let now = Instant::now();
+                let migrates_from = instance.migrates_from();
+                let is_ready = matches!(migrates_from, Ok(None));
+                seat.is_health_due = false;
                 let mut news = locked(&self.news);
                 news.restarts += 1;
+                news.health = None;
+                news.did_not_take_over = false;
                 news.healthy_since = Some(now);
                 news.instance = Some(instance.number);
                 news.memory = instance.memory_gauge();
                 drop(news);
-                self.enter(ActorPhase::Running, None);
+                if is_ready {
+                    self.enter(ActorPhase::Running, None);
+                }
                 version.log.for_instance(instance.number).write(Level::Info, Source::Host, "started again");
                 if let Some(supervisor) = &mut seat.supervisor {
                     supervisor.started(core.elapsed());
                 }
-                self.mailbox.set_runnable(instance.takes_messages());
+                self.mailbox.set_runnable(is_ready && instance.takes_messages());
                 instance.requests().belong_to(self);
                 seat.instance = Some(instance);
+                self.take_over(core, seat, migrates_from, None);
+                if seat.instance.is_none() {
+                    return;
+                }
                 core.tell(&ActorEvent { name: version.record.spec.name.clone(), what: ActorChange::Recovered });
+                // It has not said yet how it is, as a standby has.
+                self.check_health(core, seat, seat.incarnation);
             }
             Err(ended) => {
                 let crash = not_started(ended);
@@ -105,8 +140,8 @@ impl ActorCell {
     }
 
     pub(super) fn crashed(self: &Arc<Self>, core: &Arc<Core>, seat: &mut Seat, crash: &Crash, line: &str) {
-        for activation in self.abandon(seat) {
-            self.order(core, Control::Activate(Box::new(activation)));
+        for control in self.abandon(seat) {
+            self.order(core, control);
         }
         let number = seat.instance.take().map_or(0, |instance| instance.number);
         let Some(version) = seat.version.clone() else { return };
@@ -117,6 +152,7 @@ impl ActorCell {
             let mut news = locked(&self.news);
             news.crashes += 1;
             news.healthy_since = None;
+            news.health = None;
             news.instance = None;
             news.last_error = Some(crash.text.clone());
         }
@@ -165,7 +201,8 @@ impl ActorCell {
                 stopping._done.extend(order.done);
             }
             None => {
-                seat.stopping = Some(Stopping { drain_until, stop_until, _done: order.done.into_iter().collect() });
+                let done = order.done.into_iter().collect();
+                seat.stopping = Some(Stopping { drain_until, stop_until, has_heard: false, _done: done });
             }
         }
     }
@@ -179,7 +216,8 @@ impl ActorCell {
         if (seat.instance.is_none() && !seat.asleep) || stopping.drain_until <= Instant::now() {
             return true;
         }
-        seat.batch.is_empty() && self.mailbox.is_empty()
+        let has_heard = stopping.has_heard || seat.instance.is_none();
+        has_heard && seat.batch.is_empty() && self.mailbox.is_empty()
     }
 
     pub(super) fn end(self: &Arc<Self>, core: &Core, seat: &mut Seat) {
@@ -197,6 +235,7 @@ impl ActorCell {
         {
             let mut news = locked(&self.news);
             news.healthy_since = None;
+            news.health = None;
             news.instance = None;
             news.ticks = Arc::default();
         }

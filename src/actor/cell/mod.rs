@@ -3,11 +3,13 @@
 //! Only the worker that has the actor from the run queue touches its seat; everyone else leaves words in
 //! the mailbox. What a crash leads to is `supervisor`'s decision, where messages may go is `outbox`'s.
 
+mod aside;
 mod ended;
 mod kept;
 mod life;
 mod outside;
 mod park;
+mod reconfigure;
 mod sleep;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -22,25 +24,30 @@ use super::instance::{Circumstances, Crash, CrashKind, Ended, Instance, Said};
 use super::mailbox::{BATCH, Claim, Envelope, Freed, Item, Mailbox, Put, Share};
 use super::reply::CallError;
 use super::request::Callback;
-use super::status::{ActorPhase, ActorStatus, CodecCounts, Counters, DeadReason};
+use super::status::{ActorPhase, ActorStatus, CodecCounts, Counters, DeadReason, Health};
 use super::supervisor::Supervisor;
 use super::ticket::Ticket;
 use super::trigger::Triggers;
 use super::version::Version;
 use crate::codec::Payload;
 use crate::host::contract::{Message, Sender};
+use crate::host::health::HealthStatus;
 use crate::limits::Limits;
 use crate::name::InstallationName;
 use crate::storage::{MailSet, StoreError};
 
+pub use aside::HEALTH_INTERVAL;
 use kept::Held;
 pub(in crate::actor) use life::not_started;
 use park::{InHand, Parked};
+pub(in crate::actor) use reconfigure::Reconfiguration;
 
 /// A word of the system to an actor. It comes before all messages.
 pub(in crate::actor) enum Control {
     /// Go on with another version.
     Activate(Box<Activation>),
+    /// Go on with another config.
+    Reconfigure(Box<Reconfiguration>),
     /// Work off what waits, within bounds, and end.
     Stop(StopOrder),
     /// The backoff is over.
@@ -58,12 +65,19 @@ pub(in crate::actor) enum Control {
     Look,
     /// Go without an instance until the next message, if there is nothing that speaks against it.
     Sleep,
+    /// Ask the component how it is.
+    CheckHealth {
+        /// The start since which it is asked.
+        incarnation: u64,
+    },
 }
 
 /// A version with an instance that is up.
 pub(in crate::actor) struct Activation {
     pub(in crate::actor) version: Arc<Version>,
     pub(in crate::actor) instance: Instance,
+    /// How it is, as it said when it was made ready.
+    pub(in crate::actor) health: Option<HealthStatus>,
     /// Dropped when the instance takes messages, or when it never will.
     pub(in crate::actor) done: Option<Acknowledge<()>>,
 }
@@ -79,6 +93,8 @@ pub(in crate::actor) struct StopOrder {
 struct Stopping {
     drain_until: Instant,
     stop_until: Instant,
+    /// The instance knows, or there is nothing to tell it.
+    has_heard: bool,
     _done: Vec<Acknowledge<()>>,
 }
 
@@ -110,6 +126,10 @@ struct News {
     crashes: u64,
     last_error: Option<String>,
     asleep: bool,
+    /// What the component said last about itself.
+    health: Option<Health>,
+    /// This version did not take over: what another one stored, or its config.
+    did_not_take_over: bool,
     ticks: Arc<Triggers>,
     /// Memory of the running instance, in bytes.
     memory: Arc<AtomicU64>,
@@ -135,6 +155,10 @@ struct Seat {
     outside: Option<Weak<Ticket>>,
     /// Nothing is delivered before.
     rest: Option<Instant>,
+    /// The component is to be asked how it is as soon as nothing is parked.
+    is_health_due: bool,
+    /// The start for which there is a timer that asks how it is.
+    health_timer: Option<u64>,
 }
 
 impl ActorCell {
@@ -152,6 +176,8 @@ impl ActorCell {
             crashes: 0,
             last_error: None,
             asleep: false,
+            health: None,
+            did_not_take_over: false,
             ticks: Arc::default(),
             memory: Arc::default(),
         };
@@ -167,6 +193,8 @@ impl ActorCell {
             asleep: false,
             outside: None,
             rest: None,
+            is_health_due: false,
+            health_timer: None,
         };
         Arc::new(Self {
             mailbox: Mailbox::new(limits),
@@ -308,14 +336,21 @@ impl ActorCell {
             if seat.parked.is_some() && !self.gives_up(seat) {
                 return;
             }
+            if let Some(time) = self.drain_is_due(seat) {
+                self.drain(core, seat, time);
+                continue;
+            }
             if self.is_over(seat) {
                 return self.end(core, seat);
             }
             if seat.rest.is_some() || self.waits_for_room(seat) {
                 return;
             }
-            if seat.instance.is_none() && !self.wakes(core, seat) {
-                return;
+            if seat.instance.is_none() {
+                match self.wakes(core, seat) {
+                    true => continue,
+                    false => return,
+                }
             }
             match self.next_item(seat) {
                 Some(Item::Message(envelope)) => self.deliver(core, seat, envelope),
@@ -401,9 +436,10 @@ impl ActorCell {
             // The system gives the name to another actor when this one is ending.
             Control::Activate(_) if seat.stopping.is_some() => {}
             Control::Activate(activation) => match &mut seat.parked {
-                Some(parked) => parked.put_off(*activation),
+                Some(parked) => parked.put_off(Control::Activate(activation)),
                 None => self.activate(core, seat, *activation),
             },
+            Control::Reconfigure(reconfiguration) => self.reconfigure(core, seat, reconfiguration),
             Control::Stop(order) => {
                 self.begin_stop(seat, order);
                 self.bound_commit(core, seat);
@@ -412,6 +448,7 @@ impl ActorCell {
             Control::Committed { number, result } => self.unpark(core, seat, number, result),
             Control::Look => self.wake_up(seat),
             Control::Sleep => self.sleep(core, seat),
+            Control::CheckHealth { incarnation } => self.check_health(core, seat, incarnation),
             Control::Start { incarnation } => {
                 if seat.incarnation == incarnation && seat.instance.is_none() && seat.stopping.is_none() {
                     self.start(core, seat);
@@ -496,6 +533,8 @@ impl ActorCell {
             restarts: news.restarts,
             crashes: news.crashes,
             last_error: news.last_error.clone(),
+            health: news.health.clone(),
+            did_not_take_over: news.did_not_take_over,
             mailbox_messages,
             mailbox_bytes,
             counts,

@@ -5,6 +5,7 @@
 //! no reply, no message; no other call of the actor begins, and no other version of it.
 
 use std::sync::Arc;
+use std::sync::mpsc::Sender as Acknowledge;
 use std::time::Instant;
 
 use super::super::core::{Core, Due, Job};
@@ -12,7 +13,7 @@ use super::super::instance::Ended;
 use super::super::reply::{CallError, ReplySlot};
 use super::super::status::DeadReason;
 use super::kept::Held;
-use super::{Activation, ActorCell, Control, Seat};
+use super::{ActorCell, Control, Seat};
 use crate::codec::Payload;
 use crate::host::contract::Sender;
 use crate::storage::{StoreError, Written};
@@ -26,8 +27,8 @@ pub(super) struct Parked {
     in_hand: InHand,
     /// Which of the actor's commits it is.
     number: u64,
-    /// Versions that are to become active after it.
-    put_off: Vec<Activation>,
+    /// Versions and configs that are to come after it.
+    put_off: Vec<Control>,
 }
 
 /// What the call was for.
@@ -45,11 +46,16 @@ pub(super) enum InHand {
     Callback {
         id: u64,
     },
+    Migration {
+        from: Arc<str>,
+        done: Option<Acknowledge<()>>,
+    },
+    Drain,
 }
 
 impl Parked {
-    pub(super) fn put_off(&mut self, activation: Activation) {
-        self.put_off.push(activation);
+    pub(super) fn put_off(&mut self, control: Control) {
+        self.put_off.push(control);
     }
 }
 
@@ -95,11 +101,18 @@ impl ActorCell {
                 instance.kept();
                 // Told before anything else may begin.
                 let outside = instance.left_outside();
-                if let InHand::Message { reply, answer, held, bytes, .. } = in_hand {
-                    if let Some(held) = held {
-                        self.let_go(*held, bytes);
+                match in_hand {
+                    InHand::Message { reply, answer, held, bytes, .. } => {
+                        if let Some(held) = held {
+                            self.let_go(*held, bytes);
+                        }
+                        self.handled(reply, answer);
                     }
-                    self.handled(reply, answer);
+                    InHand::Migration { from, done } => {
+                        self.migrated(seat, &from);
+                        drop(done);
+                    }
+                    InHand::Callback { .. } | InHand::Drain => {}
                 }
                 if outside.is_some() {
                     seat.outside = outside;
@@ -123,11 +136,19 @@ impl ActorCell {
                     InHand::Callback { id } => {
                         self.refused(seat, &format!("the answer to request {id} was not kept: {text}"), text);
                     }
+                    InHand::Migration { from, done } => {
+                        self.not_migrated(core, seat, &from, Ended::NotKept(text));
+                        drop(done);
+                    }
+                    InHand::Drain => self.refused(seat, &format!("what drain wrote was not kept: {text}"), text),
                 }
             }
         }
-        for activation in put_off {
-            self.obey(core, seat, Control::Activate(Box::new(activation)));
+        if std::mem::take(&mut seat.is_health_due) {
+            self.check_health(core, seat, seat.incarnation);
+        }
+        for control in put_off {
+            self.obey(core, seat, control);
         }
     }
 
@@ -141,9 +162,9 @@ impl ActorCell {
         over
     }
 
-    /// Gives the parked call up, if there is one: it failed, as far as anybody can know. Gives the versions that were
-    /// to become active after it.
-    pub(super) fn abandon(&self, seat: &mut Seat) -> Vec<Activation> {
+    /// Gives the parked call up, if there is one: it failed, as far as anybody can know. Gives the versions and
+    /// configs that were to come after it.
+    pub(super) fn abandon(&self, seat: &mut Seat) -> Vec<Control> {
         let Some(parked) = seat.parked.take() else { return Vec::new() };
         let payload = seat.instance.as_mut().map(|instance| instance.not_kept());
         // Whatever is parked has its instance.
@@ -169,6 +190,12 @@ impl ActorCell {
             InHand::Callback { id } => {
                 self.refused(seat, &format!("the answer to request {id}: {NOBODY_KNOWS}"), NOBODY_KNOWS.to_owned());
             }
+            InHand::Migration { from, done } => {
+                let line = format!("what version {from} stored: {NOBODY_KNOWS}");
+                self.refused(seat, &line, NOBODY_KNOWS.to_owned());
+                drop(done);
+            }
+            InHand::Drain => self.refused(seat, &format!("drain: {NOBODY_KNOWS}"), NOBODY_KNOWS.to_owned()),
         }
         put_off
     }

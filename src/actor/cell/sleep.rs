@@ -56,11 +56,14 @@ impl ActorCell {
         news.asleep = false;
         match started {
             Ok(instance) => {
+                let migrates_from = instance.migrates_from();
                 (news.instance, news.memory) = (Some(instance.number), instance.memory_gauge());
                 news.healthy_since.get_or_insert_with(Instant::now);
                 drop(news);
                 instance.requests().belong_to(self);
                 seat.instance = Some(instance);
+                self.plan_health(core, seat);
+                self.take_over(core, seat, migrates_from, None);
             }
             Err(ended) => {
                 drop(news);

@@ -46,8 +46,8 @@ pub(super) struct Gate {
     pub(super) store: Arc<Store>,
 }
 
-/// Entries of the commit of one `set`: the value, and the usage.
-pub(super) const ONE: usize = 2;
+/// Entries of the commit of the first `set`: the value, the usage, and who wrote.
+pub(super) const ONE: usize = 3;
 
 impl Gate {
     /// Waits until a commit stands at the gate, and says how many entries it has.

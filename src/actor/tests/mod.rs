@@ -19,6 +19,7 @@ use crate::quantity::{ByteSize, Millis};
 use crate::record::{ArtifactIdentity, Record};
 use crate::test_guest::TestGuest;
 
+mod asides;
 mod basics;
 mod codecs;
 mod durable;
@@ -189,6 +190,7 @@ struct Actor {
     stateless: bool,
     codecs: Vec<Codec>,
     delivery: Delivery,
+    version: &'static str,
 }
 
 impl Actor {
@@ -207,6 +209,7 @@ impl Actor {
             stateless: false,
             codecs: Vec::new(),
             delivery: Delivery::Memory,
+            version: "1.0.0",
         }
     }
 
@@ -251,7 +254,7 @@ impl Actor {
         };
         let artifact = ArtifactIdentity {
             package: "test:guest".parse().unwrap(),
-            version: "1.0.0".parse().unwrap(),
+            version: self.version.parse().unwrap(),
             sequence: 1,
             manifest: Digest::of(b"manifest"),
             signature: Digest::of(b"signature"),

@@ -393,7 +393,7 @@ impl World {
         let ran = base.as_ref().map_or(Phase::Stopped, |base| base.phase);
         let phase = match instance {
             Instance::Fresh => Phase::Running,
-            Instance::Keep => ran,
+            Instance::Keep | Instance::Reconfigure => ran,
             Instance::Stop => Phase::Stopped,
         };
         must!(
@@ -407,7 +407,8 @@ impl World {
                 || old.spec.config != new.spec.config
         };
         if record.spec.enabled && base.as_ref().is_some_and(|base| base.record.spec.enabled && differs(base)) {
-            must!(*instance == Instance::Fresh, "{name} goes on with what was replaced");
+            let is_told = *instance == Instance::Reconfigure && ran == Phase::Running;
+            must!(is_told || *instance == Instance::Fresh, "{name} goes on with what was replaced");
         }
         self.floors.accept(&record.artifact.package, record.artifact.sequence);
         let installed = Installed { record: record.clone(), target: *target, storage_id, phase };

@@ -56,9 +56,14 @@ pub const HOST: HostSurface<'static> = HostSurface {
     ],
     items: "import airssys:component/log@0.1.0\n log func(message: string)\nimport airssys:component/messaging@0.1.0\n \
             send func()\n",
-    calls: &["airssys:component/lifecycle@0.1.0", "airssys:component/message-handler@0.1.0"],
+    calls: &[
+        "airssys:component/lifecycle@0.1.0",
+        "airssys:component/message-handler@0.1.0",
+        "airssys:component/reconfiguration@0.1.0",
+    ],
     relays: &["airssys:component/message-handler@0.1.0"],
     asks: &["airssys:component/requests@0.1.0"],
+    reconfigures: "airssys:component/reconfiguration@0.1.0",
 };
 
 /// All inputs of a plan.

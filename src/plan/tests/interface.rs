@@ -236,3 +236,30 @@ fn who_goes_away_is_no_caller_and_what_is_called_is_listed() {
     assert_eq!(callees, ["api"]);
     assert!(scene.want(spec("api"), "1.1.0").action("api").impact.callers.is_empty());
 }
+
+#[test]
+fn a_config_goes_to_the_running_instance_where_it_takes_one_and_nothing_else_changed() {
+    let told = "export airssys:component/reconfiguration@0.1.0 reconfigure func(config: string) -> result<_, string>";
+    let config = |n: u32| {
+        let config = serde_json::json!({ "n": n });
+        with(spec("api"), |spec| spec.config = config.as_object().cloned().expect("a table"))
+    };
+    let instance = |more: &[&str], wanted: Spec, phase: Phase| {
+        let scene = Scene::default().have_with(config(1), "1.0.0", |c| c.surface = surface(more)).phase("api", phase);
+        let scene = scene.want_with(wanted, "1.0.0", |c| c.surface = surface(more));
+        match scene.action("api").effect {
+            Some(Effect::Commit(commit)) => (commit.instance, scene.plan().text()),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (is_told, text) = instance(&[told], config(2), Phase::Running);
+    assert_eq!(is_told, Instance::Reconfigure);
+    assert!(text.contains("the running instance is told"), "{text}");
+    assert_eq!(instance(&[], config(2), Phase::Running).0, Instance::Fresh, "it takes none");
+    assert_eq!(instance(&[told], config(2), Phase::Backoff).0, Instance::Fresh, "nothing runs");
+    let more = with(config(2), |spec| spec.limits.sends = Some(7));
+    assert_eq!(instance(&[told], more, Phase::Running).0, Instance::Fresh, "more changed");
+    // Nobody but the host calls it: without it a new instance comes in.
+    let without = update(&surface(&[told]), &surface(&[]));
+    assert!(without.action("api").is_ready());
+}
