@@ -115,18 +115,19 @@ fn an_idle_actor_shows_its_memory_and_gives_it_back() {
 #[test]
 fn the_example_components_work_together() {
     let host = Host::new();
-    let run = |actor: &Actor| {
+    let run = |actor: &Actor, storage_id| {
         let path = format!("{}/examples/components/{1}/{1}.wasm", env!("CARGO_MANIFEST_DIR"), actor.name);
         let compiled = host.engine.compile_for_test(&std::fs::read(path).unwrap()).unwrap();
-        host.activate(host.prepare_compiled(actor, &compiled).unwrap());
+        host.activate(host.prepare_as(actor, &compiled, Some(storage_id)).unwrap());
     };
-    let mut alerter = Actor::new("alerter");
+    let keeping = |name| Actor { storage: Some("read-write"), ..Actor::new(name) };
+    let mut alerter = keeping("alerter");
     alerter.config = serde_json::json!({ "low": 0.0, "high": 1.0 });
-    let mut aggregator = Actor::new("aggregator");
+    let mut aggregator = keeping("aggregator");
     aggregator.config = serde_json::json!({ "window": 5, "report-every": 5 });
-    run(&alerter);
-    run(&aggregator);
-    run(&Actor::new("sensor").every(1));
+    run(&alerter, 1);
+    run(&aggregator, 2);
+    run(&Actor::new("sensor").every(1), 3);
     host.until("the alerter hears of averages", || host.status("alerter").counts.handled >= 3);
     for own in ["sensor", "aggregator", "alerter"] {
         let status = host.status(own);
