@@ -37,6 +37,8 @@ pub const MAX_MAILBOX_MESSAGES: u64 = 65_536;
 pub const DEFAULT_MAILBOX_BYTES: u64 = 8 << 20;
 /// Ceiling of a mailbox's bytes.
 pub const MAX_MAILBOX_BYTES: u64 = 256 << 20;
+/// Ceiling of the messages that a component may send in a second, and at once.
+pub const MAX_SEND_RATE: u64 = 1_000_000;
 /// Longest time that a message waits outside a full mailbox by default, in milliseconds.
 pub const DEFAULT_MAILBOX_WAIT_MS: u64 = 1_000;
 /// Ceiling of the time that a message waits outside a full mailbox, in milliseconds.
@@ -145,6 +147,12 @@ pub struct LimitOverrides {
     /// Longest time that a message waits outside its mailbox; only beside [`Overflow::Wait`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mailbox_wait: Option<Millis>,
+    /// Messages that it may send in a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send_rate: Option<u64>,
+    /// Messages that it may send at once; only beside a rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send_burst: Option<u64>,
 }
 
 /// The limits a component runs under, all of them enforced.
@@ -186,6 +194,12 @@ pub struct Limits {
     /// Longest time that a message waits outside its mailbox.
     #[serde(default = "mailbox_wait", skip_serializing_if = "is_mailbox_wait")]
     pub mailbox_wait: Millis,
+    /// Messages that it may send in a second; none: any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send_rate: Option<u64>,
+    /// Messages that it may send at once; there is one exactly where there is a rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send_burst: Option<u64>,
 }
 
 /// The default of a limit, and whether a value is it.
@@ -211,6 +225,7 @@ impl Limits {
     pub fn resolve(desired: &LimitOverrides, manifest: &LimitOverrides) -> Self {
         // What a full mailbox does is said as a whole, in one file.
         let mailbox = if desired.mailbox_overflow.is_some() { desired } else { manifest };
+        let rate = if desired.send_rate.is_some() { desired } else { manifest };
         Self {
             call: desired.call.or(manifest.call).unwrap_or(Millis(DEFAULT_CALL_MS)),
             init: desired.init.or(manifest.init).unwrap_or(Millis(DEFAULT_INIT_MS)),
@@ -226,6 +241,9 @@ impl Limits {
             storage_keys: desired.storage_keys.or(manifest.storage_keys).unwrap_or_else(storage_keys),
             mailbox_overflow: mailbox.mailbox_overflow.unwrap_or_default(),
             mailbox_wait: mailbox.mailbox_wait.unwrap_or_else(mailbox_wait),
+            send_rate: rate.send_rate,
+            // One second's worth.
+            send_burst: rate.send_rate.map(|rate_| rate.send_burst.unwrap_or(rate_)),
         }
     }
 }
@@ -248,6 +266,8 @@ impl From<Limits> for LimitOverrides {
             storage_keys,
             mailbox_overflow,
             mailbox_wait,
+            send_rate,
+            send_burst,
         } = limits;
         Self {
             call: Some(call),
@@ -264,29 +284,21 @@ impl From<Limits> for LimitOverrides {
             storage_keys: Some(storage_keys),
             mailbox_overflow: Some(mailbox_overflow),
             mailbox_wait: (mailbox_overflow == Overflow::Wait).then_some(mailbox_wait),
+            send_rate,
+            send_burst,
         }
     }
 }
 
 /// Names of limits that later versions enforce and this one refuses.
-const NOT_ENFORCED: [&str; 11] = [
-    "stack",
-    "health",
-    "hops",
-    "send-rate",
-    "key",
-    "value",
-    "scan-page",
-    "log-rate",
-    "log-line",
-    "max-cpu-percent",
-    "instances",
-];
+const NOT_ENFORCED: [&str; 10] =
+    ["stack", "health", "hops", "key", "value", "scan-page", "log-rate", "log-line", "max-cpu-percent", "instances"];
 
 impl LimitOverrides {
     /// Reads a `[limits]` table, in a manifest or in a desired file.
     pub fn read<'t>(mut table: Table<'_, 't>, report: &mut Report<'t>) -> Self {
         let (mailbox_overflow, mailbox_wait) = overflow(&mut table, report);
+        let (send_rate, send_burst) = rate(&mut table, report);
         let limits = Self {
             call: time(table.take("call"), MAX_CALL_MS, report),
             init: time(table.take("init"), MAX_INIT_MS, report),
@@ -302,6 +314,8 @@ impl LimitOverrides {
             storage_keys: count(table.take("storage-keys"), MAX_STORAGE_KEYS, report),
             mailbox_overflow,
             mailbox_wait,
+            send_rate,
+            send_burst,
         };
         for name in NOT_ENFORCED {
             table.refuse(name, "remove the line; a limit that does nothing would be worse than none", report);
@@ -322,6 +336,17 @@ fn overflow<'t>(table: &mut Table<'_, 't>, report: &mut Report<'t>) -> (Option<O
         report.error_with_hint(wait.key_span.clone(), message, "remove the line, or write both");
     }
     (overflow, time(Some(wait), MAX_MAILBOX_WAIT_MS, report))
+}
+
+fn rate<'t>(table: &mut Table<'_, 't>, report: &mut Report<'t>) -> (Option<u64>, Option<u64>) {
+    let written = table.holds("send-rate");
+    let rate = count(table.take("send-rate"), MAX_SEND_RATE, report);
+    let burst = table.take("send-burst");
+    if let Some(burst) = burst.as_ref().filter(|_| !written) {
+        let message = "`send-burst` says something only beside send-rate";
+        report.error_with_hint(burst.key_span.clone(), message, "remove the line, or add send-rate = 1000");
+    }
+    (rate, count(burst, MAX_SEND_RATE, report))
 }
 
 fn time<'t>(value: Option<Value<'_, 't>>, ceiling_ms: u64, report: &mut Report<'t>) -> Option<Millis> {

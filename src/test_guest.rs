@@ -284,7 +284,8 @@ const IMPORTS: &str = r#"
   (export "codec-refusal" (type $refusal (eq $r)))
   (type $e (variant (case "not-permitted") (case "no-such-target") (case "refused-by-target")
     (case "mailbox-full") (case "too-large" u64) (case "too-many-sends" u64) (case "too-many-hops" u32)
-    (case "codec-not-taken" $refusal)))
+    (case "codec-not-taken" $refusal)
+    (case "rate-exceeded" u64) (case "target-unavailable" u64)))
   (export "send-error" (type $send_error (eq $e)))
   (export "send" (func (param "link" string) (param "body" $body) (result (result (error $send_error)))))))
 (import "airssys:component/log@0.1.0" (instance $log

@@ -12,6 +12,7 @@
 //! * An update replaces the instance between two messages.
 
 mod attempts;
+mod breaker;
 mod cell;
 mod core;
 mod dead;
@@ -20,6 +21,7 @@ mod mailbox;
 mod mark;
 mod outbox;
 mod post;
+mod rate;
 mod reply;
 mod request;
 mod scheduler;
@@ -35,6 +37,7 @@ mod trigger;
 mod version;
 
 pub use cell::HEALTH_INTERVAL;
+pub use breaker::BreakerState;
 pub use dead::{DeadLetter, MAX_DEAD_LETTER_BYTES, MAX_DEAD_LETTERS};
 pub use instance::{Crash, CrashKind, HEALTH_CALL};
 pub use reply::{CallError, PendingReply, Reply};

@@ -5,8 +5,9 @@
 use std::cell::OnceCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::breaker::{Breaker, End, Outcome};
 use super::cell::ActorCell;
 use super::core::{Core, IdBlock, locked};
 use super::mailbox::{Ask, Claim, Envelope, NoRoom, SentBy, Share};
@@ -68,12 +69,29 @@ struct Link {
 struct Reach {
     cell: Weak<ActorCell>,
     share: Arc<Share>,
+    breaker: Option<Arc<Mutex<Breaker>>>,
+}
+
+/// The same of a target that is there.
+struct Found {
+    cell: Arc<ActorCell>,
+    share: Arc<Share>,
+    breaker: Option<Arc<Mutex<Breaker>>>,
+}
+
+/// A way that is open to one message.
+struct Way {
+    cell: Arc<ActorCell>,
+    share: Arc<Share>,
+    claim: Claim,
+    outcome: Option<Box<Outcome>>,
 }
 
 struct Outgoing {
     cell: Arc<ActorCell>,
     share: Arc<Share>,
     claim: Claim,
+    outcome: Option<Box<Outcome>>,
     payload: Payload,
     /// Number and end of the request that it is.
     request: Option<(u64, Instant)>,
@@ -93,13 +111,9 @@ impl ActorOutbox {
     }
 
     /// Finds the way of a message and takes room for it.
-    fn take_room(
-        &mut self,
-        link: &str,
-        content: Content<'_>,
-    ) -> Result<(Arc<ActorCell>, Arc<Share>, Claim), SendError> {
+    fn take_room(&mut self, link: &str, content: Content<'_>) -> Result<Way, SendError> {
         let Transaction { hops, sends, .. } = self.transaction;
-        let (cell, share) = self.reach(link)?;
+        let Found { cell, share, breaker } = self.reach(link)?;
         if self.pending.len() as u64 >= sends {
             return Err(SendError::TooManySends(sends));
         }
@@ -109,23 +123,50 @@ impl ActorOutbox {
         // Who waited for room in its own mailbox would keep it from becoming free.
         let is_own = || std::ptr::eq(self.requests.owner().as_ptr(), Arc::as_ptr(&cell));
         let ask = if cell.mailbox.makes_wait() && is_own() { Ask::WithoutWaiting } else { Ask::Usual };
-        let claim = cell.mailbox.claim_in(content.codec, content.bytes.len(), Some(&share), ask).map_err(|no| {
-            cell.counters.rejected(&no);
-            match no {
-                NoRoom::Closed => SendError::NoSuchTarget,
-                NoRoom::Full => SendError::MailboxFull,
-                NoRoom::TooLarge(limit) => SendError::TooLarge(limit),
-                NoRoom::Codec(not_taken) => SendError::CodecNotTaken(not_taken.into()),
+        let outcome = breaker.map(let_through).transpose()?;
+        if let Err(wait) = self.take_rate() {
+            not_sent(outcome);
+            return Err(SendError::RateExceeded(millis(wait)));
+        }
+        match cell.mailbox.claim_in(content.codec, content.bytes.len(), Some(&share), ask) {
+            Ok(claim) => Ok(Way { cell, share, claim, outcome }),
+            Err(no) => {
+                cell.counters.rejected(&no);
+                self.give_rate_back();
+                Err(match no {
+                    // A target that is full or gone is not well: the outcome is dropped without a word.
+                    NoRoom::Closed => SendError::NoSuchTarget,
+                    NoRoom::Full => SendError::MailboxFull,
+                    NoRoom::TooLarge(limit) => {
+                        not_sent(outcome);
+                        SendError::TooLarge(limit)
+                    }
+                    NoRoom::Codec(not_taken) => {
+                        not_sent(outcome);
+                        SendError::CodecNotTaken(not_taken.into())
+                    }
+                })
             }
-        })?;
-        Ok((cell, share, claim))
+        }
+    }
+
+    fn take_rate(&self) -> Result<(), Duration> {
+        self.version.rate.as_ref().map_or(Ok(()), |rate| locked(rate).take(Instant::now()))
+    }
+
+    fn give_rate_back(&self) {
+        if let Some(rate) = &self.version.rate {
+            locked(rate).give_back();
+        }
     }
 
     /// Forgets a message that has not left.
-    fn forget(&self, outgoing: &Outgoing) {
-        let Outgoing { cell, share, claim, payload, .. } = outgoing;
-        cell.freed(&self.core, cell.mailbox.give_up(payload.len(), Some(share), *claim));
-        if outgoing.request.is_some() {
+    fn forget(&self, outgoing: Outgoing) {
+        let Outgoing { cell, share, claim, outcome, payload, request } = outgoing;
+        cell.freed(&self.core, cell.mailbox.give_up(payload.len(), Some(&share), claim));
+        self.give_rate_back();
+        not_sent(outcome);
+        if request.is_some() {
             self.requests.give_back();
         }
     }
@@ -135,7 +176,7 @@ impl ActorOutbox {
         Leaving { core, version, requests, ids, transaction }
     }
 
-    fn reach(&mut self, word: &str) -> Result<(Arc<ActorCell>, Arc<Share>), SendError> {
+    fn reach(&mut self, word: &str) -> Result<Found, SendError> {
         // A word that is no name leads nowhere, and is not remembered however often it is asked for.
         if word.len() > MAX_NAME_PART_BYTES {
             return Err(SendError::NotPermitted);
@@ -148,9 +189,9 @@ impl ActorOutbox {
             link.reach = find(&self.core, &self.version, target);
             link.seen = now;
         }
-        let Reach { cell, share } = link.reach.as_ref().map_err(Clone::clone)?;
+        let Reach { cell, share, breaker } = link.reach.as_ref().map_err(Clone::clone)?;
         let cell = cell.upgrade().ok_or(SendError::NoSuchTarget)?;
-        Ok((cell, Arc::clone(share)))
+        Ok(Found { cell, share: Arc::clone(share), breaker: breaker.clone() })
     }
 
     /// Where the word's link stands from now on.
@@ -179,7 +220,7 @@ type Left = (Arc<ActorCell>, Claim, Envelope, Option<(u64, Open)>);
 impl Leaving<'_> {
     fn message(self, outgoing: Outgoing) -> Left {
         let Transaction { hops, until: parent, .. } = *self.transaction;
-        let Outgoing { cell, share, claim, payload, request } = outgoing;
+        let Outgoing { cell, share, claim, outcome, payload, request } = outgoing;
         let sent_by = SentBy::Installation { name: Arc::clone(&self.version.sender), share: Some(share) };
         let (id, expires, reply, asked) = match request {
             Some((id, until)) => {
@@ -188,7 +229,7 @@ impl Leaving<'_> {
             }
             None => (self.ids.next(self.core), None, None, None),
         };
-        (cell, claim, Envelope { id, sent_by, payload, hops: hops + 1, expires, reply, kept: None }, asked)
+        (cell, claim, Envelope { id, sent_by, payload, hops: hops + 1, expires, reply, kept: None, outcome }, asked)
     }
 }
 
@@ -199,7 +240,25 @@ fn find(core: &Core, version: &Version, target: &InstallationName) -> Result<Rea
         return Err(SendError::RefusedByTarget);
     }
     let share = version.share(target, &cell);
-    Ok(Reach { cell: Arc::downgrade(&cell), share })
+    Ok(Reach { cell: Arc::downgrade(&cell), share, breaker: version.breaker(target) })
+}
+
+fn let_through(breaker: Arc<Mutex<Breaker>>) -> Result<Box<Outcome>, SendError> {
+    let pass = locked(&breaker).pass(Instant::now());
+    let pass = pass.map_err(|wait| SendError::TargetUnavailable(millis(wait)))?;
+    Ok(Box::new(Outcome::new(breaker, pass)))
+}
+
+/// Says that a message did not leave, which says nothing about its target.
+fn not_sent(outcome: Option<Box<Outcome>>) {
+    if let Some(outcome) = outcome {
+        outcome.ended(End::NotSent);
+    }
+}
+
+/// Whole milliseconds, rather one more than one too few.
+fn millis(wait: Duration) -> u64 {
+    u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
 /// A copy for the way, which begins when the guest's memory may be another one already.
@@ -218,20 +277,23 @@ impl Outbox for ActorOutbox {
         if link == "panic-in-the-host" {
             panic!("meant for a test");
         }
-        let (cell, share, claim) = self.take_room(link, content)?;
-        self.pending.push(Outgoing { cell, share, claim, payload: kept(content), request: None });
+        let Way { cell, share, claim, outcome } = self.take_room(link, content)?;
+        self.pending.push(Outgoing { cell, share, claim, outcome, payload: kept(content), request: None });
         Ok(())
     }
 
     fn request(&mut self, link: &str, content: Content<'_>, timeout_ms: u64) -> Result<u64, RequestError> {
-        let (cell, share, claim) = self.take_room(link, content)?;
+        let Way { cell, share, claim, outcome } = self.take_room(link, content)?;
         if let Err(limit) = self.requests.promise() {
             cell.freed(&self.core, cell.mailbox.give_up(content.bytes.len(), Some(&share), claim));
+            self.give_rate_back();
+            not_sent(outcome);
             return Err(RequestError::TooManyRequests(limit));
         }
         let id = self.ids.next(&self.core);
         let until = until(Instant::now(), timeout_ms, self.transaction.until);
-        self.pending.push(Outgoing { cell, share, claim, payload: kept(content), request: Some((id, until)) });
+        let (payload, request) = (kept(content), Some((id, until)));
+        self.pending.push(Outgoing { cell, share, claim, outcome, payload, request });
         Ok(id)
     }
 
@@ -241,7 +303,7 @@ impl Outbox for ActorOutbox {
             // It has not left, and will not. The others keep their order.
             Some(at) => {
                 let outgoing = self.pending.remove(at);
-                self.forget(&outgoing);
+                self.forget(outgoing);
                 true
             }
             None => self.requests.cancel(id),
@@ -296,7 +358,7 @@ impl Outbox for ActorOutbox {
 
     fn abort(&mut self) {
         while let Some(outgoing) = self.pending.pop() {
-            self.forget(&outgoing);
+            self.forget(outgoing);
         }
     }
 }

@@ -445,7 +445,7 @@ fn read(cell: &ActorCell, id: u64, number: u64, mail: Mail) -> Envelope {
     let kept = KeptMail { key: MailKey { id, number }, attempts: Attempts { deliveries, crashes }, expires_ms, target };
     let expires = expires_ms.map(instant);
     let payload = Payload::new(codec, payload);
-    Envelope { id: message, sent_by, payload, hops, expires, reply: None, kept: Some(Box::new(kept)) }
+    Envelope { id: message, sent_by, payload, hops, expires, reply: None, kept: Some(Box::new(kept)), outcome: None }
 }
 
 fn read_letter(place: u64, letter: Letter, mail: Mail) -> Option<DeadLetter> {

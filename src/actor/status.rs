@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use super::breaker::BreakerState;
 use super::mailbox::NoRoom;
 use crate::codec::Codec;
 use crate::host::contract::{Answer, CallbackError};
@@ -116,6 +117,8 @@ pub struct ActorStatus {
     pub requests: RequestCounts,
     /// In which codecs its messages came; kept like `counts`.
     pub codecs: CodecCounts,
+    /// What its breakers do, by target; only where its file asks for them.
+    pub breakers: Vec<(InstallationName, BreakerState)>,
     /// Ticks of this version's triggers that were skipped.
     pub ticks_skipped: u64,
     /// Memory of the instance now, in bytes; 0 while there is none.

@@ -4,11 +4,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
+use super::breaker::{Breaker, BreakerState};
 use super::cell::ActorCell;
+use super::core::locked;
 use super::mailbox::Share;
+use super::rate::Rate;
 use crate::desired::spec::Delivery;
 use crate::host::{GuestConfig, Linked};
+use crate::limits::Limits;
 use crate::logs::ComponentLog;
 use crate::name::{InstallationName, LinkName};
 use crate::record::Record;
@@ -29,13 +34,20 @@ pub(super) struct Version {
     pub(super) sender: Arc<str>,
     /// Kept here and not with the instance: a sender that crashes gets no new share by it.
     shares: Mutex<BTreeMap<InstallationName, Arc<Share>>>,
+    /// Likewise: no crash makes a sender faster, or a target well.
+    pub(super) rate: Option<Mutex<Rate>>,
+    breakers: Mutex<BTreeMap<InstallationName, Arc<Mutex<Breaker>>>>,
 }
 
 impl Version {
     pub(super) fn new(record: Arc<Record>, linked: Arc<Linked>, log: &ComponentLog, config: Arc<GuestConfig>) -> Self {
         let log = log.redacting(config.redactions().clone());
         let sender = record.spec.name.as_str().into();
-        Self { record, linked, config, log, storage_id: Arc::default(), sender, shares: Mutex::default() }
+        let Limits { send_rate, send_burst, .. } = record.limits;
+        let rate = send_rate.zip(send_burst);
+        let rate = rate.map(|(rate, burst)| Mutex::new(Rate::new(rate, burst, Instant::now())));
+        let (shares, breakers) = (Mutex::default(), Mutex::default());
+        Self { record, linked, config, log, storage_id: Arc::default(), sender, shares, rate, breakers }
     }
 
     /// What one instance of it needs to use its storage; none without the permission.
@@ -75,5 +87,23 @@ impl Version {
             shares.retain(|_, share| Arc::strong_count(share) > 1);
         }
         Arc::clone(shares.entry(name.clone()).or_insert_with(|| Arc::new(target.mailbox.share())))
+    }
+
+    /// This sender's breaker towards `target`, if its file asks for one.
+    pub(super) fn breaker(&self, target: &InstallationName) -> Option<Arc<Mutex<Breaker>>> {
+        let rules = self.record.spec.breaker?;
+        let mut breakers = locked(&self.breakers);
+        if breakers.len() >= MAX_SHARES {
+            breakers.retain(|_, breaker| Arc::strong_count(breaker) > 1);
+        }
+        let breaker = breakers.entry(target.clone()).or_insert_with(|| Arc::new(Mutex::new(Breaker::new(rules))));
+        Some(Arc::clone(breaker))
+    }
+
+    /// What its breakers do now, by target.
+    pub(super) fn breaker_states(&self) -> Vec<(InstallationName, BreakerState)> {
+        let now = Instant::now();
+        let breakers = locked(&self.breakers);
+        breakers.iter().map(|(target, breaker)| (target.clone(), locked(breaker).state(now))).collect()
     }
 }

@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::desired::file::EXTENSION;
 use crate::desired::spec::{Delivery, OnUninstall, Require, Spec};
-use crate::desired::{config, source, supervision};
+use crate::desired::{breaker, config, source, supervision};
 use crate::document::{Report, Table, Value, shown};
 use crate::escape::escape;
 use crate::limits::LimitOverrides;
@@ -54,6 +54,11 @@ pub const HOMES: &[(&str, &str)] = &[
     ("storage-keys", "in [limits]"),
     ("mailbox-overflow", "in [limits]"),
     ("mailbox-wait", "in [limits]"),
+    ("send-rate", "in [limits]"),
+    ("send-burst", "in [limits]"),
+    ("failure-threshold", "in [breaker]"),
+    ("success-threshold", "in [breaker]"),
+    ("open-time", "in [breaker]"),
     ("restart", "in [supervision]"),
     ("max-restarts", "in [supervision]"),
     ("window", "in [supervision]"),
@@ -152,6 +157,7 @@ fn read_rest<'t>(
     let config = root.take("config").map(|value| config::read(&value, report));
     let limits = root.table("limits", report).map(|table| LimitOverrides::read(table, report));
     let supervision = root.table("supervision", report).map(|table| supervision::read(table, report));
+    let breaker = root.table("breaker", report).map(|table| breaker::read(table, report));
     let on_uninstall = root.table("deploy", report).and_then(|table| deploy(table, report));
     let triggers = root.take("trigger").map(|value| supervision::read_triggers(&value, report));
     for (key, what_to_do) in LATER {
@@ -170,6 +176,7 @@ fn read_rest<'t>(
         config: config.unwrap_or_default(),
         limits: limits.unwrap_or_default(),
         supervision: supervision.unwrap_or_default(),
+        breaker,
         on_uninstall: on_uninstall.unwrap_or_default(),
         delivery: delivery.unwrap_or_default(),
         triggers: triggers.unwrap_or_default(),

@@ -3,6 +3,7 @@
 //! It reads no directory, and what is to be done about the difference to what runs is `plan`'s decision.
 
 mod assemble;
+pub mod breaker;
 pub mod config;
 pub mod file;
 pub mod format;

@@ -43,6 +43,9 @@ pub struct Spec {
     pub limits: LimitOverrides,
     /// What happens after a crash.
     pub supervision: Supervision,
+    /// When it stops sending to a target whose messages end badly; without one, never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<Breaker>,
     /// What becomes of its storage when it is uninstalled. Written only where it is not the default: records of hosts
     /// that did not know it stay what they are.
     #[serde(default, skip_serializing_if = "OnUninstall::is_default")]
@@ -176,6 +179,24 @@ impl Default for Supervision {
             backoff: Millis(100),
             backoff_max: Millis(60_000),
         }
+    }
+}
+
+/// When a component stops sending to a target whose messages end badly, and when it tries again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Breaker {
+    /// Messages in a row that end badly before nothing goes to that target any more.
+    pub failure_threshold: u32,
+    /// Messages that must end well, after that, before everything goes again.
+    pub success_threshold: u32,
+    /// For how long nothing goes.
+    pub open_time: Millis,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self { failure_threshold: 5, success_threshold: 1, open_time: Millis(10_000) }
     }
 }
 

@@ -8,7 +8,7 @@
 use serde_json::{Map, Value as Json};
 use toml::Value as Toml;
 
-use crate::desired::spec::{Delivery, GitReference, OnUninstall, Source, Spec, Supervision};
+use crate::desired::spec::{Breaker, Delivery, GitReference, OnUninstall, Source, Spec, Supervision};
 use crate::limits::LimitOverrides;
 use crate::permission::{Entry, Grant};
 use crate::quantity::{ByteSize, Millis};
@@ -29,6 +29,7 @@ pub fn write(spec: &Spec) -> String {
         config,
         limits,
         supervision,
+        breaker,
         on_uninstall,
         delivery,
         triggers,
@@ -53,6 +54,10 @@ pub fn write(spec: &Spec) -> String {
     add_table(&mut text, "[links]", links.iter().map(|(link, target)| line(link.as_str(), Some(target))).collect());
     add_table(&mut text, "[limits]", limit_lines(limits));
     add_table(&mut text, "[supervision]", supervision_lines(supervision));
+    if let Some(Breaker { failure_threshold, success_threshold, open_time }) = breaker {
+        let thresholds = format!("failure-threshold = {failure_threshold}\nsuccess-threshold = {success_threshold}\n");
+        add_table(&mut text, "[breaker]", thresholds + &line("open-time", Some(open_time)));
+    }
     if *on_uninstall != OnUninstall::default() {
         add_table(&mut text, "[deploy]", line("on-uninstall", Some(&on_uninstall.as_str())));
     }
@@ -132,6 +137,8 @@ fn limit_lines(limits: &LimitOverrides) -> String {
         storage_keys,
         mailbox_overflow,
         mailbox_wait,
+        send_rate,
+        send_burst,
     } = limits;
     let time = |key: &str, value: &Option<Millis>| line(key, value.as_ref());
     let size = |key: &str, value: &Option<ByteSize>| line(key, value.as_ref());
@@ -151,6 +158,8 @@ fn limit_lines(limits: &LimitOverrides) -> String {
         count("storage-keys", storage_keys),
         line("mailbox-overflow", mailbox_overflow.as_ref()),
         time("mailbox-wait", mailbox_wait),
+        count("send-rate", send_rate),
+        count("send-burst", send_burst),
     ]
     .concat()
 }

@@ -69,6 +69,14 @@ pub enum SendError {
     #[error("the target does not take the codec {}", .0.name)]
     #[component(name = "codec-not-taken")]
     CodecNotTaken(CodecRefusal),
+    /// The component sends faster than it may; milliseconds until it may send one more.
+    #[error("it sends faster than it may; one more in {0} ms")]
+    #[component(name = "rate-exceeded")]
+    RateExceeded(u64),
+    /// What went to the target ended badly too often; milliseconds until it is tried again.
+    #[error("what went to the target ended badly too often; it is tried again in {0} ms")]
+    #[component(name = "target-unavailable")]
+    TargetUnavailable(u64),
 }
 
 /// A content that is still in the guest's memory.

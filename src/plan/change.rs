@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use values::{
-    limit_changes, link_changes, named_changes, require_values, secret_changes, supervision_values, trigger_texts,
+    breaker_values, limit_changes, link_changes, named_changes, require_values, secret_changes, supervision_values,
+    trigger_texts,
 };
 
 pub(crate) use values::source_text;
@@ -171,6 +172,8 @@ deltas! {
     triggers: Option<Pair<Vec<String>>>, "Option::is_none";
     /// What happens after a crash.
     supervision: Vec<NamedChange>, "Vec::is_empty";
+    /// When it stops sending to a target whose messages end badly.
+    breaker: Vec<NamedChange>, "Vec::is_empty";
     /// What becomes of its storage when it is uninstalled.
     on_uninstall: Option<Pair<OnUninstall>>, "Option::is_none";
     /// Whether its messages outlive the host.
@@ -249,6 +252,7 @@ impl Deltas {
             depends_on: _, // Matters at the next start.
             triggers,
             supervision,
+            breaker,
             on_uninstall: _,
             delivery,
             source: _,
@@ -267,6 +271,7 @@ impl Deltas {
             || triggers.is_some()
             || !supervision.is_empty()
             || delivery.is_some()
+            || !breaker.is_empty()
             || config.is_some()
             || !secrets.is_empty()
     }
@@ -290,6 +295,7 @@ impl Deltas {
             ("config", self.config.is_some() || !self.secrets.is_empty()),
             ("limits", !self.limits.is_empty() || !self.limits_written.is_empty()),
             ("supervision", !self.supervision.is_empty()),
+            ("breaker", !self.breaker.is_empty()),
             ("deploy.on-uninstall", self.on_uninstall.is_some()),
             ("delivery", self.delivery.is_some()),
             ("trigger", self.triggers.is_some()),
@@ -339,6 +345,7 @@ impl Deltas {
             config,
             limits: _, // Compared beside the limits that come of them.
             supervision,
+            breaker,
             on_uninstall,
             delivery,
             triggers,
@@ -354,6 +361,7 @@ impl Deltas {
         self.links = link_changes(&before.links, links);
         self.config = diff::between(&before.config, config);
         self.supervision = named_changes(supervision_values(&before.supervision), supervision_values(supervision));
+        self.breaker = named_changes(breaker_values(&before.breaker), breaker_values(breaker));
         self.on_uninstall = Pair::between(&before.on_uninstall, on_uninstall);
         self.delivery = Pair::between(&before.delivery, delivery);
         self.triggers = Pair::between(&trigger_texts(&before.triggers), &trigger_texts(triggers));

@@ -252,6 +252,7 @@ fn counters(status: &actor::ActorStatus) -> ActorCounters {
         mailbox_bytes: status.record.limits.mailbox_bytes.0,
         messages: messages(&status.counts),
         requests: requests(&status.requests),
+        breakers: status.breakers.iter().map(|(to, state)| (to.to_string(), state.as_str().to_owned())).collect(),
         memory_bytes: status.memory_bytes,
         asleep: status.asleep,
         codecs: codec_counts(&status.codecs),

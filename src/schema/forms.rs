@@ -37,6 +37,8 @@ pub struct DesiredFile {
     pub limits: Option<Limits>,
     /// What happens after a crash.
     pub supervision: Option<Supervision>,
+    /// When it stops sending to a target whose messages end badly; without the table, never.
+    pub breaker: Option<Breaker>,
     /// How a new version takes over.
     pub deploy: Option<Deploy>,
     /// Messages that the host sends by itself.
@@ -246,6 +248,12 @@ pub struct Limits {
     pub mailbox_overflow: Option<Overflow>,
     /// Longest time that a message waits outside the full mailbox, beside `mailbox-overflow = "wait"`; 1s, at most 30s.
     pub mailbox_wait: Option<Time>,
+    /// Messages that it may send in a second; any number.
+    #[schemars(range(min = 1, max = 1000000))]
+    pub send_rate: Option<u64>,
+    /// Messages that it may send at once, beside `send-rate`; as many as in a second.
+    #[schemars(range(min = 1, max = 1000000))]
+    pub send_burst: Option<u64>,
 }
 
 /// What becomes of a message that comes to a full mailbox.
@@ -260,6 +268,20 @@ pub enum Overflow {
     DropNewest,
     /// It waits outside for a limited time, and its sender handles nothing else meanwhile.
     Wait,
+}
+
+/// When a component stops sending to a target whose messages end badly, and when it tries again.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Breaker {
+    /// Messages in a row that end badly before nothing goes to that target any more; 5.
+    #[schemars(range(min = 1, max = 1000))]
+    pub failure_threshold: Option<u32>,
+    /// Messages that must end well, after that, before everything goes again; 1.
+    #[schemars(range(min = 1, max = 1000))]
+    pub success_threshold: Option<u32>,
+    /// For how long nothing goes; 10s, from 10ms to 1h.
+    pub open_time: Option<Time>,
 }
 
 /// What happens after a crash.

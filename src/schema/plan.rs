@@ -233,6 +233,8 @@ pub struct Deltas {
     pub triggers: Option<Pair>,
     /// What happens after a crash.
     pub supervision: Option<Vec<NamedChange>>,
+    /// When it stops sending to a target whose messages end badly.
+    pub breaker: Option<Vec<NamedChange>>,
     /// What becomes of its storage when it is uninstalled.
     pub on_uninstall: Option<Pair>,
     /// Whether its messages outlive the host.

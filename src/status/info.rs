@@ -253,6 +253,9 @@ fn limits(record: &Record, used: Option<Use>) -> Vec<LimitInfo> {
     if limits.mailbox_overflow == Overflow::Wait {
         rows.push(time("mailbox-wait", limits.mailbox_wait));
     }
+    if let (Some(rate), Some(burst)) = (limits.send_rate, limits.send_burst) {
+        rows.extend([row("send-rate", Unit::Count, rate, None), row("send-burst", Unit::Count, burst, None)]);
+    }
     rows
 }
 
@@ -358,6 +361,9 @@ fn counters(text: &mut String, actor: &ActorCounters) {
     }
     if let Some(codecs) = received(&actor.codecs) {
         let _ = writeln!(text, "received    {codecs}");
+    }
+    for (target, state) in actor.breakers.iter().filter(|(_, state)| *state != "closed") {
+        let _ = writeln!(text, "breaker     {target} {state}");
     }
     if let Some(next) = actor.next_start_ms {
         let _ = writeln!(text, "next start  in {}", span(next));

@@ -6,6 +6,8 @@ pub mod collected;
 pub mod info;
 pub mod text;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::paused::PausedBy;
@@ -367,6 +369,9 @@ pub struct ActorCounters {
     /// What became of requests that it made.
     #[serde(default)]
     pub requests: RequestCounters,
+    /// What its breakers do: `closed`, `open` or `half-open`, by target. Absent where its file asks for none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub breakers: BTreeMap<String, String>,
     /// Memory of the instance, in bytes.
     pub memory_bytes: u64,
     /// Whether it has no instance because nothing comes; the next message makes one.

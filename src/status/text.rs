@@ -174,6 +174,9 @@ fn describe(text: &mut String, component: &ComponentStatus) {
             let words = words.as_ref().map_or_else(String::new, |words| format!(": {words}"));
             let _ = writeln!(text, "  health      {state} for {}{words}", span(*since_ms));
         }
+        for (target, state) in actor.breakers.iter().filter(|(_, state)| *state != "closed") {
+            let _ = writeln!(text, "  breaker     {target} {state}");
+        }
         if let Some(next) = actor.next_start_ms {
             let _ = writeln!(text, "  next start  in {}", span(next));
         }

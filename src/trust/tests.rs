@@ -314,6 +314,7 @@ fn record(release: &Release) -> Record {
         supervision: Supervision::default(),
         on_uninstall: OnUninstall::default(),
         delivery: crate::desired::spec::Delivery::default(),
+        breaker: None,
         triggers: Vec::new(),
     };
     Record {

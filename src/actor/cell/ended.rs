@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::super::breaker::{End, Outcome};
 use super::super::core::{Core, locked};
 use super::super::instance::Ended;
 use super::super::reply::{CallError, ReplySlot};
@@ -15,7 +16,10 @@ use crate::logs::{Level, Source};
 
 impl ActorCell {
     /// Ends a message with which the call in hand ended well.
-    pub(super) fn handled(&self, reply: Option<ReplySlot>, answer: Option<Payload>) {
+    pub(super) fn handled(&self, reply: Option<ReplySlot>, answer: Option<Payload>, outcome: Option<Box<Outcome>>) {
+        if let Some(outcome) = outcome {
+            outcome.ended(End::Well);
+        }
         self.counters.handled();
         if let Some(reply) = reply {
             reply.answer(Ok(answer));

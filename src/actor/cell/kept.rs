@@ -30,7 +30,8 @@ pub(super) struct Held {
 impl Held {
     pub(super) fn envelope(self, id: u64, payload: Payload, reply: Option<ReplySlot>) -> Envelope {
         let Self { sent_by, hops, expires, kept } = self;
-        Envelope { id, sent_by, payload, hops, expires, reply, kept: Some(kept) }
+        // A sender's breaker has heard of the first delivery.
+        Envelope { id, sent_by, payload, hops, expires, reply, kept: Some(kept), outcome: None }
     }
 }
 

@@ -389,16 +389,16 @@ impl ActorCell {
             return seat.batch.push_front(Item::Message(envelope));
         };
         let left = time_left(&seat.stopping);
-        let Envelope { id, sent_by, payload, reply, hops, expires, kept } = envelope;
+        let Envelope { id, sent_by, payload, reply, hops, expires, kept, outcome } = envelope;
         let (sender, bytes) = (sent_by.sender(), payload.len());
         let circumstances = Circumstances { hops, until: expires, left, mail: kept.as_ref().map(|kept| kept.key) };
         let held = kept.map(|kept| Box::new(Held { sent_by, hops, expires, kept }));
         let wants_reply = reply.is_some();
         let message = Message { id, sender: sender.clone(), wants_reply, topic: None, body: payload.into() };
         match instance.handle(message, circumstances) {
-            Ok(Said { answer, written: None }) => self.handled(reply, answer),
+            Ok(Said { answer, written: None }) => self.handled(reply, answer, outcome),
             Ok(Said { answer, written: Some(written) }) => {
-                self.park(core, seat, InHand::Message { id, sender, reply, answer, held, bytes }, *written);
+                self.park(core, seat, InHand::Message { id, sender, reply, answer, held, bytes, outcome }, *written);
             }
             Err((ended, payload)) => match held {
                 Some(held) => self.not_handled_yet(core, seat, held.envelope(id, payload, reply), ended),
@@ -540,6 +540,7 @@ impl ActorCell {
             counts,
             requests: self.counters.requests(),
             codecs: CodecCounts { received: self.mailbox.received(), refused: self.counters.codecs_refused() },
+            breakers: version.breaker_states(),
             ticks_skipped: news.ticks.skipped(),
             memory_bytes: news.memory.load(Ordering::Relaxed),
             log_lines_lost: version.log.lost(),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender as Acknowledge;
 use std::time::Instant;
 
+use super::super::breaker::Outcome;
 use super::super::core::{Core, Due, Job};
 use super::super::instance::Ended;
 use super::super::reply::{CallError, ReplySlot};
@@ -42,6 +43,7 @@ pub(super) enum InHand {
         held: Option<Box<Held>>,
         /// Length of its payload.
         bytes: usize,
+        outcome: Option<Box<Outcome>>,
     },
     Callback {
         id: u64,
@@ -102,11 +104,11 @@ impl ActorCell {
                 // Told before anything else may begin.
                 let outside = instance.left_outside();
                 match in_hand {
-                    InHand::Message { reply, answer, held, bytes, .. } => {
+                    InHand::Message { reply, answer, held, bytes, outcome, .. } => {
                         if let Some(held) = held {
                             self.let_go(*held, bytes);
                         }
-                        self.handled(reply, answer);
+                        self.handled(reply, answer, outcome);
                     }
                     InHand::Migration { from, done } => {
                         self.migrated(seat, &from);

@@ -13,6 +13,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::attempts::Attempts;
+use super::breaker::Outcome;
 use super::reply::ReplySlot;
 use super::request::Callback;
 use super::status::DeadReason;
@@ -77,6 +78,8 @@ pub(super) struct Envelope {
     pub(super) reply: Option<ReplySlot>,
     /// The store holds it, too. It keeps its room until it has ended there.
     pub(super) kept: Option<Box<KeptMail>>,
+    /// The way back to the breaker that let it through.
+    pub(super) outcome: Option<Box<Outcome>>,
 }
 
 /// What is known of a message that the store holds.

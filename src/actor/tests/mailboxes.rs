@@ -96,6 +96,7 @@ impl World {
             expires: None,
             reply: None,
             kept: None,
+            outcome: None,
         };
         let put = self.mailbox.put(envelope, claim, ticket);
         self.dead += put.dead.len() as u64;
@@ -207,6 +208,7 @@ fn the_oldest_makes_room_and_what_fits_nowhere_is_dropped_itself() {
             expires: None,
             reply: None,
             kept: None,
+            outcome: None,
         };
         mailbox.put(envelope, claim, None).dead.into_iter().map(|(dead, _)| dead.id).collect::<Vec<_>>()
     };

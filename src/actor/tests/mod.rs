@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::core::locked;
 use super::*;
 use crate::codec::{Codec, Payload};
-use crate::desired::spec::{Delivery, OnUninstall, Origin, Require, Source, Spec, Supervision, Trigger};
+use crate::desired::spec::{Breaker, Delivery, OnUninstall, Origin, Require, Source, Spec, Supervision, Trigger};
 use crate::digest::Digest;
 use crate::engine::{CompiledComponent, Engine, EngineConfig};
 use crate::host::GuestConfig;
@@ -25,6 +25,7 @@ mod codecs;
 mod durable;
 mod gate;
 mod hostile;
+mod limited;
 mod mailboxes;
 mod messages;
 mod overflow;
@@ -187,6 +188,7 @@ struct Actor {
     config: serde_json::Value,
     depends_on: Vec<&'static str>,
     storage: Option<&'static str>,
+    breaker: Option<Breaker>,
     stateless: bool,
     codecs: Vec<Codec>,
     delivery: Delivery,
@@ -206,6 +208,7 @@ impl Actor {
             config: serde_json::json!({}),
             depends_on: Vec::new(),
             storage: None,
+            breaker: None,
             stateless: false,
             codecs: Vec::new(),
             delivery: Delivery::Memory,
@@ -250,6 +253,7 @@ impl Actor {
             supervision: self.supervision.clone(),
             on_uninstall: OnUninstall::default(),
             delivery: self.delivery,
+            breaker: self.breaker,
             triggers: self.triggers.clone(),
         };
         let artifact = ArtifactIdentity {

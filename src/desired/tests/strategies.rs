@@ -7,7 +7,9 @@ use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Map, Value as Json};
 
-use crate::desired::spec::{Delivery, OnUninstall, Require, RestartPolicy, Source, Spec, Supervision, Trigger};
+use crate::desired::spec::{
+    Breaker, Delivery, OnUninstall, Require, RestartPolicy, Source, Spec, Supervision, Trigger,
+};
 use crate::key::PublicKey;
 use crate::limits::{LimitOverrides, Overflow};
 use crate::name::InstallationName;
@@ -75,9 +77,10 @@ fn limits() -> impl Strategy<Value = LimitOverrides> {
     let count = || option::of(1u64..=4_096);
     let requests = option::of(1u64..=1_024);
     let storage = (size(), option::of(1u64..=1_000_000));
+    let rate = option::of((1u64..=1_000_000, option::of(1u64..=1_000_000)));
     let overflow = (option::of(proptest::sample::select(&Overflow::ALL[..])), time());
     let overflow = overflow.prop_map(|(overflow, wait)| (overflow, wait.filter(|_| overflow == Some(Overflow::Wait))));
-    (time(), time(), time(), size(), count(), size(), count(), requests, (storage, overflow)).prop_map(
+    (time(), time(), time(), size(), count(), size(), count(), requests, (storage, overflow, rate)).prop_map(
         |(
             call,
             init,
@@ -87,7 +90,7 @@ fn limits() -> impl Strategy<Value = LimitOverrides> {
             mailbox_bytes,
             sends,
             open_requests,
-            ((storage, storage_keys), (mailbox_overflow, mailbox_wait)),
+            ((storage, storage_keys), (mailbox_overflow, mailbox_wait), rate),
         )| {
             LimitOverrides {
                 call,
@@ -102,6 +105,8 @@ fn limits() -> impl Strategy<Value = LimitOverrides> {
                 storage_keys,
                 mailbox_overflow,
                 mailbox_wait,
+                send_rate: rate.map(|(rate, _)| rate),
+                send_burst: rate.and_then(|(_, burst)| burst),
                 ..LimitOverrides::default()
             }
         },
@@ -143,11 +148,26 @@ pub fn spec() -> impl Strategy<Value = Spec> {
     let names = (name(), name(), name(), any::<bool>(), btree_set(name(), 0..3), option::of(name()), delivery());
     let links = btree_map("[a-z]{1,4}".prop_map(|link| link.parse().unwrap()), name(), 0..3);
     let triggers = vec((10u64..=86_400_000).prop_map(|every| Trigger { every: Millis(every) }), 0..3);
+    let breaker = (1..=1_000u32, 1..=1_000u32, 10..=3_600_000u64).prop_map(|(failures, successes, open)| Breaker {
+        failure_threshold: failures,
+        success_threshold: successes,
+        open_time: Millis(open),
+    });
     let on_uninstall = prop_oneof![Just(OnUninstall::Keep), Just(OnUninstall::Purge)];
-    let tables = (require(), path(), grant(), links, config(), limits(), supervision(), on_uninstall, triggers);
+    let tables = (
+        require(),
+        path(),
+        grant(),
+        links,
+        config(),
+        limits(),
+        supervision(),
+        (option::of(breaker), on_uninstall),
+        triggers,
+    );
     (names, tables).prop_map(|(names, tables)| {
         let (name, namespace, package, enabled, mut depends_on, moved_from, delivery) = names;
-        let (require, path, grant, links, config, limits, supervision, on_uninstall, mut triggers) = tables;
+        let (require, path, grant, links, config, limits, supervision, (breaker, on_uninstall), mut triggers) = tables;
         triggers.sort();
         depends_on.remove(&name);
         Spec {
@@ -163,6 +183,7 @@ pub fn spec() -> impl Strategy<Value = Spec> {
             config,
             limits,
             supervision,
+            breaker,
             on_uninstall,
             delivery,
             triggers,

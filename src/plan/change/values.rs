@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::NamedChange;
-use crate::desired::spec::{Require, RestartPolicy, Source, Supervision, Trigger};
+use crate::desired::spec::{Breaker, Require, RestartPolicy, Source, Supervision, Trigger};
 use crate::limits::LimitOverrides;
 use crate::name::{InstallationName, LinkName};
 use crate::secret::Fingerprints;
@@ -22,7 +22,7 @@ pub(super) fn limit_changes(before: &LimitOverrides, after: &LimitOverrides) -> 
     named_changes(limit_texts(before), limit_texts(after))
 }
 
-fn limit_texts(limits: &LimitOverrides) -> NamedValues<14> {
+fn limit_texts(limits: &LimitOverrides) -> NamedValues<16> {
     fn text<T: ToString>(value: &Option<T>) -> Option<String> {
         value.as_ref().map(ToString::to_string)
     }
@@ -41,6 +41,8 @@ fn limit_texts(limits: &LimitOverrides) -> NamedValues<14> {
         storage_keys,
         mailbox_overflow,
         mailbox_wait,
+        send_rate,
+        send_burst,
     } = limits;
     [
         ("call", text(call)),
@@ -57,6 +59,8 @@ fn limit_texts(limits: &LimitOverrides) -> NamedValues<14> {
         ("storage-keys", text(storage_keys)),
         ("mailbox-overflow", text(mailbox_overflow)),
         ("mailbox-wait", text(mailbox_wait)),
+        ("send-rate", text(send_rate)),
+        ("send-burst", text(send_burst)),
     ]
 }
 
@@ -72,6 +76,15 @@ pub(super) fn supervision_values(supervision: &Supervision) -> NamedValues<5> {
         ("window", Some(window.to_string())),
         ("backoff", Some(backoff.to_string())),
         ("backoff-max", Some(backoff_max.to_string())),
+    ]
+}
+
+pub(super) fn breaker_values(breaker: &Option<Breaker>) -> NamedValues<3> {
+    let of = |value: fn(&Breaker) -> String| breaker.as_ref().map(value);
+    [
+        ("failure-threshold", of(|breaker| breaker.failure_threshold.to_string())),
+        ("success-threshold", of(|breaker| breaker.success_threshold.to_string())),
+        ("open-time", of(|breaker| breaker.open_time.to_string())),
     ]
 }
 

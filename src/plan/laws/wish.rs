@@ -173,6 +173,7 @@ impl Wish {
             supervision: Supervision::default(),
             on_uninstall: OnUninstall::default(),
             delivery: crate::desired::spec::Delivery::default(),
+            breaker: None,
             triggers: Vec::new(),
         };
         let origin = Arc::new(Origin { file: format!("{}.toml", spec.name), lines: BTreeMap::new() });

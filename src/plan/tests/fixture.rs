@@ -111,6 +111,7 @@ pub fn spec(installation: &str) -> Spec {
         supervision: Supervision::default(),
         on_uninstall: OnUninstall::default(),
         delivery: crate::desired::spec::Delivery::default(),
+        breaker: None,
         triggers: Vec::new(),
     }
 }

@@ -77,6 +77,7 @@ pub(super) fn deltas(action: &Action) -> Vec<Line> {
         depends_on,
         triggers,
         supervision,
+        breaker,
         on_uninstall,
         delivery,
         source,
@@ -108,6 +109,7 @@ pub(super) fn deltas(action: &Action) -> Vec<Line> {
         lines.extend(changes.iter().map(|change| named(label, change)));
     }
     lines.extend(supervision.iter().map(|change| named("supervision", change)));
+    lines.extend(breaker.iter().map(|change| named("breaker", change)));
     lines.extend(pair("uninstall", on_uninstall, |what| what.as_str().to_owned()));
     lines.extend(set_lines("depends-on", depends_on));
     // What is asked and granted shows in what the component may do; here is only what makes no difference there.

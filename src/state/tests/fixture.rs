@@ -76,6 +76,7 @@ fn spec(text: &str) -> Spec {
         supervision: Supervision::default(),
         on_uninstall: OnUninstall::default(),
         delivery: crate::desired::spec::Delivery::default(),
+        breaker: None,
         triggers: Vec::new(),
     }
 }

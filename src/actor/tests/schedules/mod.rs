@@ -111,6 +111,11 @@ mod status {
     pub(super) use crate::actor::DeadReason;
 }
 
+/// The way back to a breaker; there is none.
+mod breaker {
+    pub(super) struct Outcome;
+}
+
 /// Nothing of the triggers matters here.
 mod trigger {
     #[derive(Debug)]

@@ -1,0 +1,108 @@
+//! Senders that are limited: by a rate of their own, and by what became of their messages.
+
+use super::messages::{TAKEN, answers, linked, sender};
+use super::*;
+
+const RATE_EXCEEDED: u8 = 9;
+const TARGET_UNAVAILABLE: u8 = 10;
+
+/// Fails with `f`, crashes with `t`, and takes all else.
+fn fragile() -> TestGuest {
+    TestGuest::new().handle(
+        r#"(if (i32.eq (i32.load8_u (local.get $ptr)) (i32.const 102)) (then (return (call $error @"no"))))
+           (if (i32.eq (i32.load8_u (local.get $ptr)) (i32.const 116)) (then unreachable))
+           (call $ok_none)"#,
+    )
+}
+
+#[test]
+fn a_sender_sends_its_burst_at_once_and_no_more() {
+    let host = Host::new();
+    // One a second: none comes while the test lasts that it does not wait for.
+    let slow = |limits: &mut Limits| (limits.send_rate, limits.send_burst) = (Some(1), Some(3));
+    // Fails after it has sent, when it is told to.
+    let guest = TestGuest::new().handle(
+        r#"(local.set $i (call $send @"next" (local.get $ptr) (local.get $len)))
+           (if (i32.eq (i32.load8_u (local.get $ptr)) (i32.const 102)) (then (return (call $error @"no"))))
+           (call $byte (local.get $i))"#,
+    );
+    host.run(&linked("a", "b").limits(slow), &guest);
+    host.run(&Actor::new("b"), &echo());
+    for _ in 0..5 {
+        assert!(matches!(host.ask("a", b"f"), Err(CallError::Failed(_))), "what did not leave costs nothing");
+    }
+    let answers: Vec<u8> = (0..4).map(|_| host.ask("a", b"x").unwrap().unwrap()[0]).collect();
+    assert_eq!(answers[..3], [TAKEN; 3]);
+    assert!([RATE_EXCEEDED, TAKEN].contains(&answers[3]), "{answers:?}");
+    host.until("what left came", || host.status("b").counts.handled >= 3);
+    // A restart or another limit is no new burst for who sends on.
+    host.run(&linked("a", "b"), &guest);
+    answers_all(&host, 20);
+}
+
+/// Without a rate everything goes.
+fn answers_all(host: &Host, times: u32) {
+    for _ in 0..times {
+        answers(host, "a", b"x", TAKEN);
+    }
+}
+
+fn state(host: &Host) -> BreakerState {
+    let [(target, state)] = &host.status("a").breakers[..] else { panic!("one breaker") };
+    assert_eq!(target.as_str(), "b");
+    *state
+}
+
+#[test]
+fn a_breaker_opens_at_its_threshold_and_closes_when_the_target_is_well_again() {
+    let host = Host::new();
+    let mut actor = linked("a", "b");
+    actor.breaker = Some(Breaker { failure_threshold: 3, success_threshold: 2, open_time: Millis(50) });
+    host.run(&actor, &sender());
+    let mut target = Actor::new("b");
+    target.supervision = Supervision { backoff: Millis(1), backoff_max: Millis(1), ..Supervision::default() };
+    host.run(&target, &fragile());
+    // One that ends well between those that do not: they are not in a row.
+    for (payload, failed) in [(b"f", 1), (b"f", 2), (b"x", 2), (b"f", 3), (b"t", 4)] {
+        answers(&host, "a", payload, TAKEN);
+        host.until("it ended", || host.status("b").counts.failed == failed);
+    }
+    host.until("the good one ended", || host.status("b").counts.handled == 1);
+    assert_eq!(state(&host), BreakerState::Closed);
+    answers(&host, "a", b"f", TAKEN);
+    host.until("it opens", || state(&host) != BreakerState::Closed);
+    let before = host.status("b").counts.accepted;
+    assert_eq!(before, 6);
+    host.until("it lets one through", || match host.ask("a", b"x").unwrap().unwrap()[0] {
+        TAKEN => true,
+        refused => {
+            assert_eq!(refused, TARGET_UNAVAILABLE);
+            false
+        }
+    });
+    host.until("and one more", || host.ask("a", b"x").unwrap().unwrap()[0] == TAKEN);
+    host.until("it closes", || state(&host) == BreakerState::Closed);
+    assert_eq!(host.status("b").counts.rejected, 0, "what the breaker stops never comes near the mailbox");
+}
+
+#[test]
+fn other_targets_and_other_senders_have_their_own() {
+    let host = Host::new();
+    let mut actor = linked("a", "b");
+    actor.links.push(("other", "c"));
+    actor.breaker = Some(Breaker { failure_threshold: 1, success_threshold: 1, open_time: Millis(3_600_000) });
+    let guest = TestGuest::new().handle(
+        r#"(if (i32.eq (i32.load8_u (local.get $ptr)) (i32.const 120))
+             (then (return (call $byte (call $send @"other" (local.get $ptr) (local.get $len))))))
+           (call $byte (call $send @"next" (local.get $ptr) (local.get $len)))"#,
+    );
+    host.run(&actor, &guest);
+    host.run(&linked("d", "b"), &sender());
+    host.run(&Actor::new("b"), &fragile());
+    host.run(&Actor::new("c"), &echo());
+    answers(&host, "a", b"f", TAKEN);
+    host.until("it opens", || host.status("a").breakers.iter().any(|(_, state)| *state == BreakerState::Open));
+    answers(&host, "a", b"y", TARGET_UNAVAILABLE);
+    answers(&host, "a", b"x", TAKEN);
+    answers(&host, "d", b"y", TAKEN);
+}
