@@ -36,8 +36,8 @@ mod timer;
 mod trigger;
 mod version;
 
-pub use cell::HEALTH_INTERVAL;
 pub use breaker::BreakerState;
+pub use cell::HEALTH_INTERVAL;
 pub use dead::{DeadLetter, MAX_DEAD_LETTER_BYTES, MAX_DEAD_LETTERS};
 pub use instance::{Crash, CrashKind, HEALTH_CALL};
 pub use reply::{CallError, PendingReply, Reply};

@@ -485,7 +485,11 @@ impl System {
         let claim = claim.map_err(|no| refused(&cell, no))?;
         let id = self.core.next_id();
         let (reply, expires) = reply.unzip();
-        Ok((cell, Envelope { id, sent_by: SentBy::Host, payload, hops: 0, expires, reply, kept: None, outcome: None }, claim))
+        Ok((
+            cell,
+            Envelope { id, sent_by: SentBy::Host, payload, hops: 0, expires, reply, kept: None, outcome: None },
+            claim,
+        ))
     }
 
     /// Where components keep things.
@@ -556,7 +560,8 @@ impl System {
         };
         let payload = letter.payload.clone();
         let id = self.core.next_id();
-        let envelope = Envelope { id, sent_by, payload, hops: 0, expires: None, reply: None, kept: None, outcome: None };
+        let envelope =
+            Envelope { id, sent_by, payload, hops: 0, expires: None, reply: None, kept: None, outcome: None };
         if letter.place.is_none() && cell.mail_id_for(claim).is_none() {
             cell.accept(&self.core, envelope, claim, None);
             return Ok(id);

@@ -85,7 +85,8 @@ impl Ticking {
                 let skipped = Arc::clone(&tick);
                 let sent_by = SentBy::Trigger { index: self.index, tick };
                 let (id, payload) = (core.next_id(), Payload::from(Vec::new()));
-                let envelope = Envelope { id, sent_by, payload, hops: 0, expires: None, reply: None, kept: None, outcome: None };
+                let envelope =
+                    Envelope { id, sent_by, payload, hops: 0, expires: None, reply: None, kept: None, outcome: None };
                 match cell.mail_id_for(claim) {
                     // A tick that can't be written is skipped like one that finds no room.
                     Some(mail) => {

@@ -165,7 +165,7 @@ mod surfaces {
             import airssys:component/log@0.1.0
              log func(level: enum { trace, debug, info, warn, error }, message: string)
             import airssys:component/messaging@0.1.0
-             send func(link: string, body: record { codec: enum { raw, json, msgpack, borsh, cbor, protobuf, bincode, yaml }, data: list<u8> }) ->… sha256:32dc2b938a812f1278c3698f9f9348db
+             send func(link: string, body: record { codec: enum { raw, json, msgpack, borsh, cbor, protobuf, bincode, yaml }, data: list<u8> }) ->… sha256:b48b293c597e27af752adb32101b8801
             import airssys:component/types@0.1.0
             import wasi:cli/exit@0.2.0
              exit func(status: result)

@@ -20,8 +20,8 @@ use crate::resolution::Refusal;
 use crate::snapshot::AppliedCommit;
 use crate::status::text::span;
 use crate::status::{
-    ActorCounters, CodecCount, ComponentState, ComponentStatus, HealthReport, HostProcess, HostStatus, MessageCounters, Note,
-    PassSummary, RequestCounters, STATUS_TYPE,
+    ActorCounters, CodecCount, ComponentState, ComponentStatus, HealthReport, HostProcess, HostStatus, MessageCounters,
+    Note, PassSummary, RequestCounters, STATUS_TYPE,
 };
 
 use crate::watch::{POLL_INTERVAL, WatchMode};

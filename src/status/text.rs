@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 
 use unicode_width::UnicodeWidthStr as _;
 
-use super::{ActorCounters, CodecCount, ComponentStatus, HealthReport, HostStatus, Note, RepositoryStatus, SourceStatus};
+use super::{
+    ActorCounters, CodecCount, ComponentStatus, HealthReport, HostStatus, Note, RepositoryStatus, SourceStatus,
+};
 use crate::quantity::ByteSize;
 
 /// One line a component, with a head: what `list` prints.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 // Makes the Rust side of the world: a module for each import, a trait for each export, and `export!`.
 // Imports that are never called are left out of the component.
-wit_bindgen::generate!({ path: "../../../wit", world: "everything" });
+wit_bindgen::generate!({ path: "../../../wit", world: "asking" });
 
 use airssys::component::log::{Level, log};
 use airssys::component::types::{Body, Codec};
