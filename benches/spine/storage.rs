@@ -1,20 +1,23 @@
-//! Measures what a component pays to keep a value: a set through a guest, on disk before its call ends.
+//! Measures what a component pays to keep a value, a set through a guest that is on disk before its call ends, and to
+//! read it.
 //!
 //! The floors are the bare store, in the version that the host uses: many sets in one commit with one sync, which
-//! nobody who keeps each of them can go below, and a commit with a sync for each set, which is what a component would
-//! get without a common commit.
+//! nobody who keeps each of them can go below; a commit with a sync for each set, which is what a component would
+//! get without a common commit; and as many reads on as many threads. The guest is a real one, in Rust.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use airssys_wasm::actor::System;
+use airssys_wasm::actor::{ActorStatus, System};
 use airssys_wasm::storage::{BackendKind, Storage, Store};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::table::{Pairs, Table, count, timed};
 use super::world::{World, name};
 
+/// What `examples/refresh` builds of `examples/components/keeper`.
+const KEEPER: &[u8] = include_bytes!("keeper.wasm");
 /// Components that keep something at the same time.
 const ACTORS: usize = 64;
 /// Sets of each of them in a round.
@@ -22,6 +25,8 @@ const SETS: usize = 100;
 /// Bytes of a key and of a value.
 const KEY_BYTES: usize = 16;
 const VALUE_BYTES: usize = 100;
+/// Reads of each of them in a round, in one call of the guest; the host allows 10,000.
+const GETS: usize = 5_000;
 /// Rounds, each of a measurement and its floors.
 const ROUNDS: usize = 7;
 /// Threads that run actors.
@@ -30,12 +35,14 @@ const WORKERS: usize = 2;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The most that the sets may take, in floors: three fifths of the bare store's throughput.
 const MOST_GROUPED: f64 = 1.67;
+/// The most that the reads may take, in floors: likewise.
+const MOST_READS: f64 = 1.67;
 /// The most against a sync for each: twenty times its throughput.
 const MOST_SINGLE: f64 = 0.05;
 
 pub fn measure(table: &mut Table) -> anyhow::Result<()> {
     let world = World::new()?;
-    world.sign("keeper", &keeper()?, "\n[permissions]\nstorage = \"read-write\"\n")?;
+    world.sign("keeper", KEEPER, "\n[permissions]\nstorage = \"read-write\"\n")?;
     for number in 0..ACTORS {
         let text = "package = \"bench:keeper\"\n\n[source.file]\npath = \"../components/keeper\"\n\n[grant]\n\
                     storage = \"read-write\"\n";
@@ -73,7 +80,46 @@ pub fn measure(table: &mut Table) -> anyhow::Result<()> {
     let floor = format!("raw fjall, {ACTORS} sets with one sync");
     table.ratio(&what, &floor, &grouped, MOST_GROUPED, notes());
     table.ratio(&what, "raw fjall, a sync for each set", &single, MOST_SINGLE, notes());
+    reads(table, &actors, &bare, sets)
+}
+
+fn reads(table: &mut Table, actors: &System, bare: &Bare, keys: usize) -> anyhow::Result<()> {
+    let gets = count(GETS);
+    let mut pairs = Pairs::default();
+    for _ in 0..ROUNDS {
+        let measured = gets_through_guests(actors, gets, keys)?;
+        pairs.add(measured, bare.gets(gets, keys)?);
+    }
+    let what = format!("{} gets through {ACTORS} guests", gets * ACTORS);
+    let floor = format!("raw fjall, on {WORKERS} threads");
+    let notes = format!("{WORKERS} workers, {gets} gets a call, of {keys} keys each; the host reads through its cache");
+    table.ratio(&what, &floor, &pairs, MOST_READS, vec![notes]);
     Ok(())
+}
+
+/// The time until each actor has read so often.
+fn gets_through_guests(actors: &System, gets: usize, keys: usize) -> anyhow::Result<Duration> {
+    let counts = || {
+        let statuses = actors.statuses();
+        let count = |count: fn(&ActorStatus) -> u64| statuses.iter().map(count).sum::<u64>();
+        (count(|status| status.counts.handled), count(|status| status.counts.failed))
+    };
+    let (before, failed) = counts();
+    let mut order = vec![b'g'];
+    order.extend([gets, keys].into_iter().flat_map(|number| (number as u32).to_le_bytes()));
+    let (done, time) = timed(|| -> anyhow::Result<()> {
+        for number in 0..ACTORS {
+            actors.send_from_host(&name(number).parse()?, order.clone())?;
+        }
+        let begun = Instant::now();
+        while counts().0 < before + ACTORS as u64 {
+            anyhow::ensure!(counts().1 == failed, "a guest did not find what it keeps");
+            anyhow::ensure!(begun.elapsed() < PATIENCE, "not all was read");
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        Ok(())
+    });
+    done.map(|()| time)
 }
 
 /// The time until `sets` of each actor are on disk.
@@ -83,10 +129,10 @@ fn through_guests(actors: &System, store: &Store, sets: usize) -> anyhow::Result
     let (done, time) = timed(|| -> anyhow::Result<()> {
         for set in 0..sets {
             for own in &names {
-                actors.send_from_host(own, payload(set))?;
+                actors.send_from_host(own, order(set))?;
             }
         }
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         while store.counts().sets < wanted {
             anyhow::ensure!(begun.elapsed() < PATIENCE, "not all sets were kept");
             std::thread::sleep(Duration::from_micros(200));
@@ -96,11 +142,11 @@ fn through_guests(actors: &System, store: &Store, sets: usize) -> anyhow::Result
     done.map(|()| time)
 }
 
-/// The key and, behind it, the rest of the value.
-fn payload(set: usize) -> Vec<u8> {
-    let mut payload = format!("{set:0KEY_BYTES$}").into_bytes();
-    payload.resize(VALUE_BYTES, b'v');
-    payload
+/// What makes the guest store a value.
+fn order(set: usize) -> Vec<u8> {
+    let mut order = format!("s{set:0KEY_BYTES$}").into_bytes();
+    order.extend([b'v'; VALUE_BYTES]);
+    order
 }
 
 /// The store without a host.
@@ -123,7 +169,7 @@ impl Bare {
                 let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
                 for set in 0..sets {
                     let key = format!("{set:08}{commit:0KEY_BYTES$}");
-                    batch.insert(&self.keyspace, key.as_bytes(), payload(commit));
+                    batch.insert(&self.keyspace, key.as_bytes(), [b'v'; VALUE_BYTES]);
                 }
                 batch.commit()?;
             }
@@ -131,51 +177,28 @@ impl Bare {
         });
         done.map(|()| time)
     }
-}
 
-/// A component that keeps each message under its first bytes, and fails when it may not.
-fn keeper() -> anyhow::Result<Vec<u8>> {
-    let text = format!(
-        r#"(component
-  (import "airssys:component/types@0.1.0" (instance $types
-    (type $s (variant (case "installation" string) (case "trigger" u32) (case "host")))
-    (export "sender" (type $sender (eq $s)))
-    (type $m (record (field "id" u64) (field "sender" $sender) (field "payload" (list u8))))
-    (export "message" (type (eq $m)))))
-  (import "airssys:component/storage@0.1.0" (instance $storage
-    (type $e (variant (case "not-permitted") (case "read-only-now") (case "invalid-key" string)
-      (case "value-too-large" u64) (case "quota-exceeded" u64) (case "too-many-keys" u64)
-      (case "batch-too-large" u64) (case "too-many-operations" u64) (case "transaction-too-large" u64)
-      (case "unavailable")))
-    (export "storage-error" (type $error (eq $e)))
-    (export "set" (func (param "key" string) (param "value" (list u8)) (result (result (error $error)))))))
-  (alias export $types "message" (type $message))
-  (core module $heap
-    (memory (export "memory") 1)
-    (global $next (export "next") (mut i32) (i32.const 4096))
-    (func (export "realloc") (param i32 i32 i32 i32) (result i32)
-      global.get $next
-      global.get $next local.get 3 i32.add i32.const 15 i32.add i32.const -16 i32.and global.set $next))
-  (core instance $h (instantiate $heap))
-  (core func $set (canon lower (func $storage "set") (memory (core memory $h "memory"))
-    (realloc (core func $h "realloc"))))
-  (core module $m
-    (import "heap" "memory" (memory 1))
-    (import "heap" "next" (global $next (mut i32)))
-    (import "host" "set" (func $set (param i32 i32 i32 i32 i32)))
-    (func (export "handle") (param i64 i32 i32 i32 i32 i32) (result i32)
-      (call $set (local.get 4) (i32.const {KEY_BYTES}) (local.get 4) (local.get 5) (i32.const 64))
-      (global.set $next (i32.const 4096))
-      ;; Ok without an answer, or a trap.
-      (if (i32.load8_u (i32.const 64)) (then unreachable))
-      (i32.store (i32.const 32) (i32.const 0)) (i32.store (i32.const 36) (i32.const 0))
-      i32.const 32))
-  (core instance $i (instantiate $m
-    (with "heap" (instance $h)) (with "host" (instance (export "set" (func $set))))))
-  (func $handle (param "message" $message) (result (result (option (list u8)) (error string)))
-    (canon lift (core func $i "handle") (memory (core memory $h "memory")) (realloc (core func $h "realloc"))))
-  (instance $handler (export "message" (type $message)) (export "handle" (func $handle)))
-  (export "airssys:component/message-handler@0.1.0" (instance $handler)))"#
-    );
-    Ok(wat::parse_str(&text)?)
+    /// The time of so many reads for each actor, on as many threads as actors have.
+    fn gets(&self, gets: usize, keys: usize) -> anyhow::Result<Duration> {
+        let (done, time) = timed(|| {
+            std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..WORKERS)
+                    .map(|worker| scope.spawn(move || self.some_gets((worker..ACTORS).step_by(WORKERS), gets, keys)))
+                    .collect();
+                threads.into_iter().try_for_each(|thread| thread.join().expect("the thread of the floor"))
+            })
+        });
+        done.map(|()| time)
+    }
+
+    fn some_gets(&self, owners: impl Iterator<Item = usize>, gets: usize, keys: usize) -> anyhow::Result<()> {
+        for owner in owners {
+            for get in 0..gets {
+                let key = format!("{owner:08}{:0KEY_BYTES$}", get % keys);
+                let value = self.keyspace.get(key.as_bytes())?;
+                anyhow::ensure!(value.is_some_and(|value| value.len() == VALUE_BYTES), "{key} is not kept");
+            }
+        }
+        Ok(())
+    }
 }

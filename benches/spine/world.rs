@@ -192,37 +192,5 @@ pub fn name(number: usize) -> String {
 
 /// A component that is ready at once and answers each message with its payload. `mark` makes the bytes differ.
 pub fn echo(mark: &str) -> anyhow::Result<Vec<u8>> {
-    let text = format!(
-        r#"(component
-  (import "airssys:component/types@0.1.0" (instance $types
-    (type $s (variant (case "installation" string) (case "trigger" u32) (case "host")))
-    (export "sender" (type $sender (eq $s)))
-    (type $m (record (field "id" u64) (field "sender" $sender) (field "payload" (list u8))))
-    (export "message" (type (eq $m)))))
-  (alias export $types "message" (type $message))
-  (core module $m
-    (memory (export "memory") 1)
-    (global $next (mut i32) (i32.const 4096))
-    (func (export "realloc") (param i32 i32 i32 i32) (result i32)
-      global.get $next
-      global.get $next local.get 3 i32.add i32.const 15 i32.add i32.const -16 i32.and global.set $next)
-    (func (export "init") (param i32 i32) (result i32) i32.const 16)
-    (func (export "shutdown"))
-    (func (export "handle") (param i64 i32 i32 i32 i32 i32) (result i32)
-      (i32.store8 (i32.const 32) (i32.const 0)) (i32.store8 (i32.const 36) (i32.const 1))
-      (i32.store (i32.const 40) (local.get 4)) (i32.store (i32.const 44) (local.get 5))
-      i32.const 32)
-    (data (i32.const 1024) "{mark}"))
-  (core instance $i (instantiate $m))
-  (func $init (param "config" string) (result (result (error string)))
-    (canon lift (core func $i "init") (memory (core memory $i "memory")) (realloc (core func $i "realloc"))))
-  (func $shutdown (canon lift (core func $i "shutdown")))
-  (func $handle (param "message" $message) (result (result (option (list u8)) (error string)))
-    (canon lift (core func $i "handle") (memory (core memory $i "memory")) (realloc (core func $i "realloc"))))
-  (instance $lifecycle (export "init" (func $init)) (export "shutdown" (func $shutdown)))
-  (export "airssys:component/lifecycle@0.1.0" (instance $lifecycle))
-  (instance $handler (export "message" (type $message)) (export "handle" (func $handle)))
-  (export "airssys:component/message-handler@0.1.0" (instance $handler)))"#
-    );
-    Ok(wat::parse_str(&text)?)
+    Ok(wat::parse_str(include_str!("echo.wat").replace("MARK", mark))?)
 }

@@ -3,6 +3,8 @@
 //!
 //! Does not call guests and does not know actors; whoever owns the instance hands in an [`Outbox`].
 
+#[cfg(test)]
+mod benchmarked;
 mod config;
 pub mod contract;
 pub mod draining;
