@@ -1,4 +1,5 @@
-;; A component that is ready at once and answers each message with its body. MARK makes the bytes differ.
+;; A component that is ready at once and answers each message with its body, and one that begins with `!` never. MARK
+;; makes the bytes differ.
 (component
   (import "airssys:component/types@0.1.0" (instance $types
     (type $s (variant (case "installation" string) (case "trigger" u32) (case "host")))
@@ -22,6 +23,8 @@
     (func (export "shutdown"))
     ;; id, sender (case, address, length), wants-reply, topic (is there, address, length), body (codec, address, length)
     (func (export "handle") (param i64 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+      (if (local.get 10) (then
+        (if (i32.eq (i32.load8_u (local.get 9)) (i32.const 33)) (then (loop $never (br $never))))))
       (i32.store8 (i32.const 32) (i32.const 0)) (i32.store8 (i32.const 36) (i32.const 1))
       (i32.store8 (i32.const 40) (local.get 8))
       (i32.store (i32.const 44) (local.get 9)) (i32.store (i32.const 48) (local.get 10))

@@ -14,6 +14,7 @@ mod messages;
 mod nats;
 mod pass;
 mod plan;
+mod runaway;
 mod start;
 mod storage;
 mod syncs;
@@ -25,7 +26,7 @@ use table::Table;
 /// A group of rows and what it is called on the command line.
 type Rows = (&'static str, fn(&mut Table) -> anyhow::Result<()>);
 
-const ROWS: [Rows; 10] = [
+const ROWS: [Rows; 11] = [
     ("pass", pass::measure),
     ("change", change::measure),
     ("plan", plan::measure),
@@ -34,6 +35,7 @@ const ROWS: [Rows; 10] = [
     ("install", install::measure),
     ("syncs", syncs::measure),
     ("messages", messages::measure),
+    ("runaway", runaway::measure),
     ("memory", memory::measure),
     ("storage", storage::measure),
 ];

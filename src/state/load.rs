@@ -18,6 +18,7 @@ use crate::generation::{
 use crate::name::InstallationName;
 use crate::record::Record;
 use crate::sealed;
+use crate::surface::Surface;
 
 /// What `state/format` says.
 pub(crate) const FORMAT: &str = "airssys-state 1";
@@ -261,10 +262,14 @@ pub(crate) fn named_objects(record: &Record) -> [Digest; 3] {
 /// The records of a generation, each checked against its digest.
 pub(crate) fn read_records(layout: &Layout, generation: &Generation) -> Result<Records, StateError> {
     let mut records = Records::default();
+    let mut surfaces = BTreeMap::new();
     for (name, slot) in &generation.entries {
         match read_object(layout, &slot.record, MAX_RECORD_BYTES)? {
             ObjectBytes::Good(bytes) => match Record::decode(&bytes) {
-                Ok(record) => drop(records.intact.insert(name.clone(), Arc::new(record))),
+                Ok(mut record) => {
+                    share_surface(&mut surfaces, &mut record);
+                    records.intact.insert(name.clone(), Arc::new(record));
+                }
                 Err(_) => drop(records.damaged.insert(name.clone(), "is no record of this version")),
             },
             ObjectBytes::Missing => drop(records.damaged.insert(name.clone(), "is missing")),
@@ -272,4 +277,13 @@ pub(crate) fn read_records(layout: &Layout, generation: &Generation) -> Result<R
         }
     }
     Ok(records)
+}
+
+/// Installations of one artifact hold its surface in common: it is the longest text of a record.
+fn share_surface(known: &mut BTreeMap<Digest, Surface>, record: &mut Record) {
+    let Some(surface) = &mut record.surface else { return };
+    let shared = known.entry(record.artifact.wasm).or_insert_with(|| surface.clone());
+    if shared == surface {
+        *surface = shared.clone();
+    }
 }
