@@ -39,6 +39,8 @@ pub const DEFAULT_MAILBOX_BYTES: u64 = 8 << 20;
 pub const MAX_MAILBOX_BYTES: u64 = 256 << 20;
 /// Ceiling of the messages that a component may send in a second, and at once.
 pub const MAX_SEND_RATE: u64 = 1_000_000;
+/// Ceiling of the share of one core that a component may have, in percent.
+pub const MAX_CPU_PERCENT: u64 = 100;
 /// Longest time that a message waits outside a full mailbox by default, in milliseconds.
 pub const DEFAULT_MAILBOX_WAIT_MS: u64 = 1_000;
 /// Ceiling of the time that a message waits outside a full mailbox, in milliseconds.
@@ -153,6 +155,9 @@ pub struct LimitOverrides {
     /// Messages that it may send at once; only beside a rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub send_burst: Option<u64>,
+    /// Share of one core that its calls may have over time, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_cpu_percent: Option<u64>,
 }
 
 /// The limits a component runs under, all of them enforced.
@@ -200,6 +205,9 @@ pub struct Limits {
     /// Messages that it may send at once; there is one exactly where there is a rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub send_burst: Option<u64>,
+    /// Share of one core that its calls may have over time, in percent; none: whatever is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_cpu_percent: Option<u64>,
 }
 
 /// The default of a limit, and whether a value is it.
@@ -244,6 +252,7 @@ impl Limits {
             send_rate: rate.send_rate,
             // One second's worth.
             send_burst: rate.send_rate.map(|rate_| rate.send_burst.unwrap_or(rate_)),
+            max_cpu_percent: desired.max_cpu_percent.or(manifest.max_cpu_percent),
         }
     }
 }
@@ -268,6 +277,7 @@ impl From<Limits> for LimitOverrides {
             mailbox_wait,
             send_rate,
             send_burst,
+            max_cpu_percent,
         } = limits;
         Self {
             call: Some(call),
@@ -286,13 +296,14 @@ impl From<Limits> for LimitOverrides {
             mailbox_wait: (mailbox_overflow == Overflow::Wait).then_some(mailbox_wait),
             send_rate,
             send_burst,
+            max_cpu_percent,
         }
     }
 }
 
 /// Names of limits that later versions enforce and this one refuses.
-const NOT_ENFORCED: [&str; 10] =
-    ["stack", "health", "hops", "key", "value", "scan-page", "log-rate", "log-line", "max-cpu-percent", "instances"];
+const NOT_ENFORCED: [&str; 9] =
+    ["stack", "health", "hops", "key", "value", "scan-page", "log-rate", "log-line", "instances"];
 
 impl LimitOverrides {
     /// Reads a `[limits]` table, in a manifest or in a desired file.
@@ -316,6 +327,7 @@ impl LimitOverrides {
             mailbox_wait,
             send_rate,
             send_burst,
+            max_cpu_percent: count(table.take("max-cpu-percent"), MAX_CPU_PERCENT, report),
         };
         for name in NOT_ENFORCED {
             table.refuse(name, "remove the line; a limit that does nothing would be worse than none", report);

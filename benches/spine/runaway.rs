@@ -34,7 +34,10 @@ pub fn measure(table: &mut Table) -> anyhow::Result<()> {
     world.sign("runaway", &echo("runs away")?, "")?;
     world.sign("relay", RELAY, "\n[permissions]\nsend = [\"next\"]\nreceive = [\"*\"]\n")?;
     let write = |name: &str, text: String| std::fs::write(world.desired().join(format!("{name}.toml")), text);
-    write("runaway", desired("runaway", &format!("\n[limits]\ncall = \"{CALL}\"\n\n[supervision]\nmax-restarts = 100\n")))?;
+    write(
+        "runaway",
+        desired("runaway", &format!("\n[limits]\ncall = \"{CALL}\"\n\n[supervision]\nmax-restarts = 100\n")),
+    )?;
     write(&name(0), desired("relay", "\n[grant]\nwithout = [\"send\", \"receive\"]\n"))?;
     world.settle();
     let installed = world.apply("home")?;

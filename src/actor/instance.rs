@@ -8,13 +8,14 @@ mod optional;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use wasmtime::Store;
 use wasmtime::component::TypedFunc;
 
-use super::core::Core;
+use super::core::{Core, locked};
+use super::cpu::{CpuShare, thread_time};
 use super::mark::during_call;
 use super::outbox::{ActorOutbox, LeftOutside};
 use super::request::OpenRequests;
@@ -108,6 +109,7 @@ pub(super) struct Instance {
     in_hand: Arc<Message>,
     shutdown: Option<TypedFunc<(), ()>>,
     optional: Optional,
+    cpu: Option<Arc<Mutex<CpuShare>>>,
     /// Kept here, next to what every call touches anyway.
     call_time: Millis,
     call_ticks: u64,
@@ -137,7 +139,7 @@ impl Instance {
         store.set_epoch_deadline(ticks(limits.init.duration()));
 
         let exports = &version.linked.exports;
-        let called = guarded(|| -> wasmtime::Result<_> {
+        let called = metered(version.cpu.as_deref(), || -> wasmtime::Result<_> {
             let instance = version.linked.pre.instantiate(&mut store)?;
             let init = typed::<InitParams, InitResults>(&instance, &mut store, exports.init.as_ref())?;
             let shutdown = typed(&instance, &mut store, exports.shutdown.as_ref())?;
@@ -160,6 +162,7 @@ impl Instance {
                 in_hand: Arc::new(nothing_in_hand()),
                 shutdown,
                 optional,
+                cpu: version.cpu.clone(),
                 call_time: limits.call,
                 call_ticks: ticks(limits.call.duration()),
                 sends: limits.sends,
@@ -227,7 +230,7 @@ impl Instance {
         let (time, call_ticks) = left.map_or(usual, |left| (millis(left), ticks(left))).min(usual);
         self.store.data_mut().begin(Transaction { hops, sends: self.sends, until, mail });
         self.store.set_epoch_deadline(call_ticks);
-        match guarded(|| call(&mut self.store)) {
+        match metered(self.cpu.as_deref(), || call(&mut self.store)) {
             Ok(Ok(answer)) => match self.store.data_mut().finish() {
                 Ok(written) => Ok(Said { answer, written }),
                 Err(error) => Err(Ended::NotKept(error.to_string())),
@@ -258,7 +261,8 @@ impl Instance {
         let Some(shutdown) = self.shutdown else { return Ok(()) };
         self.store.data_mut().begin_aside();
         self.store.set_epoch_deadline(ticks(time));
-        guarded(|| shutdown.call(&mut self.store, ())).map_err(|failure| failure.describe(&self.store, millis(time)))
+        metered(self.cpu.as_deref(), || shutdown.call(&mut self.store, ()))
+            .map_err(|failure| failure.describe(&self.store, millis(time)))
     }
 
     /// What messages of the last call hold that wait outside full mailboxes, once.
@@ -302,6 +306,15 @@ fn guarded<T>(call: impl FnOnce() -> wasmtime::Result<T>) -> Result<T, Failure> 
         Ok(result) => result.map_err(Failure::Wasm),
         Err(panic) => Err(Failure::Panic(panic)),
     }
+}
+
+/// The same, and what the call takes of a core is charged to the share of it that there is.
+fn metered<T>(share: Option<&Mutex<CpuShare>>, call: impl FnOnce() -> wasmtime::Result<T>) -> Result<T, Failure> {
+    let Some(share) = share else { return guarded(call) };
+    let before = thread_time();
+    let result = guarded(call);
+    locked(share).charge(thread_time().saturating_sub(before), Instant::now());
+    result
 }
 
 impl Failure {

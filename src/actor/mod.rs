@@ -15,6 +15,7 @@ mod attempts;
 mod breaker;
 mod cell;
 mod core;
+mod cpu;
 mod dead;
 mod instance;
 mod mailbox;
@@ -43,7 +44,8 @@ pub use instance::{Crash, CrashKind, HEALTH_CALL};
 pub use reply::{CallError, PendingReply, Reply};
 pub use scheduler::MAX_STUCK_THREADS;
 pub use status::{
-    ActorChange, ActorEvent, ActorPhase, ActorStatus, CodecCounts, Counts, DeadReason, EventSink, Health, RequestCounts,
+    ActorChange, ActorEvent, ActorPhase, ActorStatus, CodecCounts, Counts, CpuUse, DeadReason, EventSink, Health,
+    RequestCounts,
 };
 pub use supervisor::{HEALTHY_RUN, SLOW_RETRY};
 pub use system::{

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::breaker::BreakerState;
 use super::mailbox::NoRoom;
@@ -121,10 +121,21 @@ pub struct ActorStatus {
     pub breakers: Vec<(InstallationName, BreakerState)>,
     /// Ticks of this version's triggers that were skipped.
     pub ticks_skipped: u64,
+    /// What calls of this version took of a core; only where its file limits that.
+    pub cpu: Option<CpuUse>,
     /// Memory of the instance now, in bytes; 0 while there is none.
     pub memory_bytes: u64,
     /// Log lines that were dropped.
     pub log_lines_lost: u64,
+}
+
+/// What calls took of a core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CpuUse {
+    /// All of them, since the version became active.
+    pub total: Duration,
+    /// What of a second's worth is used up, in percent of a core; more than the limit while some is owed.
+    pub percent: u64,
 }
 
 /// What a component said last about itself.

@@ -4,13 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::breaker::{Breaker, BreakerState};
 use super::cell::ActorCell;
 use super::core::locked;
+use super::cpu::CpuShare;
 use super::mailbox::Share;
 use super::rate::Rate;
+use super::status::CpuUse;
 use crate::desired::spec::Delivery;
 use crate::host::{GuestConfig, Linked};
 use crate::limits::Limits;
@@ -37,17 +39,20 @@ pub(super) struct Version {
     /// Likewise: no crash makes a sender faster, or a target well.
     pub(super) rate: Option<Mutex<Rate>>,
     breakers: Mutex<BTreeMap<InstallationName, Arc<Mutex<Breaker>>>>,
+    /// Likewise: no crash gives a component more of a core.
+    pub(super) cpu: Option<Arc<Mutex<CpuShare>>>,
 }
 
 impl Version {
     pub(super) fn new(record: Arc<Record>, linked: Arc<Linked>, log: &ComponentLog, config: Arc<GuestConfig>) -> Self {
         let log = log.redacting(config.redactions().clone());
         let sender = record.spec.name.as_str().into();
-        let Limits { send_rate, send_burst, .. } = record.limits;
+        let Limits { send_rate, send_burst, max_cpu_percent, .. } = record.limits;
         let rate = send_rate.zip(send_burst);
         let rate = rate.map(|(rate, burst)| Mutex::new(Rate::new(rate, burst, Instant::now())));
+        let cpu = max_cpu_percent.map(|percent| Arc::new(Mutex::new(CpuShare::new(percent, Instant::now()))));
         let (shares, breakers) = (Mutex::default(), Mutex::default());
-        Self { record, linked, config, log, storage_id: Arc::default(), sender, shares, rate, breakers }
+        Self { record, linked, config, log, storage_id: Arc::default(), sender, shares, rate, breakers, cpu }
     }
 
     /// What one instance of it needs to use its storage; none without the permission.
@@ -98,6 +103,16 @@ impl Version {
         }
         let breaker = breakers.entry(target.clone()).or_insert_with(|| Arc::new(Mutex::new(Breaker::new(rules))));
         Some(Arc::clone(breaker))
+    }
+
+    /// How long it has to rest for what its calls took of a core; none when it may go on.
+    pub(super) fn rest(&self) -> Option<Duration> {
+        locked(self.cpu.as_ref()?).rest(Instant::now())
+    }
+
+    /// What its calls took of a core, where its share of one is limited.
+    pub(super) fn cpu_use(&self) -> Option<CpuUse> {
+        Some(locked(self.cpu.as_ref()?).used(Instant::now()))
     }
 
     /// What its breakers do now, by target.

@@ -56,6 +56,7 @@ pub const HOMES: &[(&str, &str)] = &[
     ("mailbox-wait", "in [limits]"),
     ("send-rate", "in [limits]"),
     ("send-burst", "in [limits]"),
+    ("max-cpu-percent", "in [limits]"),
     ("failure-threshold", "in [breaker]"),
     ("success-threshold", "in [breaker]"),
     ("open-time", "in [breaker]"),

@@ -139,6 +139,7 @@ fn limit_lines(limits: &LimitOverrides) -> String {
         mailbox_wait,
         send_rate,
         send_burst,
+        max_cpu_percent,
     } = limits;
     let time = |key: &str, value: &Option<Millis>| line(key, value.as_ref());
     let size = |key: &str, value: &Option<ByteSize>| line(key, value.as_ref());
@@ -160,6 +161,7 @@ fn limit_lines(limits: &LimitOverrides) -> String {
         time("mailbox-wait", mailbox_wait),
         count("send-rate", send_rate),
         count("send-burst", send_burst),
+        count("max-cpu-percent", max_cpu_percent),
     ]
     .concat()
 }

@@ -24,6 +24,7 @@ impl Shared {
             memory_bytes: status.memory_bytes,
             mailbox: status.mailbox_messages,
             mailbox_bytes: status.mailbox_bytes,
+            cpu_percent: status.cpu.map(|cpu| cpu.percent),
         });
         let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
         let committed = board.records.get(name).map(|targeted| {

@@ -254,6 +254,9 @@ pub struct Limits {
     /// Messages that it may send at once, beside `send-rate`; as many as in a second.
     #[schemars(range(min = 1, max = 1000000))]
     pub send_burst: Option<u64>,
+    /// Share of one core that its calls may have over time, in percent; whatever is there.
+    #[schemars(range(min = 1, max = 100))]
+    pub max_cpu_percent: Option<u64>,
 }
 
 /// What becomes of a message that comes to a full mailbox.

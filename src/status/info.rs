@@ -174,6 +174,8 @@ pub struct Use {
     pub mailbox: u64,
     /// Their payload, in bytes.
     pub mailbox_bytes: u64,
+    /// What of a second's worth of a core is used up, in percent of a core; only where that is limited.
+    pub cpu_percent: Option<u64>,
 }
 
 impl CommittedInfo {
@@ -255,6 +257,9 @@ fn limits(record: &Record, used: Option<Use>) -> Vec<LimitInfo> {
     }
     if let (Some(rate), Some(burst)) = (limits.send_rate, limits.send_burst) {
         rows.extend([row("send-rate", Unit::Count, rate, None), row("send-burst", Unit::Count, burst, None)]);
+    }
+    if let Some(percent) = limits.max_cpu_percent {
+        rows.push(row("max-cpu-percent", Unit::Count, percent, used.and_then(|used| used.cpu_percent)));
     }
     rows
 }

@@ -160,7 +160,7 @@ impl ActorCell {
     }
 
     /// Delivers nothing for a while.
-    fn rest(self: &Arc<Self>, core: &Core, seat: &mut Seat, wait: Duration) {
+    pub(super) fn rest(self: &Arc<Self>, core: &Core, seat: &mut Seat, wait: Duration) {
         let until = Instant::now() + wait;
         seat.rest = Some(until);
         self.mailbox.set_runnable(false);

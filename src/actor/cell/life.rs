@@ -121,7 +121,8 @@ impl ActorCell {
                 if let Some(supervisor) = &mut seat.supervisor {
                     supervisor.started(core.elapsed());
                 }
-                self.mailbox.set_runnable(is_ready && instance.takes_messages());
+                // A rest that began before the restart goes on.
+                self.mailbox.set_runnable(is_ready && instance.takes_messages() && seat.rest.is_none());
                 instance.requests().belong_to(self);
                 seat.instance = Some(instance);
                 self.take_over(core, seat, migrates_from, None);

@@ -343,7 +343,12 @@ impl ActorCell {
             if self.is_over(seat) {
                 return self.end(core, seat);
             }
-            if seat.rest.is_some() || self.waits_for_room(seat) {
+            if seat.rest.is_some() {
+                // Whatever said meanwhile that it could go on.
+                self.mailbox.set_runnable(false);
+                return;
+            }
+            if self.waits_for_room(seat) {
                 return;
             }
             if seat.instance.is_none() {
@@ -351,6 +356,9 @@ impl ActorCell {
                     true => continue,
                     false => return,
                 }
+            }
+            if let Some(wait) = seat.version.as_ref().and_then(|version| version.rest()) {
+                return self.rest(core, seat, wait);
             }
             match self.next_item(seat) {
                 Some(Item::Message(envelope)) => self.deliver(core, seat, envelope),
@@ -542,6 +550,7 @@ impl ActorCell {
             codecs: CodecCounts { received: self.mailbox.received(), refused: self.counters.codecs_refused() },
             breakers: version.breaker_states(),
             ticks_skipped: news.ticks.skipped(),
+            cpu: version.cpu_use(),
             memory_bytes: news.memory.load(Ordering::Relaxed),
             log_lines_lost: version.log.lost(),
         })

@@ -9,7 +9,7 @@ use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Instance as 
 use wasmtime::{AsContextMut as _, Store};
 
 use super::super::version::Version;
-use super::{Circumstances, Crash, Ended, Instance, Said, guarded, millis, quote};
+use super::{Circumstances, Crash, Ended, Instance, Said, metered, millis, quote};
 use crate::engine::ticks;
 use crate::host::Guest;
 use crate::host::draining::{DrainParams, DrainResults};
@@ -69,7 +69,7 @@ impl Instance {
         let Some(check) = self.optional.check else { return Ok(None) };
         self.store.data_mut().begin_aside();
         self.store.set_epoch_deadline(ticks(HEALTH_CALL));
-        match guarded(|| check.call(&mut self.store, ())) {
+        match metered(self.cpu.as_deref(), || check.call(&mut self.store, ())) {
             Ok((said,)) => {
                 let config = &self.store.data().config;
                 Ok(Some(said.map(|text| quote(&config.redactions().apply(&text)))))
@@ -108,7 +108,7 @@ impl Instance {
         let redactions = guest.config.redactions().and(version.config.redactions());
         guest.redact(redactions.clone());
         self.store.set_epoch_deadline(ticks(time.duration()));
-        match guarded(|| reconfigure.call(&mut self.store, (version.config.text(),))) {
+        match metered(self.cpu.as_deref(), || reconfigure.call(&mut self.store, (version.config.text(),))) {
             Ok((Ok(()),)) => {
                 self.store.data_mut().config = Arc::clone(&version.config);
                 Ok(())

@@ -40,6 +40,48 @@ fn a_sender_sends_its_burst_at_once_and_no_more() {
     answers_all(&host, 20);
 }
 
+/// Calls a guest until it has used more than `percent` of a second, and holds what it has to its share all the time.
+fn stays_within(percent: u64, guest: &TestGuest, limits: impl Fn(&mut Limits), payload: &[u8]) {
+    let (host, begun) = (Host::new(), Instant::now());
+    let share = |time: Duration| time * u32::try_from(percent).unwrap() / 100;
+    let mut actor = Actor::new("a").limits(|limits| limits.max_cpu_percent = Some(percent)).limits(limits);
+    actor.supervision =
+        Supervision { max_restarts: 100, backoff: Millis(1), backoff_max: Millis(1), ..actor.supervision };
+    host.run(&actor, guest);
+    let mut used = Duration::ZERO;
+    while used < share(Duration::from_millis(1_400)) {
+        // How it ends makes no difference.
+        let _ = host.ask("a", payload);
+        let most = share(Duration::from_secs(1) + begun.elapsed());
+        assert!(used <= most, "{used:?} before the last call, {most:?} allowed");
+        used = host.status("a").cpu.expect("it is counted").total;
+    }
+}
+
+#[test]
+fn calls_get_their_share_of_a_core_and_a_second_of_it_at_once() {
+    let burn = TestGuest::new().handle(
+        r#"(local.set $i (i32.const 3000000))
+           (loop $on (local.set $i (i32.sub (local.get $i) (i32.const 1))) (br_if $on (local.get $i)))
+           (call $ok_none)"#,
+    );
+    stays_within(10, &burn, |_| (), b"x");
+}
+
+#[test]
+fn a_crash_is_no_new_share_of_a_core() {
+    let spin = TestGuest::new().handle("(loop $on (br $on)) (unreachable)");
+    stays_within(20, &spin, |limits| limits.call = Millis(30), b"x");
+}
+
+#[test]
+fn where_no_share_is_set_nothing_is_counted() {
+    let host = Host::new();
+    host.run(&Actor::new("a"), &echo());
+    host.ask("a", b"x").unwrap();
+    assert_eq!(host.status("a").cpu, None);
+}
+
 /// Without a rate everything goes.
 fn answers_all(host: &Host, times: u32) {
     for _ in 0..times {

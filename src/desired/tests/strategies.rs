@@ -77,10 +77,11 @@ fn limits() -> impl Strategy<Value = LimitOverrides> {
     let count = || option::of(1u64..=4_096);
     let requests = option::of(1u64..=1_024);
     let storage = (size(), option::of(1u64..=1_000_000));
+    let cpu = option::of(1u64..=100);
     let rate = option::of((1u64..=1_000_000, option::of(1u64..=1_000_000)));
     let overflow = (option::of(proptest::sample::select(&Overflow::ALL[..])), time());
     let overflow = overflow.prop_map(|(overflow, wait)| (overflow, wait.filter(|_| overflow == Some(Overflow::Wait))));
-    (time(), time(), time(), size(), count(), size(), count(), requests, (storage, overflow, rate)).prop_map(
+    (time(), time(), time(), size(), count(), size(), count(), requests, (storage, overflow, rate, cpu)).prop_map(
         |(
             call,
             init,
@@ -90,7 +91,7 @@ fn limits() -> impl Strategy<Value = LimitOverrides> {
             mailbox_bytes,
             sends,
             open_requests,
-            ((storage, storage_keys), (mailbox_overflow, mailbox_wait), rate),
+            ((storage, storage_keys), (mailbox_overflow, mailbox_wait), rate, max_cpu_percent),
         )| {
             LimitOverrides {
                 call,
@@ -107,6 +108,7 @@ fn limits() -> impl Strategy<Value = LimitOverrides> {
                 mailbox_wait,
                 send_rate: rate.map(|(rate, _)| rate),
                 send_burst: rate.and_then(|(_, burst)| burst),
+                max_cpu_percent,
                 ..LimitOverrides::default()
             }
         },

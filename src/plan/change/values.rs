@@ -22,7 +22,7 @@ pub(super) fn limit_changes(before: &LimitOverrides, after: &LimitOverrides) -> 
     named_changes(limit_texts(before), limit_texts(after))
 }
 
-fn limit_texts(limits: &LimitOverrides) -> NamedValues<16> {
+fn limit_texts(limits: &LimitOverrides) -> NamedValues<17> {
     fn text<T: ToString>(value: &Option<T>) -> Option<String> {
         value.as_ref().map(ToString::to_string)
     }
@@ -43,6 +43,7 @@ fn limit_texts(limits: &LimitOverrides) -> NamedValues<16> {
         mailbox_wait,
         send_rate,
         send_burst,
+        max_cpu_percent,
     } = limits;
     [
         ("call", text(call)),
@@ -61,6 +62,7 @@ fn limit_texts(limits: &LimitOverrides) -> NamedValues<16> {
         ("mailbox-wait", text(mailbox_wait)),
         ("send-rate", text(send_rate)),
         ("send-burst", text(send_burst)),
+        ("max-cpu-percent", text(max_cpu_percent)),
     ]
 }
 
