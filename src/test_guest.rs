@@ -28,6 +28,7 @@ pub(crate) struct TestGuest {
     storage: bool,
     multicodec: bool,
     extras: Extras,
+    topics: bool,
 }
 
 impl TestGuest {
@@ -48,6 +49,7 @@ impl TestGuest {
             storage: false,
             multicodec: false,
             extras: Extras::default(),
+            topics: false,
         }
     }
 
@@ -66,6 +68,12 @@ impl TestGuest {
     /// Imports the multicodec utilities; the core functions are in [`MULTICODEC_CORE`].
     pub(crate) fn multicodec(mut self) -> Self {
         self.multicodec = true;
+        self
+    }
+
+    /// Imports the topics; the core functions are in [`TOPICS_FUNCTIONS`].
+    pub(crate) fn topics(mut self) -> Self {
+        self.topics = true;
         self
     }
 
@@ -170,6 +178,8 @@ impl TestGuest {
         } else {
             [""; 4]
         };
+        let [topics_imports, topics_lowered, topics_core, topics_exports] =
+            if self.topics { [TOPICS_IMPORTS, TOPICS_LOWERED, TOPICS_CORE, TOPICS_EXPORTS] } else { [""; 4] };
         let asks = callback.is_some();
         let [asking_imports, asking_lowered, asking_core, asking_exports] =
             if asks { [ASKING_IMPORTS, ASKING_LOWERED, ASKING_CORE, ASKING_EXPORTS] } else { [""; 4] };
@@ -177,11 +187,13 @@ impl TestGuest {
         out.push_str(wasi_imports);
         out.push_str(storage_imports);
         out.push_str(multicodec_imports);
+        out.push_str(topics_imports);
         out.push_str(LIBC);
         out.push_str(asking_lowered);
         out.push_str(wasi_lowered);
         out.push_str(storage_lowered);
         out.push_str(multicodec_lowered);
+        out.push_str(topics_lowered);
         out.push_str(&self.core_extra);
         let _ = write!(
             out,
@@ -191,8 +203,10 @@ impl TestGuest {
   {wasi_core}
   {storage_core}
   {multicodec_core}
+  {topics_core}
   {MAIN_START}
   {asking_functions}
+  {topics_functions}
   (data (i32.const {TEXTS_AT}) "{texts}")
   {functions}
   (func (export "init") (param $ptr i32) (param $len i32) (result i32) {init})
@@ -215,12 +229,14 @@ impl TestGuest {
   {start})
 "#,
             asking_functions = if asks { ASKING_FUNCTIONS } else { "" },
+            topics_functions = if self.topics { TOPICS_FUNCTIONS } else { "" },
             callback = callback.as_deref().unwrap_or("unreachable"),
             texts = texts.data
         );
-        out.push_str(
-            &MAIN.replace("WASI", &format!("{asking_exports} {wasi_exports}{storage_exports}{multicodec_exports}")),
-        );
+        out.push_str(&MAIN.replace(
+            "WASI",
+            &format!("{asking_exports} {wasi_exports}{storage_exports}{multicodec_exports}{topics_exports}"),
+        ));
         if self.init.is_some() {
             out.push_str(LIFECYCLE);
         }
@@ -627,4 +643,51 @@ const MULTICODEC_CORE: &str = r#"
 const MULTICODEC_EXPORTS: &str = r#"
 (export "encode" (func $encode)) (export "decode" (func $decode)) (export "is-supported" (func $is_supported))
 (export "codec-info" (func $codec_info))
+"#;
+
+const TOPICS_IMPORTS: &str = r#"
+(import "airssys:component/topics@0.1.0" (instance $topics
+  (alias outer 1 $body (type $body0))
+  (export "body" (type $body (eq $body0)))
+  (type $p (variant (case "not-permitted") (case "invalid-topic" string) (case "too-large" u64) (case "too-much" u64)
+    (case "too-many-subscribers" u64) (case "too-many-sends" u64) (case "too-many-hops" u32) (case "rate-exceeded" u64)))
+  (export "publish-error" (type $publish_error (eq $p)))
+  (type $s (variant (case "not-permitted") (case "invalid-pattern" string) (case "too-many-subscriptions" u64)
+    (case "no-handler")))
+  (export "subscribe-error" (type $subscribe_error (eq $s)))
+  (export "publish" (func (param "topic" string) (param "body" $body) (result (result u32 (error $publish_error)))))
+  (export "subscribe" (func (param "pattern" string) (result (result (error $subscribe_error)))))
+  (export "unsubscribe" (func (param "pattern" string) (result bool)))))
+"#;
+
+const TOPICS_LOWERED: &str = r#"
+(core func $publish (canon lower (func $topics "publish")
+  (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
+(core func $subscribe (canon lower (func $topics "subscribe")
+  (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
+(core func $unsubscribe (canon lower (func $topics "unsubscribe") (memory (core memory $libc "memory"))))
+"#;
+
+const TOPICS_CORE: &str = r#"
+(import "host" "publish" (func $host_publish (param i32 i32 i32 i32 i32 i32)))
+(import "host" "subscribe" (func $host_subscribe (param i32 i32 i32)))
+(import "host" "unsubscribe" (func $unsubscribe (param i32 i32) (result i32)))
+"#;
+
+/// Results are written at 256. `$publish` gives the number of those that took it, or 100 and the place of the error;
+/// `$subscribe` 0, or one more than the place of the error.
+const TOPICS_FUNCTIONS: &str = r#"
+(func $publish (param $codec i32) (param $topic i32) (param $topic_len i32) (param $ptr i32) (param $len i32) (result i32)
+  (call $host_publish (local.get $topic) (local.get $topic_len) (local.get $codec) (local.get $ptr) (local.get $len)
+    (i32.const 256))
+  (if (result i32) (i32.load8_u (i32.const 256))
+    (then (i32.add (i32.const 100) (i32.load8_u (i32.const 264)))) (else (i32.load (i32.const 264)))))
+(func $subscribe (param $pattern i32) (param $pattern_len i32) (result i32)
+  (call $host_subscribe (local.get $pattern) (local.get $pattern_len) (i32.const 256))
+  (if (result i32) (i32.load8_u (i32.const 256))
+    (then (i32.add (i32.const 1) (i32.load8_u (i32.const 264)))) (else (i32.const 0))))
+"#;
+
+const TOPICS_EXPORTS: &str = r#"
+(export "publish" (func $publish)) (export "subscribe" (func $subscribe)) (export "unsubscribe" (func $unsubscribe))
 "#;

@@ -15,6 +15,7 @@ use super::request::OpenRequests;
 use super::scheduler::Scheduler;
 use super::status::{ActorEvent, EventSink};
 use super::timer::Timer;
+use super::topics::Topics;
 use super::trigger::Ticking;
 use crate::engine::Engine;
 use crate::host::QuietLinker;
@@ -75,6 +76,7 @@ pub(super) struct Core {
     pub(super) max_hops: u32,
     pub(super) storage: Arc<Storage>,
     pub(super) post: PostOffice,
+    pub(super) topics: Arc<Topics>,
     scheduler: OnceLock<Scheduler<Job>>,
     timer: Mutex<Option<Timer<Due>>>,
     events: Option<EventSink>,
@@ -105,6 +107,7 @@ impl Core {
             max_hops,
             storage,
             post: PostOffice::default(),
+            topics: Arc::default(),
             scheduler: OnceLock::new(),
             timer: Mutex::new(None),
             events,

@@ -12,6 +12,7 @@ use super::status::DeadReason;
 use crate::codec::Payload;
 use crate::host::contract::Sender;
 use crate::name::InstallationName;
+use crate::permission::Topic;
 
 /// Dead letters that are kept, at most.
 pub const MAX_DEAD_LETTERS: usize = 10_000;
@@ -25,6 +26,8 @@ pub struct DeadLetter {
     pub id: u64,
     /// Who sent it.
     pub sender: Sender,
+    /// The topic to which it was published; none when it was sent.
+    pub topic: Option<Arc<Topic>>,
     /// The installation that it was for, by its name then.
     pub target: InstallationName,
     /// Which installation that was: names are given again, storage ids never.
@@ -172,6 +175,7 @@ mod tests {
             reason: DeadReason::Stopped,
             why: None,
             at: SystemTime::UNIX_EPOCH,
+            topic: None,
             payload: vec![0; bytes].into(),
             place: None,
         }

@@ -14,12 +14,14 @@ use std::time::{Duration, Instant};
 use wasmtime::Store;
 use wasmtime::component::TypedFunc;
 
+use super::cell::ActorCell;
 use super::core::{Core, locked};
 use super::cpu::{CpuShare, thread_time};
 use super::mark::during_call;
 use super::outbox::{ActorOutbox, LeftOutside};
 use super::request::OpenRequests;
 use super::ticket::Ticket;
+use super::topics::OwnTopics;
 use super::version::Version;
 use crate::codec::Payload;
 use crate::engine::{InstanceLimiter, MAX_WASM_STACK_BYTES, MemoryRefusal, ticks};
@@ -106,6 +108,7 @@ pub(super) struct Instance {
     callback: Option<TypedFunc<CallbackParams, CallbackResults>>,
     requests: Arc<OpenRequests>,
     outside: Arc<LeftOutside>,
+    topics: Arc<OwnTopics>,
     in_hand: Arc<Message>,
     shutdown: Option<TypedFunc<(), ()>>,
     optional: Optional,
@@ -125,8 +128,8 @@ impl Instance {
         let limiter = InstanceLimiter::new(core.engine.memory_budget().clone(), limits.memory.0);
         let requests = OpenRequests::new(Arc::clone(core), limits);
         let outside = Arc::new(LeftOutside::default());
-        let outbox =
-            ActorOutbox::new(Arc::clone(core), Arc::clone(version), Arc::clone(&requests), Arc::clone(&outside));
+        let topics = OwnTopics::new(Arc::clone(&core.topics));
+        let outbox = ActorOutbox::new(core, version, &requests, &outside, &topics);
         let log = version.log.for_instance(number);
         let mut guest = Guest::new(limiter, log, Arc::clone(&version.config), Box::new(outbox));
         // Reads only until the first message is begun.
@@ -150,6 +153,10 @@ impl Instance {
                 Some(init) => init.call(&mut store, (version.config.text(),))?.0,
                 None => Ok(()),
             };
+            if answer.is_ok() {
+                // It may send nothing; what it subscribed to holds from the moment it takes part.
+                store.data_mut().outbox.commit();
+            }
             Ok((handle, callback, shutdown, optional, answer))
         });
         match called {
@@ -159,6 +166,7 @@ impl Instance {
                 callback,
                 requests,
                 outside,
+                topics,
                 in_hand: Arc::new(nothing_in_hand()),
                 shutdown,
                 optional,
@@ -268,6 +276,18 @@ impl Instance {
     /// What messages of the last call hold that wait outside full mailboxes, once.
     pub(super) fn left_outside(&self) -> Option<Weak<Ticket>> {
         self.outside.take()
+    }
+
+    /// It takes part from now on, as this actor's.
+    pub(super) fn belong_to(&self, owner: &Arc<ActorCell>) {
+        self.requests.belong_to(owner);
+        self.topics.belong_to(owner);
+        *locked(&owner.own_topics) = Arc::downgrade(&self.topics);
+    }
+
+    /// What it subscribes to by itself.
+    pub(super) fn topics(&self) -> &OwnTopics {
+        &self.topics
     }
 
     /// The requests that it makes.

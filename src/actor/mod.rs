@@ -34,6 +34,7 @@ mod system;
 mod tests;
 mod ticket;
 mod timer;
+mod topics;
 mod trigger;
 mod version;
 

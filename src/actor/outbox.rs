@@ -2,7 +2,10 @@
 //!
 //! A message has its room in the target's mailbox from the call on, and its place from the commit on.
 
+mod publish;
+
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
@@ -15,11 +18,14 @@ use super::post::{Posting, when_kept};
 use super::reply::ReplySlot;
 use super::request::{Open, OpenRequests, until};
 use super::ticket::Ticket;
+use super::topics::OwnTopics;
 use super::version::Version;
 use crate::codec::Payload;
-use crate::host::{Content, Outbox, RequestError, SendError, Transaction};
+use crate::host::{Content, Outbox, PublishError, RequestError, SendError, SubscribeError, Transaction};
 use crate::name::{InstallationName, MAX_NAME_PART_BYTES};
+use crate::permission::Topic;
 use crate::storage::{MailSet, Posted};
+use publish::Published;
 
 /// Links that are remembered; a guest that asks for more words than this has them looked up again.
 const MAX_LINKS: usize = 256;
@@ -31,8 +37,14 @@ pub(super) struct ActorOutbox {
     /// Few and short: looking through them is faster than any map.
     links: Vec<Link>,
     pending: Vec<Outgoing>,
+    /// Messages that this call sends; what is published counts once.
+    sent: u64,
+    published: Published,
     requests: Arc<OpenRequests>,
     outside: Arc<LeftOutside>,
+    topics: Arc<OwnTopics>,
+    /// What it subscribes to when this call ends well, if that changes.
+    subscribes: Option<BTreeSet<Topic>>,
     ids: IdBlock,
     transaction: Transaction,
 }
@@ -95,26 +107,40 @@ struct Outgoing {
     payload: Payload,
     /// Number and end of the request that it is.
     request: Option<(u64, Instant)>,
+    /// The topic to which it is published.
+    topic: Option<Arc<Topic>>,
 }
 
 impl ActorOutbox {
     /// Takes nothing before its first transaction.
     pub(super) fn new(
-        core: Arc<Core>,
-        version: Arc<Version>,
-        requests: Arc<OpenRequests>,
-        outside: Arc<LeftOutside>,
+        core: &Arc<Core>,
+        version: &Arc<Version>,
+        requests: &Arc<OpenRequests>,
+        outside: &Arc<LeftOutside>,
+        topics: &Arc<OwnTopics>,
     ) -> Self {
-        let transaction = Transaction { hops: 0, sends: 0, until: None, mail: None };
-        let (links, pending, ids) = (Vec::new(), Vec::new(), IdBlock::default());
-        Self { core, version, links, pending, requests, outside, ids, transaction }
+        Self {
+            core: Arc::clone(core),
+            version: Arc::clone(version),
+            links: Vec::new(),
+            pending: Vec::new(),
+            sent: 0,
+            published: Published::default(),
+            requests: Arc::clone(requests),
+            outside: Arc::clone(outside),
+            topics: Arc::clone(topics),
+            subscribes: None,
+            ids: IdBlock::default(),
+            transaction: Transaction { hops: 0, sends: 0, until: None, mail: None },
+        }
     }
 
     /// Finds the way of a message and takes room for it.
     fn take_room(&mut self, link: &str, content: Content<'_>) -> Result<Way, SendError> {
         let Transaction { hops, sends, .. } = self.transaction;
         let Found { cell, share, breaker } = self.reach(link)?;
-        if self.pending.len() as u64 >= sends {
+        if self.sent >= sends {
             return Err(SendError::TooManySends(sends));
         }
         if hops >= self.core.max_hops {
@@ -162,9 +188,12 @@ impl ActorOutbox {
 
     /// Forgets a message that has not left.
     fn forget(&self, outgoing: Outgoing) {
-        let Outgoing { cell, share, claim, outcome, payload, request } = outgoing;
+        let Outgoing { cell, share, claim, outcome, payload, request, topic } = outgoing;
         cell.freed(&self.core, cell.mailbox.give_up(payload.len(), Some(&share), claim));
-        self.give_rate_back();
+        // What is published counts once, whoever takes it.
+        if topic.is_none() {
+            self.give_rate_back();
+        }
         not_sent(outcome);
         if request.is_some() {
             self.requests.give_back();
@@ -220,8 +249,8 @@ type Left = (Arc<ActorCell>, Claim, Envelope, Option<(u64, Open)>);
 impl Leaving<'_> {
     fn message(self, outgoing: Outgoing) -> Left {
         let Transaction { hops, until: parent, .. } = *self.transaction;
-        let Outgoing { cell, share, claim, outcome, payload, request } = outgoing;
-        let sent_by = SentBy::Installation { name: Arc::clone(&self.version.sender), share: Some(share) };
+        let Outgoing { cell, share, claim, outcome, payload, request, topic } = outgoing;
+        let sent_by = SentBy::Installation { name: Arc::clone(&self.version.sender), share: Some(share), topic };
         let (id, expires, reply, asked) = match request {
             Some((id, until)) => {
                 let reply = ReplySlot::of_request(Arc::clone(self.requests), id);
@@ -278,7 +307,9 @@ impl Outbox for ActorOutbox {
             panic!("meant for a test");
         }
         let Way { cell, share, claim, outcome } = self.take_room(link, content)?;
-        self.pending.push(Outgoing { cell, share, claim, outcome, payload: kept(content), request: None });
+        let (payload, request, topic) = (kept(content), None, None);
+        self.sent += 1;
+        self.pending.push(Outgoing { cell, share, claim, outcome, payload, request, topic });
         Ok(())
     }
 
@@ -292,8 +323,9 @@ impl Outbox for ActorOutbox {
         }
         let id = self.ids.next(&self.core);
         let until = until(Instant::now(), timeout_ms, self.transaction.until);
-        let (payload, request) = (kept(content), Some((id, until)));
-        self.pending.push(Outgoing { cell, share, claim, outcome, payload, request });
+        let (payload, request, topic) = (kept(content), Some((id, until)), None);
+        self.sent += 1;
+        self.pending.push(Outgoing { cell, share, claim, outcome, payload, request, topic });
         Ok(id)
     }
 
@@ -303,11 +335,25 @@ impl Outbox for ActorOutbox {
             // It has not left, and will not. The others keep their order.
             Some(at) => {
                 let outgoing = self.pending.remove(at);
+                self.sent -= 1;
                 self.forget(outgoing);
                 true
             }
             None => self.requests.cancel(id),
         }
+    }
+
+    fn publish(&mut self, topic: &str, content: Content<'_>) -> Result<u32, PublishError> {
+        self.publish_to(topic, content)
+    }
+
+    fn subscribe(&mut self, pattern: &str) -> Result<(), SubscribeError> {
+        self.subscribe_to(pattern)
+    }
+
+    fn unsubscribe(&mut self, pattern: &str) -> bool {
+        let Ok(pattern) = pattern.parse() else { return false };
+        self.subscribes.get_or_insert_with(|| self.topics.patterns()).remove(&pattern)
     }
 
     fn post(&mut self, mail: &mut MailSet) -> Option<Posted> {
@@ -347,19 +393,25 @@ impl Outbox for ActorOutbox {
             if let Some((id, open)) = asked {
                 self.requests.open(id, open);
             }
-            cell.accept(&self.core, envelope, claim, Some(&ticket));
+            // Nobody waits for a subscriber.
+            let is_published = matches!(envelope.sent_by, SentBy::Installation { topic: Some(_), .. });
+            cell.accept(&self.core, envelope, claim, if is_published { None } else { Some(&ticket) });
         }
         // Its room is used again by the next call.
         self.pending = pending;
         if let Some(ticket) = tickets.get() {
             self.outside.set(ticket);
         }
+        self.commit_topics();
+        self.sent = 0;
     }
 
     fn abort(&mut self) {
         while let Some(outgoing) = self.pending.pop() {
             self.forget(outgoing);
         }
+        self.abort_topics();
+        self.sent = 0;
     }
 }
 
@@ -367,5 +419,6 @@ impl Drop for ActorOutbox {
     fn drop(&mut self) {
         self.abort();
         self.requests.end();
+        self.topics.end();
     }
 }

@@ -14,7 +14,7 @@ use super::attempts::{Attempts, Failure, Next};
 use super::cell::ActorCell;
 use super::core::{Core, locked};
 use super::dead::DeadLetter;
-use super::mailbox::{Claim, Envelope, KeptMail, SentBy};
+use super::mailbox::{Claim, Envelope, KeptMail, Origin, SentBy};
 use super::reply::CallError;
 use super::request::{Open, OpenRequests};
 use super::status::DeadReason;
@@ -22,6 +22,7 @@ use super::trigger::Tick;
 use super::version::Version;
 use crate::codec::Payload;
 use crate::host::contract::Sender;
+use crate::permission::Topic;
 use crate::storage::{
     Author, Durability, Letter, Mail, MailHead, MailKey, MailSet, Posted, Store, StoreError, WriteSet,
 };
@@ -180,10 +181,21 @@ impl PostOffice {
                 cell.freed(&core, cell.mailbox.settle_sender(&envelope));
                 let Envelope { id, sent_by, payload, reply, kept, .. } = envelope;
                 if let (Some(kept), Some(place)) = (kept, of_commit.letters.first()) {
-                    let (sender, storage_id) = (sent_by.sender(), Some(kept.key.id));
+                    let (Origin { sender, topic }, storage_id) = (sent_by.origin(), Some(kept.key.id));
                     let (target, place) = (kept.target, Some(*place));
                     core.dead.evicted(&of_commit.evicted);
-                    core.dead.add(DeadLetter { id, sender, target, storage_id, reason, why, at, payload, place });
+                    core.dead.add(DeadLetter {
+                        id,
+                        sender,
+                        topic,
+                        target,
+                        storage_id,
+                        reason,
+                        why,
+                        at,
+                        payload,
+                        place,
+                    });
                 }
                 cell.counters.dead(reason);
                 if let Some(reply) = reply {
@@ -426,7 +438,11 @@ fn head<'m>(envelope: &Envelope, kept: &'m KeptMail, author: &'m Author) -> Mail
 fn author(sent_by: &SentBy) -> Author {
     match sent_by {
         // The name of an installation is what its sender has.
-        SentBy::Installation { name, .. } => name.parse().map_or(Author::Host, Author::Installation),
+        SentBy::Installation { name, topic, .. } => match (name.parse(), topic) {
+            (Ok(name), Some(topic)) => Author::Publisher(name, Topic::clone(topic)),
+            (Ok(name), None) => Author::Installation(name),
+            (Err(_), _) => Author::Host,
+        },
         SentBy::Trigger { index, .. } => Author::Trigger(*index),
         SentBy::Host => Author::Host,
     }
@@ -437,7 +453,11 @@ fn read(cell: &ActorCell, id: u64, number: u64, mail: Mail) -> Envelope {
     let Mail { message, author, target, hops, expires_ms, deliveries, crashes, codec, payload } = mail;
     let sent_by = match author {
         Author::Installation(name) => {
-            SentBy::Installation { share: Some(cell.share_of(&name)), name: name.as_str().into() }
+            SentBy::Installation { share: Some(cell.share_of(&name)), name: name.as_str().into(), topic: None }
+        }
+        Author::Publisher(name, topic) => {
+            let topic = Some(Arc::new(topic));
+            SentBy::Installation { share: Some(cell.share_of(&name)), name: name.as_str().into(), topic }
         }
         Author::Trigger(index) => SentBy::Trigger { index, tick: Arc::<Tick>::default() },
         Author::Host => SentBy::Host,
@@ -451,14 +471,16 @@ fn read(cell: &ActorCell, id: u64, number: u64, mail: Mail) -> Envelope {
 fn read_letter(place: u64, letter: Letter, mail: Mail) -> Option<DeadLetter> {
     let Letter { reason, why, storage_id, at_ms } = letter;
     let Mail { message, author, target, codec, payload, .. } = mail;
-    let sender = match author {
-        Author::Installation(name) => Sender::Installation(name.as_str().into()),
-        Author::Trigger(index) => Sender::Trigger(index),
-        Author::Host => Sender::Host,
+    let (sender, topic) = match author {
+        Author::Installation(name) => (Sender::Installation(name.as_str().into()), None),
+        Author::Publisher(name, topic) => (Sender::Installation(name.as_str().into()), Some(Arc::new(topic))),
+        Author::Trigger(index) => (Sender::Trigger(index), None),
+        Author::Host => (Sender::Host, None),
     };
     Some(DeadLetter {
         id: message,
         sender,
+        topic,
         target,
         storage_id: Some(storage_id),
         reason: DeadReason::of_number(reason)?,

@@ -2,6 +2,7 @@
 //!
 //! Values only. What they lead to is decided in `supervisor`, and further up by the reconciler.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use crate::codec::Codec;
 use crate::host::contract::{Answer, CallbackError};
 use crate::host::health::HealthStatus;
 use crate::name::InstallationName;
+use crate::permission::Topic;
 use crate::record::Record;
 
 /// What an actor is doing.
@@ -127,6 +129,8 @@ pub struct ActorStatus {
     pub memory_bytes: u64,
     /// Log lines that were dropped.
     pub log_lines_lost: u64,
+    /// What its instance subscribed to at run time.
+    pub subscribed: BTreeSet<Topic>,
 }
 
 /// What calls took of a core.
@@ -288,6 +292,11 @@ impl Counters {
 
     pub(super) fn rejected(&self, no: &NoRoom) {
         self.rejected.fetch_add(1, Ordering::Relaxed);
+        self.not_taken(no);
+    }
+
+    /// Counts what is counted of a message that can't come in, however it ends.
+    pub(super) fn not_taken(&self, no: &NoRoom) {
         if let NoRoom::Codec(not_taken) = no {
             self.codecs_refused[not_taken.codec as usize].fetch_add(1, Ordering::Relaxed);
         }

@@ -121,6 +121,9 @@ pub enum PrepareError {
     /// Its file has triggers and it takes no messages.
     #[error("its file has a [[trigger]], and the component exports no `airssys:component/message-handler`")]
     NobodyToTrigger,
+    /// Its file has subscriptions and it takes no messages.
+    #[error("its file has `subscriptions`, and the component exports no `airssys:component/message-handler`")]
+    NobodyToSubscribe,
     /// Its file has `delivery = "durable"` and it takes no messages.
     #[error("its file says delivery = \"durable\", and the component exports no `airssys:component/message-handler`")]
     NobodyToDeliverTo,
@@ -268,6 +271,9 @@ impl System {
         let linked = self.core.linker.link(&compiled)?;
         if !linked.takes_messages() && !record.spec.triggers.is_empty() {
             return Err(PrepareError::NobodyToTrigger);
+        }
+        if !linked.takes_messages() && !record.spec.subscriptions.is_empty() {
+            return Err(PrepareError::NobodyToSubscribe);
         }
         let log = self.logs.component(&record.spec.name);
         let version = Arc::new(Version::new(record, linked, &log, config));
@@ -536,11 +542,17 @@ impl System {
         };
         let (sent_by, share) = match &letter.sender {
             Sender::Installation(name) => {
-                let parsed = name.parse().ok().filter(|name| version.receives_from(name));
+                let topic = letter.topic.clone();
+                let takes = |name: &InstallationName| match &topic {
+                    Some(topic) => version.record.effective.may_subscribe(topic),
+                    None => version.receives_from(name),
+                };
+                let parsed = name.parse().ok().filter(takes);
                 let Some(share) = parsed.as_ref().map(own_share) else {
                     return Err(ReplayError::NotReceived(name.to_string()));
                 };
-                (SentBy::Installation { name: Arc::clone(name), share: Some(Arc::clone(&share)) }, Some(share))
+                let name = Arc::clone(name);
+                (SentBy::Installation { name, share: Some(Arc::clone(&share)), topic }, Some(share))
             }
             Sender::Trigger(index) => (SentBy::Trigger { index: *index, tick: Arc::default() }, None),
             Sender::Host => (SentBy::Host, None),

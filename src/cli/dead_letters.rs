@@ -73,9 +73,10 @@ fn listed(document: &DeadLettersDocument) -> String {
 }
 
 fn line(letter: &DeadLetterRow) -> String {
-    let DeadLetterRow { id, time, target, sender, reason, why, bytes, codec } = letter;
+    let DeadLetterRow { id, time, target, sender, reason, why, bytes, codec, topic } = letter;
+    let topic = topic.as_deref().map_or_else(String::new, |topic| format!(" on {topic}"));
     let why = why.as_deref().map_or_else(String::new, |why| format!(": {why}"));
-    format!("{id}  {time}  to {target} from {sender}, {bytes} bytes of {codec}, {reason}{why}")
+    format!("{id}  {time}  to {target} from {sender}{topic}, {bytes} bytes of {codec}, {reason}{why}")
 }
 
 fn shown(document: &DeadLetterDocument) -> String {

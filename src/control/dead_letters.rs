@@ -49,6 +49,9 @@ pub struct DeadLetterRow {
     pub target: String,
     /// Who sent it: `installation NAME`, `trigger N` or `host`.
     pub sender: String,
+    /// The topic to which it was published; absent when it was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
     /// Why it was not handled: `failed`, `expired`, `stopped`, `dropped` or `poison`.
     pub reason: String,
     /// The error or the crash, escaped.
@@ -174,6 +177,7 @@ mod tests {
             why: None,
             bytes: payload.len() as u64,
             codec: "raw".into(),
+            topic: None,
         };
         DeadLetterDocument::of(letter, payload)
     }

@@ -16,10 +16,12 @@ use crate::document::{Report, Table, Value, shown};
 use crate::escape::escape;
 use crate::limits::LimitOverrides;
 use crate::name::{InstallationName, LinkName, MAX_NAME_PART_BYTES};
-use crate::permission::{Declined, Entry, Grant};
+use crate::permission::{Declined, Entry, Grant, Topic};
 
 /// Most entries of `depends-on`.
 pub const MAX_DEPENDENCIES: usize = 256;
+/// Most entries of `subscriptions`.
+pub const MAX_SUBSCRIPTIONS: usize = 64;
 /// Most entries of `[links]`.
 pub const MAX_LINKS: usize = 256;
 
@@ -35,6 +37,7 @@ pub const HOMES: &[(&str, &str)] = &[
     ("depends-on", TOP),
     ("moved-from", TOP),
     ("delivery", TOP),
+    ("subscriptions", TOP),
     ("version", "in [require]"),
     ("signer", "in [require]"),
     ("path", "in [source.file]"),
@@ -76,7 +79,10 @@ const LATER: [(&str, &str); 12] = [
     ("schedule", "the only trigger of this version is a period: [[trigger]] every = \"1m\""),
     ("cron", "the only trigger of this version is a period: [[trigger]] every = \"1m\""),
     ("on", "the only trigger of this version is a period: [[trigger]] every = \"1m\""),
-    ("subscribe", "this version has no publish and subscribe; remove it"),
+    (
+        "subscribe",
+        "what it takes from its start on is written subscriptions = [\"orders.*\"]; what it may take, in [grant]",
+    ),
     ("instances", "one instance runs; remove the line"),
     ("overflow", "what a full mailbox does is set in [limits]: mailbox-overflow = \"drop-oldest\""),
     ("mailbox", "its size is set in [limits]: mailbox = 1024, mailbox-bytes = \"8MiB\""),
@@ -151,6 +157,7 @@ fn read_rest<'t>(
     let depends_on = root.take("depends-on").map(|value| depends_on(&value, name.as_ref(), report));
     let known = [Delivery::Memory, Delivery::Durable].map(|delivery| (delivery.as_str(), delivery));
     let delivery = root.take("delivery").and_then(|value| value.word(&known, &[], report));
+    let subscriptions = root.take("subscriptions").and_then(|value| subscriptions(&value, report));
     let require = root.table("require", report).map(|table| require(table, report));
     let source = source::read(root, report);
     let grant = root.take("grant").and_then(|value| grant(&value, report));
@@ -181,6 +188,7 @@ fn read_rest<'t>(
         on_uninstall: on_uninstall.unwrap_or_default(),
         delivery: delivery.unwrap_or_default(),
         triggers: triggers.unwrap_or_default(),
+        subscriptions: subscriptions.unwrap_or_default(),
     })
 }
 
@@ -263,6 +271,10 @@ fn depends_on<'t>(
         }
     }
     names
+}
+
+fn subscriptions<'t>(value: &Value<'_, 't>, report: &mut Report<'t>) -> Option<BTreeSet<Topic>> {
+    Some(value.items(MAX_SUBSCRIPTIONS, report)?.iter().filter_map(|item| item.parsed(report)).collect())
 }
 
 fn require<'t>(mut table: Table<'_, 't>, report: &mut Report<'t>) -> Require {

@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::key::PublicKey;
 use crate::limits::LimitOverrides;
 use crate::name::{InstallationName, LinkName, PackageName};
-use crate::permission::Grant;
+use crate::permission::{Grant, Topic};
 use crate::quantity::Millis;
 use crate::remote_url::RemoteUrl;
 
@@ -56,6 +56,9 @@ pub struct Spec {
     pub delivery: Delivery,
     /// Messages that the host sends by itself; sorted.
     pub triggers: Vec<Trigger>,
+    /// The topics whose messages it takes from its start on. Written only where there are any, like `on_uninstall`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub subscriptions: BTreeSet<Topic>,
 }
 
 /// Conditions on the artifact.

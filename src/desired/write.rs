@@ -33,6 +33,7 @@ pub fn write(spec: &Spec) -> String {
         on_uninstall,
         delivery,
         triggers,
+        subscriptions,
     } = spec;
     let mut text = format!("name = {}\npackage = {}\n", quoted(name), quoted(package));
     if !enabled {
@@ -40,6 +41,9 @@ pub fn write(spec: &Spec) -> String {
     }
     if !depends_on.is_empty() {
         text += &format!("depends-on = [{}]\n", depends_on.iter().map(quoted).collect::<Vec<_>>().join(", "));
+    }
+    if !subscriptions.is_empty() {
+        text += &format!("subscriptions = [{}]\n", subscriptions.iter().map(quoted).collect::<Vec<_>>().join(", "));
     }
     text += &line("moved-from", moved_from.as_ref());
     if *delivery != Delivery::default() {

@@ -236,6 +236,22 @@ mod tests {
         }
     }
 
+    impl wit::airssys::component::topics::Host for Nothing {
+        fn publish(
+            &mut self,
+            _: String,
+            _: wit::airssys::component::types::Body,
+        ) -> Result<u32, wit::airssys::component::topics::PublishError> {
+            Ok(0)
+        }
+        fn subscribe(&mut self, _: String) -> Result<(), wit::airssys::component::topics::SubscribeError> {
+            Ok(())
+        }
+        fn unsubscribe(&mut self, _: String) -> bool {
+            false
+        }
+    }
+
     type Stored<T> = Result<T, wit::airssys::component::storage::StorageError>;
 
     impl wit::airssys::component::storage::Host for Nothing {
@@ -304,7 +320,7 @@ mod tests {
     fn the_types_of_this_host_are_those_of_the_wit_file() {
         let engine = Engine::new(&EngineConfig::default()).unwrap();
         // One component that uses everything: whoever can link it has its types.
-        let guest = TestGuest::new().storage().multicodec().callback("(call $ok_unit)");
+        let guest = TestGuest::new().storage().multicodec().topics().callback("(call $ok_unit)");
         let guest = guest.health("unreachable").migrate("unreachable").drain("").reconfigure("unreachable");
         let compiled = engine.compile_for_test(&guest.wasm()).unwrap();
         let linked = QuietLinker::new(&engine).unwrap().link(&compiled).unwrap();

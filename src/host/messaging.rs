@@ -8,7 +8,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, Linker, Lower, WasmList, WasmStr};
 
 use super::contract::GuestCodec;
-use super::{Guest, RequestError};
+use super::{Guest, PublishError, RequestError, SubscribeError};
 use crate::codec::{Codec, NotTaken};
 use crate::storage::{MailKey, MailSet, Posted};
 
@@ -129,6 +129,12 @@ pub trait Outbox: Send {
     fn request(&mut self, link: &str, content: Content<'_>, timeout_ms: u64) -> Result<u64, RequestError>;
     /// Gives up a request. Whether it was open.
     fn cancel(&mut self, id: u64) -> bool;
+    /// Takes one message for whoever subscribes to the topic, or says why not; gives how many took it.
+    fn publish(&mut self, topic: &str, content: Content<'_>) -> Result<u32, PublishError>;
+    /// Subscribes to a pattern, or says why not.
+    fn subscribe(&mut self, pattern: &str) -> Result<(), SubscribeError>;
+    /// Ends a subscription. Whether there was one.
+    fn unsubscribe(&mut self, pattern: &str) -> bool;
     /// The call ended well. Adds those of its messages that the store keeps to what its commit changes, and gives who is
     /// to be told of that; none when there are none. They leave with the commit, and the others with
     /// [`Outbox::commit`] after it.
@@ -174,6 +180,15 @@ impl Outbox for NoOutbox {
         Err(SendError::NotPermitted.into())
     }
     fn cancel(&mut self, _id: u64) -> bool {
+        false
+    }
+    fn publish(&mut self, _topic: &str, _content: Content<'_>) -> Result<u32, PublishError> {
+        Err(PublishError::NotPermitted)
+    }
+    fn subscribe(&mut self, _pattern: &str) -> Result<(), SubscribeError> {
+        Err(SubscribeError::NotPermitted)
+    }
+    fn unsubscribe(&mut self, _pattern: &str) -> bool {
         false
     }
     fn post(&mut self, _mail: &mut MailSet) -> Option<Posted> {

@@ -19,6 +19,7 @@ mod offered;
 pub mod reconfiguration;
 mod requests;
 mod storage;
+mod topics;
 mod wasi;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub(crate) use link::Exports;
 pub use link::{LinkError, Linked, QuietLinker};
 pub use messaging::{BodyInGuest, CodecRefusal, Content, Outbox, SendError, Transaction};
 pub use requests::RequestError;
+pub use topics::{PublishError, SubscribeError};
 pub(crate) use wasi::WouldWait;
 use wasmtime::component::Linker;
 
@@ -54,6 +56,7 @@ pub const OFFERED: &[&str] = &[
     multicodec::INTERFACE,
     requests::INTERFACE,
     storage::INTERFACE,
+    topics::INTERFACE,
     contract::TYPES,
     "wasi:cli/environment@0.2.12",
     "wasi:cli/exit@0.2.12",
@@ -197,5 +200,6 @@ fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     multicodec::add_to_linker(linker)?;
     requests::add_to_linker(linker)?;
     storage::add_to_linker(linker)?;
+    topics::add_to_linker(linker)?;
     wasi::add_to_linker(linker)
 }

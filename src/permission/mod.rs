@@ -113,6 +113,16 @@ impl Permissions {
         self.includes(&Entry::Send(Peer::Named(link.clone())))
     }
 
+    /// Whether it may publish to the topic.
+    pub fn may_publish(&self, topic: &Topic) -> bool {
+        self.includes(&Entry::Publish(topic.clone()))
+    }
+
+    /// Whether it may take everything that the pattern means.
+    pub fn may_subscribe(&self, pattern: &Topic) -> bool {
+        self.includes(&Entry::Subscribe(pattern.clone()))
+    }
+
     /// Whether a message from `sender` may come in.
     pub fn may_receive_from(&self, sender: &InstallationName) -> bool {
         self.includes(&Entry::Receive(Peer::Named(sender.clone())))

@@ -6,7 +6,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::name::{InstallationName, LinkName};
+use crate::name::{InstallationName, LinkName, MAX_NAME_PART_BYTES};
+use crate::text_serde::serde_as_text;
 
 /// Longest path of a directory tree, in bytes.
 pub const MAX_PATH_BYTES: usize = 1024;
@@ -16,6 +17,8 @@ pub const MAX_PATH_SEGMENT_BYTES: usize = 255;
 pub const MAX_ENV_NAME_BYTES: usize = 128;
 /// Most segments of a topic.
 pub const MAX_TOPIC_SEGMENTS: usize = 8;
+/// Longest topic, in bytes: as many words as there may be, the longest there are, and the dots between.
+pub const MAX_TOPIC_BYTES: usize = MAX_TOPIC_SEGMENTS * (MAX_NAME_PART_BYTES + 1) - 1;
 
 /// Why a text is no pattern of its kind; a sentence without a full stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -225,6 +228,24 @@ impl Topic {
         above == other_above && (last == "*" || last == other_last)
     }
 
+    /// Whether it means more than one topic.
+    pub fn is_pattern(&self) -> bool {
+        self.split_last().1 == "*"
+    }
+
+    /// The pattern that means this topic and its siblings.
+    pub fn with_any_last_word(&self) -> Self {
+        Self(match self.split_last() {
+            (Some(above), _) => format!("{above}.*").into(),
+            (None, _) => "*".into(),
+        })
+    }
+
+    /// The topic as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     fn split_last(&self) -> (Option<&str>, &str) {
         match self.0.rsplit_once('.') {
             Some((above, last)) => (Some(above), last),
@@ -237,6 +258,9 @@ impl FromStr for Topic {
     type Err = PatternError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.len() > MAX_TOPIC_BYTES {
+            return Err(PatternError("a topic is at most 519 bytes long"));
+        }
         let segments: Vec<&str> = text.split('.').collect();
         if segments.len() > MAX_TOPIC_SEGMENTS {
             return Err(PatternError("a topic has at most 8 segments"));
@@ -258,3 +282,5 @@ impl fmt::Display for Topic {
         f.write_str(&self.0)
     }
 }
+
+serde_as_text!(Topic);

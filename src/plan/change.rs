@@ -170,6 +170,8 @@ deltas! {
     depends_on: SetDelta, "SetDelta::is_empty";
     /// Messages that the host sends by itself.
     triggers: Option<Pair<Vec<String>>>, "Option::is_none";
+    /// The topics that it takes from its start on.
+    subscriptions: SetDelta, "SetDelta::is_empty";
     /// What happens after a crash.
     supervision: Vec<NamedChange>, "Vec::is_empty";
     /// When it stops sending to a target whose messages end badly.
@@ -251,6 +253,7 @@ impl Deltas {
             links,
             depends_on: _, // Matters at the next start.
             triggers,
+            subscriptions,
             supervision,
             breaker,
             on_uninstall: _,
@@ -269,6 +272,7 @@ impl Deltas {
             || !limits.is_empty()
             || !links.is_empty()
             || triggers.is_some()
+            || !subscriptions.is_empty()
             || !supervision.is_empty()
             || delivery.is_some()
             || !breaker.is_empty()
@@ -299,6 +303,7 @@ impl Deltas {
             ("deploy.on-uninstall", self.on_uninstall.is_some()),
             ("delivery", self.delivery.is_some()),
             ("trigger", self.triggers.is_some()),
+            ("subscriptions", !self.subscriptions.is_empty()),
         ];
         keys.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
     }
@@ -349,6 +354,7 @@ impl Deltas {
             on_uninstall,
             delivery,
             triggers,
+            subscriptions,
         } = after;
         let Grant { permissions, without } = grant;
         self.enabled = Pair::between(&before.enabled, enabled);
@@ -364,6 +370,7 @@ impl Deltas {
         self.breaker = named_changes(breaker_values(&before.breaker), breaker_values(breaker));
         self.on_uninstall = Pair::between(&before.on_uninstall, on_uninstall);
         self.delivery = Pair::between(&before.delivery, delivery);
+        self.subscriptions = SetDelta::between(&before.subscriptions, subscriptions);
         self.triggers = Pair::between(&trigger_texts(&before.triggers), &trigger_texts(triggers));
     }
 }

@@ -57,8 +57,11 @@ impl Wanted {
         if let Some(reason) = imports::objection(&self.record, &rules.host) {
             return Some((reason, Location::of(origin, &["source.file.path", "source"])));
         }
-        let reason = permission_objection(&self.record, &self.decision)?;
-        Some((reason, Location::of(origin, &["grant", "package"])))
+        if let Some(reason) = permission_objection(&self.record, &self.decision) {
+            return Some((reason, Location::of(origin, &["grant", "package"])));
+        }
+        let reason = subscription_objection(&self.record)?;
+        Some((reason, Location::of(origin, &["subscriptions", "package"])))
     }
 }
 
@@ -157,6 +160,27 @@ fn permission_objection(record: &Record, decision: &Decision) -> Option<Reason> 
     let code = problems.first()?.0;
     let message = problems.into_iter().map(|(_, message)| message).collect::<Vec<_>>().join("; ");
     Some(Reason::new(code, message).hint(hints.join("\n")))
+}
+
+/// What its file subscribes it to and it may not take.
+fn subscription_objection(record: &Record) -> Option<Reason> {
+    let patterns = record.spec.subscriptions.iter().filter(|pattern| !record.effective.may_subscribe(pattern));
+    let patterns: Vec<Entry> = patterns.map(|pattern| Entry::Subscribe(pattern.clone())).collect();
+    if patterns.is_empty() {
+        return None;
+    }
+    let (asked, not_asked): (Vec<Entry>, Vec<Entry>) =
+        patterns.iter().cloned().partition(|entry| record.artifact.ask.includes(entry));
+    let mut hints = Vec::new();
+    if !asked.is_empty() {
+        let lines = record.spec.grant.lines_with(&asked).join("\n");
+        hints.push(format!("to let it, write in {}:\n[grant]\n{lines}", record.origin.file));
+    }
+    if !not_asked.is_empty() {
+        hints.push(format!("its manifest does not ask for {}: remove it from `subscriptions`", list(&not_asked)));
+    }
+    let message = format!("`subscriptions` needs {}, which it may not", list(&patterns));
+    Some(Reason::new("subscription-not-granted", message).hint(hints.join("\n")))
 }
 
 fn list(entries: &[Entry]) -> String {

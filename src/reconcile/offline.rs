@@ -283,6 +283,7 @@ pub fn installed(targeted: &Targeted) -> InstalledStatus {
         publisher: record.artifact.publisher.clone(),
         signers: record.artifact.signers.iter().map(ToString::to_string).collect(),
         permissions: record.effective.entries().map(ToString::to_string).collect(),
+        subscriptions: record.spec.subscriptions.iter().map(ToString::to_string).collect(),
         codecs: record.artifact.codecs.declared().iter().map(ToString::to_string).collect(),
         revision: record.revision.as_deref().map(crate::escape::escape),
         file: record.origin.file.clone(),

@@ -165,6 +165,9 @@ fn not_prepared(error: &PrepareError) -> Refusal {
         PrepareError::NobodyToTrigger => {
             ("nobody-to-trigger", "remove the trigger, or use a release that handles messages")
         }
+        PrepareError::NobodyToSubscribe => {
+            ("nobody-to-subscribe", "remove `subscriptions`, or use a release that handles messages")
+        }
         PrepareError::NobodyToDeliverTo => {
             ("nobody-to-deliver-to", "remove the line, or use a release that handles messages")
         }

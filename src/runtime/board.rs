@@ -256,6 +256,7 @@ fn counters(status: &actor::ActorStatus) -> ActorCounters {
         memory_bytes: status.memory_bytes,
         asleep: status.asleep,
         codecs: codec_counts(&status.codecs),
+        subscribed: status.subscribed.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -50,6 +50,7 @@ fn row(letter: &DeadLetter) -> DeadLetterRow {
         },
         reason: letter.reason.as_str().to_owned(),
         why: letter.why.clone(),
+        topic: letter.topic.as_ref().map(ToString::to_string),
         bytes: letter.payload.len() as u64,
         codec: letter.payload.codec.to_string(),
     }

@@ -19,6 +19,9 @@ pub struct DesiredFile {
     /// Installations that must be ready before this one starts.
     #[schemars(length(max = 256))]
     pub depends_on: Option<Vec<Name>>,
+    /// Topics whose messages it takes from its start on; each must be granted.
+    #[schemars(length(max = 64))]
+    pub subscriptions: Option<Vec<String>>,
     /// The name that it had before; identity and state move over.
     pub moved_from: Option<Name>,
     /// Where messages for it wait: `durable` ones outlive the host.

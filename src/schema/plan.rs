@@ -231,6 +231,8 @@ pub struct Deltas {
     pub depends_on: Option<SetDelta>,
     /// Messages that the host sends by itself.
     pub triggers: Option<Pair>,
+    /// The topics that it takes from its start on.
+    pub subscriptions: Option<SetDelta>,
     /// What happens after a crash.
     pub supervision: Option<Vec<NamedChange>>,
     /// When it stops sending to a target whose messages end badly.

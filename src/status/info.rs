@@ -309,6 +309,9 @@ fn package(text: &mut String, installed: &InstalledStatus, committed: Option<&Co
     if !installed.codecs.is_empty() {
         let _ = writeln!(text, "codecs      {}", installed.codecs.join(", "));
     }
+    if !installed.subscriptions.is_empty() {
+        let _ = writeln!(text, "subscribes  {}", installed.subscriptions.join(", "));
+    }
     let _ = writeln!(text, "file        {}", installed.file);
     let _ = writeln!(text, "target      {}", installed.target);
     if let Some(committed) = committed {
@@ -366,6 +369,9 @@ fn counters(text: &mut String, actor: &ActorCounters) {
     }
     if let Some(codecs) = received(&actor.codecs) {
         let _ = writeln!(text, "received    {codecs}");
+    }
+    if !actor.subscribed.is_empty() {
+        let _ = writeln!(text, "subscribes  {} (at run time)", actor.subscribed.join(", "));
     }
     for (target, state) in actor.breakers.iter().filter(|(_, state)| *state != "closed") {
         let _ = writeln!(text, "breaker     {target} {state}");

@@ -256,6 +256,9 @@ pub struct InstalledStatus {
     /// The codecs that its manifest declares; absent: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub codecs: Vec<String>,
+    /// Topics that its desired file subscribes it to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subscriptions: Vec<String>,
     /// What its source was when it was committed, a commit id for instance; escaped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
@@ -380,6 +383,9 @@ pub struct ActorCounters {
     /// In which codecs messages came; a codec of which nothing came is left out, and so are triggers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub codecs: Vec<CodecCount>,
+    /// Topics that its instance subscribed to at run time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subscribed: Vec<String>,
 }
 
 /// Messages of one codec.

@@ -152,6 +152,9 @@ fn describe(text: &mut String, component: &ComponentStatus) {
         if !installed.codecs.is_empty() {
             let _ = writeln!(text, "  codecs      {}", installed.codecs.join(", "));
         }
+        if !installed.subscriptions.is_empty() {
+            let _ = writeln!(text, "  subscribes  {}", installed.subscriptions.join(", "));
+        }
         if let Some(revision) = &installed.revision {
             let _ = writeln!(text, "  revision    {revision}");
         }
@@ -171,6 +174,9 @@ fn describe(text: &mut String, component: &ComponentStatus) {
         }
         if let Some(codecs) = received(&actor.codecs) {
             let _ = writeln!(text, "  received    {codecs}");
+        }
+        if !actor.subscribed.is_empty() {
+            let _ = writeln!(text, "  subscribes  {} (at run time)", actor.subscribed.join(", "));
         }
         if let Some(HealthReport { state, text: words, since_ms }) = &actor.health {
             let words = words.as_ref().map_or_else(String::new, |words| format!(": {words}"));

@@ -316,6 +316,7 @@ fn record(release: &Release) -> Record {
         delivery: crate::desired::spec::Delivery::default(),
         breaker: None,
         triggers: Vec::new(),
+        subscriptions: Default::default(),
     };
     Record {
         spec,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::components::idle;
 use crate::harness::{Release, World, stderr, stdout, tree};
+use crate::remote::until;
 
 /// Where a plan may leave something: copies of artifacts under their digests.
 const WRITABLE: [&str; 3] = ["home/state/objects", "home/state/mirrors", "home/state/scratch"];
@@ -107,6 +108,9 @@ fn p20_a_plan_beside_a_running_host_disturbs_neither_it_nor_its_state() {
     world.desire("one", "test:idle", "idle", "");
     let mut host = world.run();
     host.wait_for(&["converged: 1 of 1 running"]);
+    // Logs are written by a thread of their own, which may be behind; what they are to say of the start comes first.
+    let log = world.home().join("logs/one.log");
+    until("the log has the start", || std::fs::read_to_string(&log).is_ok_and(|text| text.contains("active: ")));
     plan_changes_nothing(&world, 0);
     assert_eq!(world.status()["components"][0]["state"], "running");
     assert!(host.stop().success());

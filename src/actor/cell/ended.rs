@@ -7,11 +7,11 @@ use std::sync::Arc;
 use super::super::breaker::{End, Outcome};
 use super::super::core::{Core, locked};
 use super::super::instance::Ended;
+use super::super::mailbox::Origin;
 use super::super::reply::{CallError, ReplySlot};
 use super::super::status::DeadReason;
 use super::{ActorCell, Seat, author};
 use crate::codec::Payload;
-use crate::host::contract::Sender;
 use crate::logs::{Level, Source};
 
 impl ActorCell {
@@ -31,11 +31,11 @@ impl ActorCell {
         self: &Arc<Self>,
         core: &Arc<Core>,
         seat: &mut Seat,
-        message: (u64, Sender, Payload),
+        message: (u64, Origin, Payload),
         reply: Option<ReplySlot>,
         ended: Ended,
     ) {
-        let author = format!("message {} from {}", message.0, author(&message.1));
+        let author = format!("message {} from {}", message.0, author(&message.1.sender));
         let why = match &ended {
             Ended::Refused(text) | Ended::NotKept(text) => text.clone(),
             Ended::Crashed(crash) => crash.text.clone(),

@@ -68,7 +68,7 @@ impl ActorCell {
 
     /// Takes a message for which another actor had room.
     pub(in crate::actor) fn adopt(&self, envelope: &mut Envelope) {
-        if let SentBy::Installation { name, share: Some(share) } = &mut envelope.sent_by
+        if let SentBy::Installation { name, share: Some(share), .. } = &mut envelope.sent_by
             && let Ok(name) = name.parse()
         {
             *share = self.share_of(&name);

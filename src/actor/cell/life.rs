@@ -25,6 +25,7 @@ impl ActorCell {
             self.leave_kept(core, seat);
         }
         if let (Some(old), Some(before)) = (seat.instance.take(), before) {
+            old.topics().end();
             let time = before.record.limits.stop.duration();
             let retired = Retired { instance: old, time, log: before.log.clone() };
             core.scheduler().submit(Job::Retire(Box::new(retired)));
@@ -55,7 +56,8 @@ impl ActorCell {
             memory: instance.memory_gauge(),
         };
         let takes_messages = instance.takes_messages();
-        instance.requests().belong_to(self);
+        let subscriptions = version.record.spec.subscriptions.clone();
+        instance.belong_to(self);
         version.log.for_instance(instance.number).write(Level::Info, Source::Host, &activated_text(&version));
         seat.instance = Some(instance);
         let freed = self.mailbox.set_limits(&version.record.limits);
@@ -74,6 +76,8 @@ impl ActorCell {
             self.bury_all(core, seat);
         }
         self.freed(core, freed);
+        // The new subscription is there before the old one goes.
+        seat.declared = core.topics.subscribe(self, subscriptions);
         core.registry.changed();
         for (at, ticking) in ticking {
             core.set_timer(at, Due::Tick(ticking));
@@ -123,7 +127,7 @@ impl ActorCell {
                 }
                 // A rest that began before the restart goes on.
                 self.mailbox.set_runnable(is_ready && instance.takes_messages() && seat.rest.is_none());
-                instance.requests().belong_to(self);
+                instance.belong_to(self);
                 seat.instance = Some(instance);
                 self.take_over(core, seat, migrates_from, None);
                 if seat.instance.is_none() {
@@ -224,10 +228,12 @@ impl ActorCell {
     pub(super) fn end(self: &Arc<Self>, core: &Core, seat: &mut Seat) {
         let Some(stopping) = seat.stopping.take() else { return };
         self.mailbox.set_runnable(false);
+        seat.declared = None;
         self.bury_all(core, seat);
         if let (Some(instance), Some(version)) = (seat.instance.take(), &seat.version) {
             let log = version.log.for_instance(instance.number);
             let left = stopping.stop_until.saturating_duration_since(Instant::now()).max(EPOCH_TICK);
+            instance.topics().end();
             match instance.shut_down(left) {
                 Ok(()) => log.write(Level::Info, Source::Host, "stopped"),
                 Err(crash) => log.write(Level::Warn, Source::Host, &format!("stopped; shutdown: {crash}")),
@@ -253,6 +259,7 @@ impl ActorCell {
         self.mailbox.close();
         drop(self.abandon(&mut seat));
         seat.instance = None;
+        seat.declared = None;
         seat.stopping = None;
         self.bury_all(core, &mut seat);
         drop(self.mailbox.controls());

@@ -21,12 +21,13 @@ use std::time::{Duration, Instant, SystemTime};
 use super::core::{Core, Due, locked};
 use super::dead::{DeadLetter, DeadLetters};
 use super::instance::{Circumstances, Crash, CrashKind, Ended, Instance, Said};
-use super::mailbox::{BATCH, Claim, Envelope, Freed, Item, Mailbox, Put, Share};
+use super::mailbox::{BATCH, Claim, Envelope, Freed, Item, Mailbox, Origin, Put, Share};
 use super::reply::CallError;
 use super::request::Callback;
 use super::status::{ActorPhase, ActorStatus, CodecCounts, Counters, DeadReason, Health};
 use super::supervisor::Supervisor;
 use super::ticket::Ticket;
+use super::topics::{OwnTopics, Subscription};
 use super::trigger::Triggers;
 use super::version::Version;
 use crate::codec::Payload;
@@ -110,6 +111,8 @@ pub(in crate::actor) struct ActorCell {
     face: RwLock<Option<Arc<Version>>>,
     news: Mutex<News>,
     seat: Mutex<Seat>,
+    /// What the running instance subscribes to by itself.
+    pub(in crate::actor) own_topics: Mutex<Weak<OwnTopics>>,
     /// Messages accepted ever, when somebody last looked whether it is idle.
     accepted_before: AtomicU64,
 }
@@ -159,6 +162,8 @@ struct Seat {
     is_health_due: bool,
     /// The start for which there is a timer that asks how it is.
     health_timer: Option<u64>,
+    /// What its version subscribes to by its desired file.
+    declared: Option<Subscription>,
 }
 
 impl ActorCell {
@@ -195,6 +200,7 @@ impl ActorCell {
             rest: None,
             is_health_due: false,
             health_timer: None,
+            declared: None,
         };
         Arc::new(Self {
             mailbox: Mailbox::new(limits),
@@ -205,6 +211,7 @@ impl ActorCell {
             face: RwLock::new(None),
             news: Mutex::new(news),
             seat: Mutex::new(seat),
+            own_topics: Mutex::default(),
             accepted_before: AtomicU64::new(0),
         })
     }
@@ -398,19 +405,20 @@ impl ActorCell {
         };
         let left = time_left(&seat.stopping);
         let Envelope { id, sent_by, payload, reply, hops, expires, kept, outcome } = envelope;
-        let (sender, bytes) = (sent_by.sender(), payload.len());
+        let (origin, bytes) = (sent_by.origin(), payload.len());
         let circumstances = Circumstances { hops, until: expires, left, mail: kept.as_ref().map(|kept| kept.key) };
         let held = kept.map(|kept| Box::new(Held { sent_by, hops, expires, kept }));
         let wants_reply = reply.is_some();
-        let message = Message { id, sender: sender.clone(), wants_reply, topic: None, body: payload.into() };
+        let topic = origin.topic.as_ref().map(|topic| Arc::from(topic.as_str()));
+        let message = Message { id, sender: origin.sender.clone(), wants_reply, topic, body: payload.into() };
         match instance.handle(message, circumstances) {
             Ok(Said { answer, written: None }) => self.handled(reply, answer, outcome),
             Ok(Said { answer, written: Some(written) }) => {
-                self.park(core, seat, InHand::Message { id, sender, reply, answer, held, bytes, outcome }, *written);
+                self.park(core, seat, InHand::Message { id, origin, reply, answer, held, bytes, outcome }, *written);
             }
             Err((ended, payload)) => match held {
                 Some(held) => self.not_handled_yet(core, seat, held.envelope(id, payload, reply), ended),
-                None => self.not_handled(core, seat, (id, sender, payload), reply, ended),
+                None => self.not_handled(core, seat, (id, origin, payload), reply, ended),
             },
         }
     }
@@ -485,7 +493,7 @@ impl ActorCell {
     fn bury(&self, envelope: Envelope, reason: DeadReason) {
         let Envelope { id, sent_by, payload, reply, .. } = envelope;
         if let Some(version) = self.version() {
-            self.keep((id, sent_by.sender(), payload), &version, reason, None);
+            self.keep((id, sent_by.origin(), payload), &version, reason, None);
         }
         self.counters.dead(reason);
         if let Some(reply) = reply {
@@ -497,17 +505,25 @@ impl ActorCell {
         }
     }
 
+    /// Ends a message that was published and can't come in.
+    pub(in crate::actor) fn drop_published(&self, message: (u64, Origin, Payload), why: String) {
+        let Some(version) = self.version() else { return };
+        self.keep(message, &version, DeadReason::Dropped, Some(why));
+        self.mailbox.count_dropped();
+        self.counters.dead(DeadReason::Dropped);
+    }
+
     /// Keeps a message that died, for the operator.
     fn keep(
         &self,
-        (id, sender, payload): (u64, Sender, Payload),
+        (id, origin, payload): (u64, Origin, Payload),
         version: &Version,
         reason: DeadReason,
         why: Option<String>,
     ) {
         let (target, storage_id) = (version.record.spec.name.clone(), version.storage_id.get().copied());
-        let at = SystemTime::now();
-        self.dead.add(DeadLetter { id, sender, target, storage_id, reason, why, at, payload, place: None });
+        let (Origin { sender, topic }, at) = (origin, SystemTime::now());
+        self.dead.add(DeadLetter { id, sender, topic, target, storage_id, reason, why, at, payload, place: None });
     }
 
     fn enter(&self, phase: ActorPhase, next_start: Option<Instant>) {
@@ -527,6 +543,7 @@ impl ActorCell {
         let version = self.version()?;
         let (mailbox_messages, mailbox_bytes) = self.mailbox.used();
         let counts = self.counters.counts(self.mailbox.accepted());
+        let own_topics = locked(&self.own_topics).upgrade();
         let news = locked(&self.news);
         Some(ActorStatus {
             name,
@@ -553,6 +570,7 @@ impl ActorCell {
             cpu: version.cpu_use(),
             memory_bytes: news.memory.load(Ordering::Relaxed),
             log_lines_lost: version.log.lost(),
+            subscribed: own_topics.map(|topics| topics.patterns()).unwrap_or_default(),
         })
     }
 }

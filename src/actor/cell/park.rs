@@ -11,12 +11,12 @@ use std::time::Instant;
 use super::super::breaker::Outcome;
 use super::super::core::{Core, Due, Job};
 use super::super::instance::Ended;
+use super::super::mailbox::Origin;
 use super::super::reply::{CallError, ReplySlot};
 use super::super::status::DeadReason;
 use super::kept::Held;
 use super::{ActorCell, Control, Seat};
 use crate::codec::Payload;
-use crate::host::contract::Sender;
 use crate::storage::{StoreError, Written};
 
 /// Said when the actor ends before the store has answered.
@@ -36,7 +36,7 @@ pub(super) struct Parked {
 pub(super) enum InHand {
     Message {
         id: u64,
-        sender: Sender,
+        origin: Origin,
         reply: Option<ReplySlot>,
         answer: Option<Payload>,
         /// The store holds it: with the commit it has ended there.
@@ -132,8 +132,8 @@ impl ActorCell {
                     InHand::Message { held: Some(held), id, reply, .. } => {
                         self.not_handled_yet(core, seat, held.envelope(id, payload, reply), Ended::NotKept(text));
                     }
-                    InHand::Message { id, sender, reply, .. } => {
-                        self.not_handled(core, seat, (id, sender, payload), reply, Ended::NotKept(text));
+                    InHand::Message { id, origin, reply, .. } => {
+                        self.not_handled(core, seat, (id, origin, payload), reply, Ended::NotKept(text));
                     }
                     InHand::Callback { id } => {
                         self.refused(seat, &format!("the answer to request {id} was not kept: {text}"), text);
@@ -180,9 +180,9 @@ impl ActorCell {
                     reply.answer(Err(CallError::NotKept(NOBODY_KNOWS.to_owned())));
                 }
             }
-            InHand::Message { id, sender, reply, .. } => {
+            InHand::Message { id, origin, reply, .. } => {
                 if let Some(version) = &seat.version {
-                    self.keep((id, sender, payload), version, DeadReason::Failed, Some(NOBODY_KNOWS.to_owned()));
+                    self.keep((id, origin, payload), version, DeadReason::Failed, Some(NOBODY_KNOWS.to_owned()));
                 }
                 self.counters.dead(DeadReason::Failed);
                 if let Some(reply) = reply {

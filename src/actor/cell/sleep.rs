@@ -30,8 +30,10 @@ impl ActorCell {
         if is_busy || !self.mailbox.is_empty() {
             return;
         }
-        // An answer that is still to come is for this instance and no other.
-        let may_end = |instance: &mut Instance| instance.takes_messages() && instance.requests().is_empty();
+        // An answer that is still to come is for this instance and no other; so is what it subscribed to by itself.
+        let may_end = |instance: &mut Instance| {
+            instance.takes_messages() && instance.requests().is_empty() && instance.topics().is_empty()
+        };
         let Some(instance) = seat.instance.take_if(may_end) else { return };
         let Some(version) = seat.version.clone() else { return };
         version.log.for_instance(instance.number).write(Level::Debug, Source::Host, "asleep until the next message");
@@ -60,7 +62,7 @@ impl ActorCell {
                 (news.instance, news.memory) = (Some(instance.number), instance.memory_gauge());
                 news.healthy_since.get_or_insert_with(Instant::now);
                 drop(news);
-                instance.requests().belong_to(self);
+                instance.belong_to(self);
                 seat.instance = Some(instance);
                 self.plan_health(core, seat);
                 self.take_over(core, seat, migrates_from, None);

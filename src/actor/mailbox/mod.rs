@@ -24,6 +24,7 @@ use crate::codec::{Codec, CodecSet, NotTaken, Payload};
 use crate::host::contract::Sender;
 use crate::limits::{Limits, Overflow};
 use crate::name::InstallationName;
+use crate::permission::Topic;
 use crate::storage::MailKey;
 
 pub(super) use line::Freed;
@@ -41,6 +42,8 @@ pub(super) enum SentBy {
         name: Arc<str>,
         /// The share that the message takes up while it waits.
         share: Option<Arc<Share>>,
+        /// To which it was published; none when it was sent.
+        topic: Option<Arc<Topic>>,
     },
     Trigger {
         index: u32,
@@ -49,7 +52,22 @@ pub(super) enum SentBy {
     Host,
 }
 
+/// Who wrote a message, and to which topic, if to one.
+#[derive(Debug, Clone)]
+pub(super) struct Origin {
+    pub(super) sender: Sender,
+    pub(super) topic: Option<Arc<Topic>>,
+}
+
 impl SentBy {
+    pub(super) fn origin(&self) -> Origin {
+        let topic = match self {
+            Self::Installation { topic, .. } => topic.clone(),
+            Self::Trigger { .. } | Self::Host => None,
+        };
+        Origin { sender: self.sender(), topic }
+    }
+
     pub(super) fn sender(&self) -> Sender {
         match self {
             Self::Installation { name, .. } => Sender::Installation(Arc::clone(name)),
@@ -480,6 +498,11 @@ impl<C> Mailbox<C> {
     pub(super) fn used(&self) -> (u64, u64) {
         let (room, promised) = (self.room.used(), self.promised.used());
         (room.messages() + promised.messages(), room.bytes() + promised.bytes())
+    }
+
+    /// Counts a message that could not come in and becomes a dead letter all the same, so that the sums are right.
+    pub(super) fn count_dropped(&self) {
+        self.inner().accepted += 1;
     }
 
     /// Messages accepted ever.

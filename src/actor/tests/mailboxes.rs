@@ -84,7 +84,7 @@ impl World {
         let (sent_by, ticket): (_, Option<&dyn Fn() -> Arc<Ticket>>) = match self.shares.get(sender) {
             Some(share) => {
                 let name = sender.to_string().into();
-                (SentBy::Installation { name, share: Some(Arc::clone(share)) }, Some(&ticket))
+                (SentBy::Installation { name, share: Some(Arc::clone(share)), topic: None }, Some(&ticket))
             }
             None => (SentBy::Host, None),
         };

@@ -36,6 +36,7 @@ mod sleep;
 mod speed;
 mod storage;
 mod switching;
+mod topics;
 mod wasi;
 
 /// Longest time that a test waits for something that must happen.
@@ -182,6 +183,9 @@ struct Actor {
     limits: Limits,
     supervision: Supervision,
     triggers: Vec<Trigger>,
+    publish: Vec<&'static str>,
+    subscribe: Vec<&'static str>,
+    subscriptions: Vec<&'static str>,
     send: Vec<&'static str>,
     receive: Vec<&'static str>,
     links: Vec<(&'static str, &'static str)>,
@@ -202,6 +206,9 @@ impl Actor {
             limits: Limits::resolve(&LimitOverrides::default(), &LimitOverrides::default()),
             supervision: Supervision::default(),
             triggers: Vec::new(),
+            publish: Vec::new(),
+            subscribe: Vec::new(),
+            subscriptions: Vec::new(),
             send: vec!["*"],
             receive: vec!["*"],
             links: Vec::new(),
@@ -232,7 +239,9 @@ impl Actor {
     }
 
     fn record(&self, wasm: Digest) -> Record {
-        let mut effective = serde_json::json!({ "send": self.send, "receive": self.receive });
+        let mut effective = serde_json::json!({
+            "send": self.send, "receive": self.receive, "publish": self.publish, "subscribe": self.subscribe,
+        });
         if let Some(level) = self.storage {
             effective["storage"] = level.into();
         }
@@ -255,6 +264,7 @@ impl Actor {
             delivery: self.delivery,
             breaker: self.breaker,
             triggers: self.triggers.clone(),
+            subscriptions: self.subscriptions.iter().map(|pattern| pattern.parse().unwrap()).collect(),
         };
         let artifact = ArtifactIdentity {
             package: "test:guest".parse().unwrap(),

@@ -155,6 +155,8 @@ pub fn spec() -> impl Strategy<Value = Spec> {
         success_threshold: successes,
         open_time: Millis(open),
     });
+    let pattern = "[a-z]{1,3}(\\.[a-z]{1,3}){0,2}(\\.\\*)?".prop_map(|text| text.parse().unwrap());
+    let subscriptions = btree_set(pattern, 0..3);
     let on_uninstall = prop_oneof![Just(OnUninstall::Keep), Just(OnUninstall::Purge)];
     let tables = (
         require(),
@@ -165,11 +167,12 @@ pub fn spec() -> impl Strategy<Value = Spec> {
         limits(),
         supervision(),
         (option::of(breaker), on_uninstall),
-        triggers,
+        (triggers, subscriptions),
     );
     (names, tables).prop_map(|(names, tables)| {
         let (name, namespace, package, enabled, mut depends_on, moved_from, delivery) = names;
-        let (require, path, grant, links, config, limits, supervision, (breaker, on_uninstall), mut triggers) = tables;
+        let (require, path, grant, links, config, limits, supervision, (breaker, on_uninstall), times) = tables;
+        let (mut triggers, subscriptions) = times;
         triggers.sort();
         depends_on.remove(&name);
         Spec {
@@ -189,6 +192,7 @@ pub fn spec() -> impl Strategy<Value = Spec> {
             on_uninstall,
             delivery,
             triggers,
+            subscriptions,
         }
     })
 }

@@ -175,6 +175,7 @@ impl Wish {
             delivery: crate::desired::spec::Delivery::default(),
             breaker: None,
             triggers: Vec::new(),
+            subscriptions: BTreeSet::new(),
         };
         let origin = Arc::new(Origin { file: format!("{}.toml", spec.name), lines: BTreeMap::new() });
         Self { spec: Arc::new(spec), origin, release, resolution }

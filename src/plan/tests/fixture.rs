@@ -113,6 +113,7 @@ pub fn spec(installation: &str) -> Spec {
         delivery: crate::desired::spec::Delivery::default(),
         breaker: None,
         triggers: Vec::new(),
+        subscriptions: BTreeSet::new(),
     }
 }
 

@@ -76,6 +76,7 @@ pub(super) fn deltas(action: &Action) -> Vec<Line> {
         links,
         depends_on,
         triggers,
+        subscriptions,
         supervision,
         breaker,
         on_uninstall,
@@ -112,6 +113,7 @@ pub(super) fn deltas(action: &Action) -> Vec<Line> {
     lines.extend(breaker.iter().map(|change| named("breaker", change)));
     lines.extend(pair("uninstall", on_uninstall, |what| what.as_str().to_owned()));
     lines.extend(set_lines("depends-on", depends_on));
+    lines.extend(set_lines("subscribes", subscriptions));
     // What is asked and granted shows in what the component may do; here is only what makes no difference there.
     let PermissionDelta { added, widened, narrowed, removed } = permissions;
     let is_shown = |text: &String| [added, widened, narrowed, removed].iter().any(|list| list.contains(text));

@@ -78,6 +78,7 @@ fn spec(text: &str) -> Spec {
         delivery: crate::desired::spec::Delivery::default(),
         breaker: None,
         triggers: Vec::new(),
+        subscriptions: Default::default(),
     }
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! message   1 · deliveries u8 · crashes u8 · message u64 · hops u32 · expires u64, all ones for never · author · target
 //!           · codec · payload
-//! author    0 · length u8 · name  |  1 · trigger u32  |  2
+//! author    0 · length u8 · name  |  1 · trigger u32  |  2  |  3 · length u8 · name · length u32 · topic
 //! target    length u8 · name
 //! codec     length u8 · its name
 //! payload   length u32 · bytes, and nothing behind them
@@ -14,6 +14,7 @@
 
 use crate::codec::Codec;
 use crate::name::InstallationName;
+use crate::permission::Topic;
 
 /// First byte of a message.
 const MESSAGE: u8 = 1;
@@ -36,6 +37,8 @@ pub enum Author {
     Trigger(u32),
     /// The host.
     Host,
+    /// Another installation, which published it to this topic.
+    Publisher(InstallationName, Topic),
 }
 
 /// A message but for its payload.
@@ -118,6 +121,11 @@ impl MailHead<'_> {
                 out.extend_from_slice(&index.to_be_bytes());
             }
             Author::Host => out.push(2),
+            Author::Publisher(name, topic) => {
+                out.push(3);
+                put_name(name.as_str(), out);
+                put_bytes(topic.as_str().as_bytes(), out);
+            }
         }
         put_name(self.target.as_str(), out);
         put_name(self.codec.name(), out);
@@ -153,6 +161,7 @@ impl Mail {
             0 => Author::Installation(rest.name("sender")?),
             1 => Author::Trigger(rest.u32("trigger")?),
             2 => Author::Host,
+            3 => Author::Publisher(rest.name("sender")?, rest.topic()?),
             _ => return Err(DamagedRecord("sender")),
         };
         let target = rest.name("target")?;
@@ -244,6 +253,11 @@ impl<'r> Rest<'r> {
         self.word(what)?.parse().map_err(|_| DamagedRecord(what))
     }
 
+    fn topic(&mut self) -> Result<Topic, DamagedRecord> {
+        let text = std::str::from_utf8(self.bytes("topic")?).map_err(|_| DamagedRecord("topic"))?;
+        text.parse().map_err(|_| DamagedRecord("topic"))
+    }
+
     fn end(&self) -> Result<(), DamagedRecord> {
         if self.0.is_empty() { Ok(()) } else { Err(DamagedRecord("end")) }
     }
@@ -260,8 +274,9 @@ mod tests {
         Mail { message: 7, author, target, hops: 3, expires_ms: Some(9), deliveries: 1, crashes: 1, codec, payload }
     }
 
-    fn all() -> [Mail; 3] {
-        let authors = [Author::Installation("a".parse().unwrap()), Author::Trigger(4), Author::Host];
+    fn all() -> [Mail; 4] {
+        let publisher = Author::Publisher("a".parse().unwrap(), "orders.created".parse().unwrap());
+        let authors = [Author::Installation("a".parse().unwrap()), Author::Trigger(4), Author::Host, publisher];
         authors.map(mail)
     }
 

@@ -54,7 +54,7 @@ impl Lasting {
     }
 
     /// The store of a host that is killed now.
-    fn killed(&self) -> Arc<Self> {
+    pub(super) fn killed(&self) -> Arc<Self> {
         Self::after(&self.commits())
     }
 
@@ -63,7 +63,7 @@ impl Lasting {
     }
 
     /// A host on it, and its store.
-    fn host(self: &Arc<Self>) -> (Host, Arc<Store>) {
+    pub(super) fn host(self: &Arc<Self>) -> (Host, Arc<Store>) {
         let store = self.store();
         (Host::with(|config| config.storage = Storage::of(Arc::clone(&store))), store)
     }

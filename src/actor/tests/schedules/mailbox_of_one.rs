@@ -26,7 +26,7 @@ fn open(limits: &Limits) -> Arc<Mailbox<()>> {
 }
 
 fn envelope(id: u64, share: &Arc<Share>) -> Envelope {
-    let sent_by = SentBy::Installation { name: Arc::from("a"), share: Some(Arc::clone(share)) };
+    let sent_by = SentBy::Installation { name: Arc::from("a"), share: Some(Arc::clone(share)), topic: None };
     Envelope { id, sent_by, payload: vec![0; 8].into(), hops: 0, expires: None, reply: None, kept: None, outcome: None }
 }
 
