@@ -124,7 +124,7 @@ fn a_message_that_dies_as_the_guide_says_is_listed_shown_and_sent_again() {
     let told = follow("messaging.md");
     for words in [
         "alerter: it does not take borsh (0x701); it takes json [codec-not-taken]",
-        "to alerter from host, 10 bytes of json, failed: ",
+        "to alerter from host, 10 bytes of json, poison: ",
         "1 kept of 1 since",
         "\nno average\n",
         "sent again as message ",

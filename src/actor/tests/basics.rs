@@ -124,10 +124,11 @@ fn the_example_components_work_together() {
     let mut alerter = keeping("alerter");
     alerter.config = serde_json::json!({ "low": 0.0, "high": 1.0 });
     let mut aggregator = keeping("aggregator");
+    (aggregator.subscribe, aggregator.subscriptions) = (vec!["readings.*"], vec!["readings.temperature"]);
     aggregator.config = serde_json::json!({ "window": 5, "report-every": 5 });
     run(&alerter, 1);
     run(&aggregator, 2);
-    run(&Actor::new("sensor").every(1), 3);
+    run(&Actor { publish: vec!["readings.*"], ..Actor::new("sensor").every(1) }, 3);
     host.until("the alerter hears of averages", || host.status("alerter").counts.handled >= 3);
     for own in ["sensor", "aggregator", "alerter"] {
         let status = host.status(own);

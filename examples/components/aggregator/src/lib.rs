@@ -1,4 +1,5 @@
-//! An aggregator: keeps the last readings and asks the link `alerter` now and then what it makes of their average.
+//! An aggregator: keeps the last readings and asks the link `alerter` now and then what it makes of their average. Its
+//! desired file subscribes it to the topics on which readings are published.
 //!
 //! It decides what an average is made of. It does not judge it: that is the alerter's part. What it knows is in its
 //! storage and not in its memory, so a restart, an update or a host that is killed costs it no reading.
@@ -47,7 +48,7 @@ struct Window {
     readings: u64,
 }
 
-/// What the sensor sends. Fields that are not needed here are skipped, so that the sensor may add some.
+/// What sensors publish. Fields that are not needed here are skipped, so that the sensor may add some.
 #[derive(Deserialize)]
 struct Reading {
     value: f64,

@@ -1,7 +1,6 @@
-//! A sensor: makes a reading at every message and sends it to the link `aggregator`.
+//! A sensor: makes a reading at every message and publishes it to the topic `readings.temperature`.
 //!
-//! It owns the shape of its readings. It does not know who receives them: the operator's desired file
-//! binds the link to an installation.
+//! It owns the shape of its readings. It does not know who takes them: whoever subscribes does.
 
 use std::cell::RefCell;
 
@@ -13,7 +12,7 @@ wit_bindgen::generate!({ path: "../../../wit", world: "actor" });
 
 use airssys::component::log::{Level, log};
 use airssys::component::types::{Body, Codec};
-use airssys::component::{config, messaging};
+use airssys::component::{config, topics};
 use exports::airssys::component::{lifecycle, message_handler};
 
 /// Readings from one low of the wave to the next.
@@ -27,7 +26,10 @@ struct Sensor {
     readings: u64,
 }
 
-/// What is sent, as JSON. The host carries the codec beside a content and looks into neither: what a reading is made of,
+/// Where readings are published. The manifest asks for `readings.*`, of which this is one.
+const TOPIC: &str = "readings.temperature";
+
+/// What is published, as JSON. The host carries the codec beside a content and looks into neither: what a reading is made of,
 /// sender and receiver agree on.
 #[derive(Serialize)]
 struct Reading<'a> {
@@ -75,11 +77,12 @@ impl message_handler::Guest for Component {
             let (number, value) = (sensor.readings, sensor.measure());
             let data = serde_json::to_vec(&Reading { number, value, unit: &sensor.unit })
                 .map_err(|error| format!("reading {number}: {error}"))?;
-            // `send` says at once whether the message is taken; it leaves when `handle` returns ok. A reading that
-            // is not taken is lost on purpose: the next one is newer.
-            match messaging::send("aggregator", &Body { codec: Codec::Json, data }) {
-                Ok(()) => log(Level::Info, &format!("reading {number}: {value} {}", sensor.unit)),
-                Err(error) => log(Level::Warn, &format!("reading {number} was not taken: {error}")),
+            // `publish` says at once how many take it; it leaves when `handle` returns ok. A reading that nobody takes
+            // is lost on purpose: the next one is newer.
+            match topics::publish(TOPIC, &Body { codec: Codec::Json, data }) {
+                Ok(0) => log(Level::Warn, &format!("nobody takes reading {number}")),
+                Ok(_) => log(Level::Info, &format!("reading {number}: {value} {}", sensor.unit)),
+                Err(error) => log(Level::Warn, &format!("reading {number} was not published: {error}")),
             }
             // Nobody waits for an answer to a trigger.
             Ok(None)
