@@ -189,6 +189,9 @@ pub enum ReconfigureError {
     Refused(String),
 }
 
+/// Where it is told what became of another config.
+type Answered = Receiver<Result<(), String>>;
+
 /// How a step of a switch ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Switched {
@@ -339,15 +342,19 @@ impl System {
         let _one = locked(&self.switching);
         let until = Instant::now() + Duration::from_millis(MAX_SWITCH_MS);
         let begun: Vec<_> = configs.into_iter().map(|config| self.begin_reconfiguration(config)).collect();
-        let end = |answer: Receiver<Result<(), String>>| match self.wait(&answer, until) {
-            Some(Ok(result)) => result.map_err(ReconfigureError::Refused),
+        let end = |(cell, answer): (Arc<ActorCell>, Answered)| match self.wait(&answer, until) {
+            Some(Ok(Ok(()))) => Ok(()),
+            Some(Ok(Err(text))) => {
+                cell.refusal_is_known();
+                Err(ReconfigureError::Refused(text))
+            }
             Some(Err(_gone)) => Err(ReconfigureError::NotThere),
             None => Err(ReconfigureError::Late),
         };
         begun.into_iter().map(|begun| begun.and_then(end)).collect()
     }
 
-    fn begin_reconfiguration(&self, new: NewConfig) -> Result<Receiver<Result<(), String>>, ReconfigureError> {
+    fn begin_reconfiguration(&self, new: NewConfig) -> Result<(Arc<ActorCell>, Answered), ReconfigureError> {
         let NewConfig { record, config } = new;
         let cell = self.core.registry.get(&record.spec.name).ok_or(ReconfigureError::NotThere)?;
         let old = cell.version().filter(|old| old.record.artifact.wasm == record.artifact.wasm);
@@ -359,7 +366,7 @@ impl System {
         }
         let (answer, answered) = mpsc::channel();
         cell.order(&self.core, Control::Reconfigure(Box::new(Reconfiguration { version, answer })));
-        Ok(answered)
+        Ok((cell, answered))
     }
 
     fn begin(&self, step: Switch) -> Begun {

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use super::action::{Action, Commit, Effect, Instance, Kind, Location, Reason, Storage, Summary};
 use super::approval::{self, Approval};
 use super::change::Deltas;
+use super::drift::{drift, is_down, is_up};
 use super::impact::{Impact, Interface, Outcome};
 use super::moved::{Claim, Moves};
 use super::rows::Row;
@@ -187,7 +188,7 @@ fn wanted(subject: &Subject<'_>, rules: &Rules<'_>) -> Decided {
         Some(Resolution::Unavailable(_)) | None
             if row.have.is_some_and(|have| is_down(have) && have.record.spec == *spec) =>
         {
-            row.have.map_or(Verdict::Nothing.into(), |have| drift(row, have, origin, rules).into())
+            row.have.map_or(Verdict::Nothing.into(), |have| drift(have, origin, rules).into())
         }
         Some(Resolution::Unavailable(refusal)) => stop(Kind::Hold, refusal.into(), at_source()),
         None => stop(Kind::Hold, Reason::new("not-resolved", "its source was not looked at yet"), at_source()),
@@ -228,54 +229,8 @@ fn fingerprints(states: Option<&SecretStates>) -> Result<Fingerprints, (&str, &R
 }
 
 fn unchanged(row: &Row<'_>, have: &Installed, origin: &Origin, rules: &Rules<'_>) -> Decided {
-    let verdict = if is_down(have) || is_up(have) { drift(row, have, origin, rules) } else { Verdict::Unchanged };
+    let verdict = if is_down(have) || is_up(have) { drift(have, origin, rules) } else { Verdict::Unchanged };
     Decided { verdict, releases_hold: row.hold.is_some_and(|hold| hold.target != have.target) }
-}
-
-/// Stopped, and should run.
-fn is_down(have: &Installed) -> bool {
-    have.record.spec.enabled && have.phase == Phase::Stopped
-}
-
-/// Running or about to, and should be stopped.
-fn is_up(have: &Installed) -> bool {
-    let may_run = matches!(have.phase, Phase::Running | Phase::Starting | Phase::Backoff | Phase::Failed);
-    !have.record.spec.enabled && may_run
-}
-
-/// Brings back what differs although nothing that is wanted changed.
-fn drift(row: &Row<'_>, have: &Installed, origin: &Origin, rules: &Rules<'_>) -> Verdict {
-    let outcome;
-    let (kind, reason, effect) = if have.record.spec.enabled {
-        outcome = Outcome::restarted(have);
-        let reason = Reason::new("not-running", "it is stopped and should run");
-        (Kind::Restart, reason, Effect::Restart { record: have.record.clone() })
-    } else {
-        let reason = Reason::new("not-stopped", "it runs and should be stopped");
-        outcome = Outcome::replaced(have, &have.record, (Storage::Keep(have.storage_id), Instance::Stop), &rules.host);
-        let commit = Commit {
-            record: have.record.clone(),
-            target: have.target,
-            storage: Storage::Keep(have.storage_id),
-            instance: Instance::Stop,
-            moved_from: None,
-        };
-        (Kind::Reconfigure, reason, Effect::Commit(commit))
-    };
-    Verdict::Act(Box::new(Action {
-        name: row.name.clone(),
-        kind,
-        wanted: kind,
-        reason,
-        location: Location::of(origin, &["enabled"]),
-        before: Some(Summary::installed(have)),
-        after: Some(Summary::installed(have)),
-        deltas: Deltas::default(),
-        impact: Impact { outcome: Some(outcome), ..Impact::default() },
-        risks: Vec::new(),
-        approvals: Vec::new(),
-        effect: Some(effect),
-    }))
 }
 
 /// The action that commits `wanted`.

@@ -8,6 +8,7 @@ pub mod approval;
 pub mod change;
 mod decide;
 pub mod diff;
+pub mod drift;
 mod graph;
 pub mod guard;
 pub mod impact;
@@ -28,6 +29,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 pub mod text;
+pub mod ties;
 mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};

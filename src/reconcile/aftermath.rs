@@ -15,12 +15,13 @@ use crate::name::InstallationName;
 use crate::plan::action::{Action, Effect, Instance};
 use crate::plan::revert::{REVERTED, revert};
 use crate::plan::rollback::ROLLED_BACK;
+use crate::plan::ties::Tie;
 use crate::record::Record;
 use crate::resolution::Refusal;
 
 use super::apply::{FailedAction, Holds};
-use super::pass::Reconciler;
 use super::probation::{Probation, Standing, Verdict};
+use super::reconciler::Reconciler;
 
 /// Shortest wait that is asked for, so that nothing makes the loop spin.
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
@@ -63,7 +64,9 @@ impl Aftermath {
         for action in done {
             self.deferred.remove(&action.name);
         }
-        for FailedAction { action, why } in failed.iter().filter(|failed| !failed.is_held()) {
+        // What failed because of another one is tried again with that one.
+        let has_own_time = |failed: &&FailedAction| !failed.is_held() && !Tie::is_why(&failed.why);
+        for FailedAction { action, why } in failed.iter().filter(has_own_time) {
             let Some(target) = target_of(action) else { continue };
             let deferred = self.deferred.entry(action.name.clone()).or_insert_with(|| Deferred {
                 target,
@@ -97,6 +100,13 @@ impl Aftermath {
         self.deferred.values_mut().for_each(|deferred| deferred.retries.reset());
     }
 
+    /// A version under watch has only now begun to run.
+    pub(super) fn watch_from(&mut self, name: &InstallationName, now: Duration) {
+        if let Some(probation) = self.probations.get_mut(name) {
+            probation.since = now;
+        }
+    }
+
     /// Puts a version under watch.
     pub(super) fn watch(&mut self, name: InstallationName, probation: Probation) {
         self.probations.insert(name, probation);
@@ -109,14 +119,17 @@ impl Reconciler {
         for action in done {
             let Some(Effect::Commit(commit)) = &action.effect else { continue };
             let open = self.aftermath.probations.remove(&action.name);
-            // What is gone back to has proved itself before; were it watched, two bad versions would take turns.
-            if !commit.record.spec.enabled || [REVERTED, ROLLED_BACK].contains(&&*action.reason.code) {
+            if !commit.record.spec.enabled {
                 continue;
             }
             if !matches!(commit.instance, Instance::Fresh | Instance::Reconfigure) {
-                // The instance under watch goes on under another spec.
+                // The instance under watch goes on under another spec, or under its own when it refused another config.
                 let moved_on = open.map(|probation| Probation { target: commit.target, ..probation });
                 moved_on.into_iter().for_each(|probation| self.aftermath.watch(action.name.clone(), probation));
+                continue;
+            }
+            // What is gone back to has proved itself before; were it watched, two bad versions would take turns.
+            if [REVERTED, ROLLED_BACK].contains(&&*action.reason.code) {
                 continue;
             }
             let old_name = commit.moved_from.as_ref().unwrap_or(&action.name);
@@ -140,7 +153,8 @@ impl Reconciler {
         let mut holds = Holds::default();
         let mut actions = Vec::new();
         for (name, probation) in &self.aftermath.probations {
-            if self.committed.paused.holds(name).is_some() {
+            // What has no code yet can't prove itself.
+            if self.committed.paused.holds(name).is_some() || self.late.contains(name) {
                 continue;
             }
             let committed = self.committed.records.get(name);

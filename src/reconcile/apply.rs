@@ -122,7 +122,9 @@ pub fn next_generation(
             next.holds.insert(failure.action.name.clone(), held);
         }
     }
-    next.holds.extend(holds.add);
+    // What failed is as it was, and nothing is held back from it.
+    let is_left = |name: &InstallationName| failed.iter().any(|failure| failure.action.name == *name);
+    next.holds.extend(holds.add.into_iter().filter(|(name, _)| !is_left(name)));
     next.applied_commit = holds.applied_commit.or(next.applied_commit);
     next
 }

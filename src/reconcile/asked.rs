@@ -11,7 +11,7 @@ use crate::plan::notes::Order;
 use crate::state::StateError;
 
 use super::apply::Holds;
-use super::pass::Reconciler;
+use super::reconciler::Reconciler;
 use super::repository::Snapshots;
 
 /// Why a pause or its end was not carried out. Nothing changed.

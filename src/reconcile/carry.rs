@@ -1,7 +1,6 @@
 //! The acting half of a pass: standbys, one commit, the switch, and what is told of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -12,16 +11,16 @@ use crate::generation::Generation;
 use crate::name::InstallationName;
 use crate::plan::action::{Action, Effect, Kind, Storage};
 use crate::plan::notes;
+use crate::plan::ties::{self, Installed, Tie};
 use crate::quantity::Millis;
-use crate::record::Record;
 use crate::trust::Revoked;
 
 use super::apply::{self, Applied, FailedAction, Holds};
 use super::notice::Notice;
 use super::observe::Targeted;
-use super::pass::{Reconciler, unix_now_s};
 use super::prepare::{Start, parallelism};
 use super::purge::removes_storage;
+use super::reconciler::{Reconciler, unix_now_s};
 use super::secrets::Expect;
 use super::turns::{self, Chosen};
 
@@ -69,10 +68,10 @@ impl Reconciler {
         if actions.is_empty() && holds.add.is_empty() && holds.drop.is_empty() && !commit_moves && !floors_rise {
             return Ok(Applied::default());
         }
-        let before: BTreeMap<InstallationName, Arc<Record>> =
-            self.committed.records.iter().map(|(name, targeted)| (name.clone(), targeted.record.clone())).collect();
+        let before = self.committed.installed();
         let is_one_piece = !self.parts.runs || holds.order.is_some();
-        let Chosen { actions, is_shared, mut put_off } = self.turns.choose(actions, is_one_piece, &self.beside);
+        let Chosen { mut actions, is_shared, mut put_off } =
+            self.turns.choose(actions, &before, is_one_piece, &self.beside);
         let (mut standbys, mut failed) = self.prepare(&actions, is_shared);
         let configs = self.new_configs(&actions, &mut failed);
         if self.parts.stopping.load(Ordering::Relaxed) {
@@ -82,23 +81,20 @@ impl Reconciler {
             self.no_longer_starting(tried);
             return Ok(Applied::default());
         }
-        let kept: Vec<&Action> = actions.iter().filter(|a| !failed.iter().any(|f| f.action.name == a.name)).collect();
-        if let Err(why) = self.note_purges(&kept) {
-            let refused = kept.into_iter().filter(|action| removes_storage(action));
-            failed.extend(refused.map(|action| FailedAction { action: action.clone(), why: why.clone() }));
+        if is_shared {
+            put_off.extend(self.turns.put_off(&actions, &before, &mut failed, &mut self.beside));
+            actions.retain(|action| !put_off.contains(&action.name));
         }
+        self.leave_what_cannot_go(&actions, &before, &mut failed);
         if holds.is_whole && !failed.is_empty() {
             let tried = standbys.keys().cloned().collect();
             drop(standbys);
             self.no_longer_starting(tried);
             return Ok(Applied { failed, ..Applied::default() });
         }
-        let is_ready = |a: &&Action| !failed.iter().any(|f| f.action.name == a.name);
-        let mut ready: Vec<&Action> = actions.iter().filter(is_ready).collect();
-        if is_shared {
-            put_off.extend(self.turns.put_off(&actions, &mut failed, &mut self.beside));
-        }
-        failed.iter().filter_map(|failed| turns::wasm_of(&failed.action)).for_each(|wasm| self.beside.forget(&wasm));
+        let mut ready = without(&actions, &failed);
+        let own = failed.iter().filter(|failed| !Tie::is_why(&failed.why));
+        own.filter_map(|failed| turns::wasm_of(&failed.action)).for_each(|wasm| self.beside.forget(&wasm));
         for FailedAction { action, .. } in failed.iter().filter(|failed| failed.why.code == "object-missing") {
             self.resolver.forget(&action.name);
         }
@@ -126,15 +122,27 @@ impl Reconciler {
             self.end_mail_left_behind();
         }
         self.no_longer_starting(tried);
-        self.watch_new_versions(&ready, &before);
         let refused = self.tell_configs(&ready, configs);
-        self.take_back(&refused, &before, begun)?;
         ready.retain(|action| !refused.iter().any(|failed| failed.action.name == action.name));
+        self.watch_new_versions(&ready, &before);
+        self.take_back(&refused, &before, begun)?;
         failed.extend(refused);
         let mut in_use = apply::wasm_in_use(self.committed.records.values().map(|targeted| &targeted.record));
         in_use.extend(self.beside.made());
         self.code.keep_only(&in_use);
         Ok(Applied { put_off, ..self.report(&ready, failed, begun) })
+    }
+
+    /// Adds to what failed: what removes a storage that can't be removed, and what can't be carried out without something
+    /// that failed.
+    fn leave_what_cannot_go(&mut self, actions: &[Action], before: &Installed, failed: &mut Vec<FailedAction>) {
+        leave_tied(actions, before, failed);
+        let kept = without(actions, failed);
+        if let Err(why) = self.note_purges(&kept) {
+            let refused = kept.into_iter().filter(|action| removes_storage(action));
+            failed.extend(refused.map(|action| FailedAction { action: action.clone(), why: why.clone() }));
+            leave_tied(actions, before, failed);
+        }
     }
 
     fn prepare(&self, actions: &[Action], is_shared: bool) -> (BTreeMap<InstallationName, Standby>, Vec<FailedAction>) {
@@ -267,6 +275,20 @@ impl Reconciler {
             put_off: BTreeSet::new(),
         }
     }
+}
+
+/// Adds what can't be carried out without what failed.
+fn leave_tied(actions: &[Action], before: &Installed, failed: &mut Vec<FailedAction>) {
+    let left: BTreeSet<InstallationName> = failed.iter().map(|failed| failed.action.name.clone()).collect();
+    let tied = ties::tied(actions, &left, before, false);
+    let tied = actions.iter().filter_map(|action| Some((action, tied.get(&action.name)?)));
+    failed.extend(tied.map(|(action, tie)| FailedAction { action: action.clone(), why: tie.why() }));
+}
+
+/// The actions that did not fail.
+fn without<'a>(actions: &'a [Action], failed: &[FailedAction]) -> Vec<&'a Action> {
+    let failed: BTreeSet<&InstallationName> = failed.iter().map(|failed| &failed.action.name).collect();
+    actions.iter().filter(|action| !failed.contains(&action.name)).collect()
 }
 
 /// Whether a storage belongs to nobody after this action that belonged to somebody before.

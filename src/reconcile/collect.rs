@@ -10,7 +10,7 @@ use crate::state::{Keep, MIN_OBJECT_AGE_S, SourcesInUse, StateError};
 use crate::status::collected::Collected;
 
 use super::notice::Notice;
-use super::pass::Reconciler;
+use super::reconciler::Reconciler;
 
 /// Time between two looks at what is not kept.
 const COLLECT_EVERY: Duration = Duration::from_secs(3600);

@@ -11,6 +11,8 @@ mod carry;
 pub mod code;
 mod collect;
 pub mod fsck;
+mod held;
+mod look;
 pub mod notice;
 pub mod observe;
 pub mod offline;
@@ -32,6 +34,7 @@ mod surfaces;
 pub mod waves;
 
 mod pass;
+mod reconciler;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -42,7 +45,9 @@ use std::sync::Arc;
 
 pub use crate::host::SURFACE as HOST_SURFACE;
 pub use asked::{Lifted, PauseError};
-pub use pass::{Parts, Pass, Reconciler, unix_now_s, why_not};
+pub use held::why_not;
+pub use pass::Pass;
+pub use reconciler::{Parts, Reconciler, unix_now_s};
 pub use surfaces::surface_of;
 
 /// Where notices go. Called from the loop's thread; must not block for long.

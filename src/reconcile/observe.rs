@@ -115,6 +115,11 @@ impl Committed {
         }
     }
 
+    /// The records alone.
+    pub fn installed(&self) -> BTreeMap<InstallationName, Arc<Record>> {
+        self.records.iter().map(|(name, targeted)| (name.clone(), targeted.record.clone())).collect()
+    }
+
     /// Which installation each desired file last defined: what a file that went bad holds.
     pub fn last_good(&self) -> BTreeMap<String, InstallationName> {
         self.records.iter().map(|(name, targeted)| (targeted.record.origin.file.clone(), name.clone())).collect()

@@ -25,9 +25,9 @@ use crate::status::{ComponentState, ComponentStatus, HostStatus, InstalledStatus
 
 use super::notice::Notice;
 use super::observe::{Committed, Targeted};
-use super::pass::unix_now_s;
 use super::read::Reader;
 use super::recent::recent_set;
+use super::reconciler::unix_now_s;
 use super::remote::{Remote, RemoteOptions};
 use super::repository::{FromGit, SnapshotParts, Snapshots};
 use super::resolve::Resolver;

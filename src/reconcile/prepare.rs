@@ -12,6 +12,7 @@ use crate::digest::Digest;
 use crate::engine::CompiledComponent;
 use crate::host::GuestConfig;
 use crate::name::InstallationName;
+use crate::plan::ties::DEPENDENCY_FAILED;
 use crate::record::Record;
 use crate::resolution::Refusal;
 use crate::state::{self, Store};
@@ -26,6 +27,9 @@ use super::waves::waves;
 
 /// Most components made ready at the same time.
 const MAX_PARALLEL: usize = 8;
+
+/// The machine reason of a component whose code is not made yet.
+pub const NO_CODE: &str = "no-code";
 
 /// One component to make ready.
 #[derive(Debug, Clone)]
@@ -46,6 +50,8 @@ pub struct Preparer<'a> {
     pub actors: &'a System,
     /// Has code, or makes it.
     pub code: &'a CodeMaker,
+    /// Whether code that is not there is made now. Otherwise what needs it fails with [`NO_CODE`].
+    pub makes_code: bool,
     /// What making it may cost.
     pub limits: &'a CompileLimits,
     /// What was not made beside the passes, by digest of the wasm, and why.
@@ -77,7 +83,7 @@ impl Preparer<'_> {
             for name in orphans {
                 let failed = failed_dependency(&name, starts, &prepared).unwrap_or_default();
                 let message = format!("it depends on {failed}, which did not start");
-                prepared.insert(name, Err(Refusal::new("dependency-failed", message)));
+                prepared.insert(name, Err(Refusal::new(DEPENDENCY_FAILED, message)));
             }
             prepared.extend(self.wave(&ready, starts, parallel, &progress));
         }
@@ -134,7 +140,8 @@ impl Preparer<'_> {
         standby
     }
 
-    /// From memory, from the cache, or compiled now, unless that was tried beside the passes and did not succeed.
+    /// From memory, from the cache, or compiled now where that is to be, unless it was tried beside the passes and did
+    /// not succeed.
     fn code_for(
         &self,
         name: &InstallationName,
@@ -146,6 +153,9 @@ impl Preparer<'_> {
         }
         if let Some(why) = self.given_up.get(&start.artifact.identity().wasm) {
             return Err(why.clone());
+        }
+        if !self.makes_code {
+            return Err(Refusal::new(NO_CODE, "its code is not compiled yet"));
         }
         let step = (progress.done.load(Ordering::Relaxed) + 1, progress.of);
         (self.tell)(&Notice::Working { what: "compiling", name: name.clone(), step });

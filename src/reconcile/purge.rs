@@ -11,7 +11,7 @@ use crate::plan::action::{Action, Effect};
 use crate::resolution::Refusal;
 use crate::storage::StoreError;
 
-use super::pass::Reconciler;
+use super::reconciler::Reconciler;
 
 /// Steps of one pass, each of up to a thousand keys.
 const MAX_STEPS: usize = 100;

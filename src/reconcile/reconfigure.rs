@@ -17,7 +17,7 @@ use crate::record::Record;
 use crate::resolution::Refusal;
 
 use super::apply::{self, FailedAction, Holds};
-use super::pass::Reconciler;
+use super::reconciler::Reconciler;
 use super::secrets::Expect;
 
 /// Configs by the installation that is to be told.

@@ -28,7 +28,7 @@ use super::apply::Holds;
 use super::observe::Committed;
 use super::offline::secret_places;
 use super::order::{Refused, check_digits};
-use super::pass::{Reconciler, phase};
+use super::reconciler::{Reconciler, phase};
 use super::secrets::Secrets;
 use super::start::admit;
 

@@ -3,23 +3,27 @@
 //! What was running when a host died runs again, whatever has become of sources and files. Trust is
 //! asked anew: what the policy no longer admits does not start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::actor::Switch;
 use crate::floors::Floors;
 use crate::name::InstallationName;
+use crate::plan::action::{Action, Effect, Location};
+use crate::plan::{Plan, drift};
 use crate::record::Record;
 use crate::resolution::Refusal;
 use crate::trust::{self, TrustPolicy, VerifiedArtifact};
 
+use super::apply::Applied;
 use super::notice::Notice;
-use super::pass::{Reconciler, unix_now_s};
-use super::prepare::{Start, parallelism};
+use super::prepare::{NO_CODE, Preparer, Start, parallelism};
+use super::reconciler::{Reconciler, unix_now_s};
 use super::secrets::Expect;
 
 impl Reconciler {
-    /// Starts every enabled installation of the current generation; gives how many run.
+    /// Starts every enabled installation of the current generation whose code is there; gives how many run. What has no
+    /// code yet, and what depends on that, keeps nobody else waiting: the passes start it.
     ///
     /// Those whose start a dead host left unfinished come last and one at a time, so that a component
     /// that takes the host down with it is found out, and the others are up before it is tried.
@@ -38,10 +42,16 @@ impl Reconciler {
             }
         }
         let last: Vec<_> = starts.extract_if(.., |name, _| suspects.contains_key(name)).collect();
-        let mut running = self.start(&starts, parallelism());
+        let mut late = BTreeSet::new();
+        let mut running = self.start(&starts, parallelism(), &mut late);
         for (name, start) in last {
-            running += self.start(&BTreeMap::from([(name, start)]), 1);
+            running += self.start(&BTreeMap::from([(name, start)]), 1, &mut late);
         }
+        if !late.is_empty() {
+            let text = format!("{} of the committed components start when their code is compiled", late.len());
+            (self.parts.tell)(&Notice::Info { text });
+        }
+        self.late = late;
         // What was suspected and does not start now, because it is switched off or refused, is none any more.
         self.no_longer_starting(suspects.into_keys().collect());
         self.end_mail_left_behind();
@@ -50,22 +60,70 @@ impl Reconciler {
         running
     }
 
-    fn start(&self, starts: &BTreeMap<InstallationName, Start>, parallel: usize) -> usize {
+    fn start(
+        &self,
+        starts: &BTreeMap<InstallationName, Start>,
+        parallel: usize,
+        late: &mut BTreeSet<InstallationName>,
+    ) -> usize {
         let mut switches = Vec::new();
         let mut names = Vec::new();
-        for (name, result) in self.preparer(Expect::AsItIs, &self.parts.compile_limits).all(starts, parallel) {
+        let mut failed = BTreeMap::new();
+        let preparer = self.preparer(Expect::AsItIs, &self.parts.compile_limits);
+        for (name, result) in (Preparer { makes_code: false, ..preparer }).all(starts, parallel) {
             match result {
                 Ok(standby) => {
                     switches.push(Switch::Activate { standby, moved_from: None });
                     names.push(name);
                 }
-                Err(why) => self.tell_failed_start(&name, why),
+                Err(why) if why.code == NO_CODE => drop(late.insert(name)),
+                Err(why) => drop(failed.insert(name, why)),
             }
         }
+        // What depends on them is late, too, and so on.
+        let needs_late = |name: &InstallationName, late: &BTreeSet<_>| {
+            starts[name].record.spec.depends_on.iter().any(|need| late.contains(need))
+        };
+        while let Some(name) = failed.keys().find(|name| needs_late(name, late)).cloned() {
+            failed.remove(&name);
+            late.insert(name);
+        }
+        failed.into_iter().for_each(|(name, why)| self.tell_failed_start(&name, why));
         self.parts.actors.switch(switches);
         let running = names.len();
         self.no_longer_starting(names);
         running
+    }
+
+    /// What was late when the host started and is left, as actions, where the plan has nothing else for them.
+    pub(super) fn late_starts(&mut self, plan: &Plan) -> Vec<Action> {
+        let (actors, records) = (&self.parts.actors, &self.committed.records);
+        let is_left = |name: &InstallationName| {
+            records.get(name).is_some_and(|targeted| targeted.record.spec.enabled) && actors.phase(name).is_none()
+        };
+        self.late.retain(is_left);
+        if self.late.is_empty() {
+            return Vec::new();
+        }
+        let moved = |action: &Action| match &action.effect {
+            Some(Effect::Commit(commit)) => commit.moved_from.clone(),
+            _ => None,
+        };
+        let touched: BTreeSet<_> =
+            plan.effects().flat_map(|action| [Some(action.name.clone()), moved(action)]).flatten().collect();
+        let observed = self.observe();
+        let left = self.late.difference(&touched).filter_map(|name| observed.installed.get(name));
+        left.map(|have| drift::restart(have, Location::file(&have.record.origin.file))).collect()
+    }
+
+    /// What was tried in a pass is late no more, unless it still has no code. What failed is the plan's from now on.
+    pub(super) fn late_tried(&mut self, tried: &[Action], applied: &Applied) {
+        let now = self.now();
+        for action in tried.iter().filter(|action| !applied.put_off.contains(&action.name)) {
+            if self.late.remove(&action.name) {
+                self.aftermath.watch_from(&action.name, now);
+            }
+        }
     }
 
     fn tell_failed_start(&self, name: &InstallationName, why: Refusal) {

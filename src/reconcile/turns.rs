@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 
 use crate::digest::Digest;
 use crate::name::InstallationName;
-use crate::plan::action::{Action, Effect};
+use crate::plan::action::Action;
 use crate::plan::revert::REVERTED;
+use crate::plan::ties::{self, Installed};
 use crate::resolution::Refusal;
 use crate::worker::CompileLimits;
 
@@ -36,14 +37,20 @@ pub(super) struct Chosen {
 }
 
 impl Turns {
-    /// Chooses among the actions of a pass. An operator's order is one piece, and so is what moves names or goes back.
-    pub(super) fn choose(&self, actions: &[Action], is_one_piece: bool, beside: &Beside) -> Chosen {
-        if is_one_piece || actions.iter().any(|action| moves(action) || action.reason.code == REVERTED) {
+    /// Chooses among the actions of a pass. An operator's order is one piece, and so is what goes back.
+    pub(super) fn choose(
+        &self,
+        actions: &[Action],
+        installed: &Installed,
+        is_one_piece: bool,
+        beside: &Beside,
+    ) -> Chosen {
+        if is_one_piece || actions.iter().any(|action| action.reason.code == REVERTED) {
             return Chosen { actions: actions.to_vec(), is_shared: false, put_off: BTreeSet::new() };
         }
         let is_slow = |action: &&Action| wasm_of(action).is_some_and(|wasm| self.is_slow(&wasm, beside));
         let slow = actions.iter().filter(is_slow).map(|action| action.name.clone()).collect();
-        let put_off = with_dependents(actions, slow);
+        let put_off = with_tied(actions, slow, installed);
         let actions = actions.iter().filter(|action| !put_off.contains(&action.name)).cloned().collect();
         Chosen { actions, is_shared: true, put_off }
     }
@@ -57,6 +64,7 @@ impl Turns {
     pub(super) fn put_off(
         &mut self,
         actions: &[Action],
+        installed: &Installed,
         failed: &mut Vec<FailedAction>,
         beside: &mut Beside,
     ) -> BTreeSet<InstallationName> {
@@ -74,7 +82,7 @@ impl Turns {
             beside.forget(&wasm);
             late.insert(action.name.clone());
         }
-        let put_off = with_dependents(actions, late);
+        let put_off = with_tied(actions, late, installed);
         failed.retain(|failed| !put_off.contains(&failed.action.name));
         put_off
     }
@@ -100,22 +108,13 @@ pub(super) fn wasm_of(action: &Action) -> Option<Digest> {
     fresh_record(action).filter(|record| record.spec.enabled).map(|record| record.artifact.wasm)
 }
 
-fn moves(action: &Action) -> bool {
-    matches!(&action.effect, Some(Effect::Commit(commit)) if commit.moved_from.is_some())
-}
-
-/// The names, and all that start after one of them.
-fn with_dependents(actions: &[Action], mut names: BTreeSet<InstallationName>) -> BTreeSet<InstallationName> {
-    loop {
-        let before = names.len();
-        for action in actions {
-            let needs = fresh_record(action).map(|record| &record.spec.depends_on);
-            if needs.is_some_and(|needs| needs.iter().any(|need| names.contains(need))) {
-                names.insert(action.name.clone());
-            }
-        }
-        if names.len() == before {
-            return names;
-        }
-    }
+/// The names, and all whose actions can't be carried out without theirs.
+fn with_tied(
+    actions: &[Action],
+    mut names: BTreeSet<InstallationName>,
+    installed: &Installed,
+) -> BTreeSet<InstallationName> {
+    let tied = ties::tied(actions, &names, installed, false);
+    names.extend(tied.into_keys());
+    names
 }

@@ -27,6 +27,7 @@ mod saved;
 mod scale;
 mod secrets;
 mod service;
+mod slow;
 mod storage;
 mod surface;
 #[path = "../../src/test_guest.rs"]

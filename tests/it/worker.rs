@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use airssys_wasm::actor::{System, SystemConfig};
@@ -18,7 +17,7 @@ use airssys_wasm::home::Home;
 use airssys_wasm::logs::Logs;
 use airssys_wasm::name::PackageName;
 use airssys_wasm::reconcile::remote::RemoteOptions;
-use airssys_wasm::reconcile::{Parts, Pass, Reconciler, offline, unix_now_s};
+use airssys_wasm::reconcile::{Parts, Reconciler, offline, unix_now_s};
 use airssys_wasm::resolution::Refusal;
 use airssys_wasm::secret::SecretRules;
 use airssys_wasm::source::remote::{Access, FetchFailure, FetchJob, Found, UrlJob, WasmWanted};
@@ -161,7 +160,7 @@ fn r13_each_of_24_compile_bombs_costs_its_own_turn_at_most() {
 }
 
 /// A reconciler of the world that compiles within these limits.
-fn reconciler(world: &World, workers: Workers, compile_limits: CompileLimits) -> Reconciler {
+pub fn reconciler(world: &World, workers: Workers, compile_limits: CompileLimits) -> Reconciler {
     let home = Home::at(&world.home()).expect("a home");
     home.create_for_host().expect("made");
     let opened = Store::open(&home, Options::at(unix_now_s().unsigned_abs())).expect("opened");
@@ -207,93 +206,6 @@ fn a_compile_bomb_costs_one_component_its_turn_and_nothing_else() {
     let actors = reconciler.actors();
     let running = ["a", "b"].map(|name| actors.phase(&name.parse().expect("a name")));
     assert!(running.iter().all(|phase| *phase == Some(airssys_wasm::actor::ActorPhase::Running)), "{running:?}");
-}
-
-/// A world in which `names` want a component of their own, and a reconciler whose passes wait for no compilation.
-fn impatient(
-    names: &[&str],
-    wasm: impl Fn(&str) -> Vec<u8>,
-    limits: CompileLimits,
-) -> (World, Reconciler, Receiver<()>) {
-    let world = World::new();
-    for name in names {
-        let wasm = wasm(name);
-        world.publish(name, &Release { package: "test:idle", version: "1.0.0", sequence: 1, more: "", wasm: &wasm });
-        world.desire(name, "test:idle", name, "");
-    }
-    let limits = CompileLimits { first_turn: Duration::from_millis(1), ..limits };
-    let mut reconciler = reconciler(&world, processes(), limits);
-    let (told, ended) = std::sync::mpsc::channel();
-    let told = std::sync::Mutex::new(told);
-    reconciler.on_compiled(Arc::new(move || {
-        let _ = told.lock().expect("not poisoned").send(());
-    }));
-    (world, reconciler, ended)
-}
-
-fn put_off(pass: &Pass) -> Vec<&str> {
-    pass.put_off.keys().map(|name| name.as_str()).collect()
-}
-
-#[test]
-fn code_that_a_pass_does_not_wait_for_is_made_beside_it_and_taken_up_by_a_later_one() {
-    let (world, mut reconciler, ended) = impatient(&["a", "b"], idle, CompileLimits::default());
-    world.desire_text("off", "enabled = false\npackage = \"test:idle\"\n[source.file]\npath = \"../components/a\"\n");
-    world.desire_text(
-        "needs-b",
-        "package = \"test:idle\"\ndepends-on = [\"b\"]\n[source.file]\npath = \"../components/a\"\n",
-    );
-    let committed = |reconciler: &Reconciler| -> Vec<String> {
-        reconciler.committed().records.keys().map(ToString::to_string).collect()
-    };
-    let first = reconciler.pass_settled(None).expect("a pass");
-    assert!(first.failed.is_empty() && !first.summary.converged, "{:?}", first.failed);
-    assert_eq!(put_off(&first), ["a", "b", "needs-b"]);
-    assert_eq!(committed(&reconciler), ["off"], "what needs no code does not wait");
-    assert!(reconciler.is_compiling());
-    ended.recv_timeout(PATIENCE).expect("the first is made");
-    let second = reconciler.pass_settled(None).expect("a pass");
-    assert_eq!(
-        (put_off(&second), committed(&reconciler)),
-        (vec!["b", "needs-b"], vec!["a".to_owned(), "off".to_owned()])
-    );
-    assert!(reconciler.is_compiling(), "the next has its turn");
-    ended.recv_timeout(PATIENCE).expect("the second is made");
-    let third = reconciler.pass_settled(None).expect("a pass");
-    assert!(third.summary.converged && third.put_off.is_empty() && !reconciler.is_compiling());
-    assert_eq!(committed(&reconciler), ["a", "b", "needs-b", "off"]);
-}
-
-#[test]
-fn what_can_t_be_compiled_beside_the_passes_fails_by_its_name_and_is_tried_there_again() {
-    let bomb = |_: &str| bombs::many_functions();
-    let (world, mut reconciler, ended) =
-        impatient(&["bomb"], bomb, CompileLimits { cpu_s: 1, ..CompileLimits::default() });
-    assert_eq!(put_off(&reconciler.pass_settled(None).expect("a pass")), ["bomb"]);
-    ended.recv_timeout(PATIENCE).expect("it is ended");
-    let pass = reconciler.pass_settled(None).expect("a pass");
-    assert_eq!((pass.failed[0].action.name.as_str(), &*pass.failed[0].why.code), ("bomb", "worker-killed"));
-    assert!(pass.put_off.is_empty() && pass.waiting.len() == 1 && !reconciler.is_compiling());
-    // Known to be slow, it has no first turn in a pass any more.
-    reconciler.look_at_everything();
-    let again = reconciler.pass_settled(None).expect("a pass");
-    assert!(again.failed.is_empty() && put_off(&again) == ["bomb"] && reconciler.is_compiling());
-    // What nobody wants any more is given up, and leaves no failure behind.
-    std::fs::remove_file(world.desired().join("bomb.toml")).expect("removed");
-    reconciler.pass_settled(None).expect("a pass");
-    ended.recv_timeout(PATIENCE).expect("it is ended");
-    let last = reconciler.pass_settled(None).expect("a pass");
-    assert!(last.failed.is_empty() && last.put_off.is_empty() && last.summary.converged && !reconciler.is_compiling());
-}
-
-#[test]
-fn the_end_of_a_reconciler_ends_what_is_compiled_beside_its_passes() {
-    let bomb = |_: &str| bombs::many_functions();
-    let (_world, mut reconciler, ended) = impatient(&["bomb"], bomb, CompileLimits::default());
-    reconciler.pass_settled(None).expect("a pass");
-    assert!(reconciler.is_compiling());
-    drop(reconciler);
-    ended.try_recv().expect("it ended before the reconciler was gone");
 }
 
 #[test]

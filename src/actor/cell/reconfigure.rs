@@ -56,6 +56,11 @@ impl ActorCell {
         let _ = answer.send(result);
     }
 
+    /// Who gave the config has heard that it was refused, and takes it back.
+    pub(in crate::actor) fn refusal_is_known(&self) {
+        locked(&self.news).did_not_take_over = false;
+    }
+
     fn has_config(&self, seat: &mut Seat, version: Arc<Version>) {
         {
             let mut news = locked(&self.news);

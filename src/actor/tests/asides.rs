@@ -286,7 +286,7 @@ fn an_instance_that_refuses_a_config_or_crashes_at_it_keeps_the_old_one() {
     host.run(&with_config(1), &configured());
     assert_eq!(reconfigure(&host, &configured(), 7), Err(ReconfigureError::Refused("not \\u{1b} seven".to_owned())));
     assert_eq!(host.ask("a", b"?"), Ok(Some(b"1".to_vec())));
-    assert!(host.status("a").did_not_take_over);
+    assert!(!host.status("a").did_not_take_over, "who gave it has heard of that");
     let crashed = reconfigure(&host, &configured(), 8);
     assert!(matches!(&crashed, Err(ReconfigureError::Refused(why)) if why.contains("unreachable")), "{crashed:?}");
     host.events.wait(|event| event.what == ActorChange::Recovered);

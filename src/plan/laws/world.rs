@@ -16,7 +16,7 @@ use crate::permission::{Declined, Entry as Permission};
 use crate::plan::action::{Action, Commit, Effect, Instance, Kind, Storage};
 use crate::plan::approval::{Approval, ApprovalName, Operator};
 use crate::plan::rollback::Rollback;
-use crate::plan::{Plan, PlanInput, plan};
+use crate::plan::{Plan, PlanInput, plan, ties};
 use crate::record::Record;
 use crate::resolution::Resolution;
 use crate::surface::HostSurface;
@@ -191,16 +191,15 @@ impl World {
         self.check_deletes(plan)?;
         let before = self.observed.clone();
         self.floors_before = self.floors.clone();
-        let mut failed: BTreeSet<InstallationName> = BTreeSet::new();
         let mut carried = BTreeSet::new();
         let effects: Vec<&Action> = plan.effects().collect();
+        let (failed, own) = self.failed(plan, faults);
         for (index, action) in effects.iter().take(faults.stops_after.unwrap_or(usize::MAX)).enumerate() {
             let bit = 1u64 << (index % 64);
-            let waits = matches!(&action.effect, Some(Effect::Commit(commit))
-                if commit.record.spec.depends_on.iter().any(|name| failed.contains(name)));
-            if waits || (faults.fails | faults.fails_for_now) & bit != 0 {
-                failed.insert(action.name.clone());
-                if let (Some(Effect::Commit(commit)), true) = (&action.effect, !waits && faults.fails & bit != 0) {
+            if failed.contains(&action.name) {
+                if let (Some(Effect::Commit(commit)), true) =
+                    (&action.effect, own.contains(&action.name) && faults.fails & bit != 0)
+                {
                     let held = HeldTarget { target: commit.target, reason: "it failed".to_owned() };
                     self.observed.held.insert(action.name.clone(), held);
                 }
@@ -219,9 +218,49 @@ impl World {
             }
         }
         self.check_idle(plan, &before)?;
+        self.check_failed(&effects, &failed, &before)?;
         self.commit(&before);
         self.approvals.clear();
         Ok(true)
+    }
+
+    /// The names of a plan whose actions fail, and of these the ones that fail by themselves.
+    fn failed(&self, plan: &Plan, faults: Faults) -> (BTreeSet<InstallationName>, BTreeSet<InstallationName>) {
+        let effects: Vec<Action> = plan.effects().cloned().collect();
+        let fails = |(index, _): &(usize, &Action)| (faults.fails | faults.fails_for_now) >> (index % 64) & 1 == 1;
+        let own: BTreeSet<_> =
+            effects.iter().enumerate().filter(fails).map(|(_, action)| action.name.clone()).collect();
+        let installed =
+            self.observed.installed.iter().map(|(name, have)| (name.clone(), have.record.clone())).collect();
+        let tied = ties::tied(&effects, &own, &installed, false);
+        (own.iter().cloned().chain(tied.into_keys()).collect(), own)
+    }
+
+    /// What failed is as it was, and so is what it depends on.
+    fn check_failed(
+        &self,
+        effects: &[&Action],
+        failed: &BTreeSet<InstallationName>,
+        before: &Observed,
+    ) -> Result<(), Broken> {
+        for action in effects.iter().filter(|action| failed.contains(&action.name)) {
+            let name = moved_from(action).unwrap_or(&action.name);
+            must!(self.observed.installed.get(name) == before.installed.get(name), "{name} failed and is another");
+            must!(name == &action.name || !self.observed.installed.contains_key(&action.name), "{name} half moved");
+            let Some(have) = before.installed.get(name).filter(|have| have.record.spec.enabled) else { continue };
+            let wanted = match &action.effect {
+                Some(Effect::Commit(commit)) if commit.record.spec.enabled => Some(&commit.record.spec.depends_on),
+                Some(Effect::Restart { record }) => Some(&record.spec.depends_on),
+                _ => None,
+            };
+            for need in &have.record.spec.depends_on {
+                let is_let_go = wanted.is_none_or(|wanted| !wanted.contains(need));
+                let was_there = before.installed.get(need).is_some_and(|need| need.record.spec.enabled);
+                let is_there = self.observed.installed.get(need).is_some_and(|need| need.record.spec.enabled);
+                must!(!is_let_go || !was_there || is_there, "{name} failed, goes on, and lost {need}");
+            }
+        }
+        Ok(())
     }
 
     /// Applies a plan for this world without faults.
