@@ -37,6 +37,26 @@ impl GuestConfig {
         Arc::clone(&self.text)
     }
 
+    /// The value at a dotted key, unless that is a table: a text as it is, everything else as JSON.
+    pub(super) fn flat_value(&self, key: &str) -> Option<String> {
+        if key.len() > MAX_KEY_BYTES {
+            return None;
+        }
+        flat_text(look_up(&self.table, key)?)
+    }
+
+    /// All of them, in the order of their keys.
+    pub(super) fn flat(&self) -> Vec<(String, String)> {
+        let mut flat = std::collections::BTreeMap::new();
+        flatten(&mut flat, "", &self.table);
+        // Where a key is written in two ways, both calls have the same value.
+        let same = |(key, value): (String, String)| {
+            let found = self.flat_value(&key);
+            (key, found.unwrap_or(value))
+        };
+        flat.into_iter().map(same).collect()
+    }
+
     /// Takes the secrets out of what the component says.
     pub fn redactions(&self) -> &Redactions {
         &self.redactions
@@ -101,9 +121,55 @@ fn look_up<'v>(table: &'v Map<String, Value>, key: &str) -> Option<&'v Value> {
         .find_map(|(inner, rest)| look_up(inner, rest))
 }
 
+fn flat_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Object(_) => None,
+        other => Some(other.to_string()),
+    }
+}
+
+fn flatten(flat: &mut std::collections::BTreeMap<String, String>, prefix: &str, table: &Map<String, Value>) {
+    for (key, value) in table {
+        let whole = format!("{prefix}{key}");
+        match value {
+            Value::Object(inner) => flatten(flat, &format!("{whole}."), inner),
+            leaf => drop(flat.insert(whole, flat_text(leaf).unwrap_or_default())),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_of_it_is_flat_and_each_of_it_is_found_by_its_key() {
+        let Value::Object(table) = serde_json::json!({
+            "name": "a \"b\"", "high": 30, "on": true, "list": ["x", 1], "empty": {}, "a.b": { "c": "quoted" },
+            "limits": { "low": 1.5, "deep": { "er": "text" } },
+        }) else {
+            panic!("a table is meant")
+        };
+        let config = GuestConfig::new(table, Vec::new());
+        let flat = config.flat();
+        let expected = [
+            ("a.b.c", "quoted"),
+            ("high", "30"),
+            ("limits.deep.er", "text"),
+            ("limits.low", "1.5"),
+            ("list", r#"["x",1]"#),
+            ("name", r#"a "b""#),
+            ("on", "true"),
+        ];
+        assert_eq!(flat, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        for (key, value) in flat {
+            assert_eq!(config.flat_value(&key), Some(value), "{key}");
+        }
+        for key in ["", "limits", "limits.deep", "empty", "nothing"] {
+            assert_eq!(config.flat_value(key), None, "{key}");
+        }
+    }
 
     fn found(config: &str, key: &str) -> Option<String> {
         let Value::Object(table) = serde_json::from_str(config).unwrap() else { panic!("a table is meant") };

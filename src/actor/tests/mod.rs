@@ -34,6 +34,7 @@ mod requests;
 mod schedules;
 mod sleep;
 mod speed;
+mod standard;
 mod storage;
 mod switching;
 mod topics;
