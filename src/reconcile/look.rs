@@ -88,7 +88,8 @@ impl Reconciler {
             plan = crate::plan::plan(&PlanInput { approvals: &approvals, ..input });
         }
         let stale = self.resolver.remote().stale();
-        plan.is_stale = !stale.is_empty();
+        // A commit that could not be had, or that is refused, may want something else.
+        plan.is_stale = !stale.is_empty() || self.snapshots.is_some() && !problems.is_empty();
         Ok(Looked { plan, problems: problems.into_iter().chain(stale).collect(), waits_for_sources, now })
     }
 

@@ -76,7 +76,7 @@ fn an_empty_file_is_read() {
 }
 
 #[test]
-fn a_symlink_in_place_of_the_file_is_refused_wherever_it_leads() {
+fn f1_a_symlink_in_place_of_the_file_is_refused_wherever_it_leads() {
     let world = World::new();
     world.write("real", "secret");
     for (n, target) in
@@ -89,7 +89,7 @@ fn a_symlink_in_place_of_the_file_is_refused_wherever_it_leads() {
 }
 
 #[test]
-fn links_in_the_directories_that_the_operator_wrote_are_followed_and_those_of_proc_are_not() {
+fn f1_links_in_the_directories_that_the_operator_wrote_are_followed_and_those_of_proc_are_not() {
     let world = World::new();
     fs::create_dir(world.at("v1")).unwrap();
     world.write("v1/a", "hello");
@@ -104,7 +104,7 @@ fn links_in_the_directories_that_the_operator_wrote_are_followed_and_those_of_pr
 }
 
 #[test]
-fn a_pipe_does_not_block_and_its_writer_is_not_woken() {
+fn f1_a_pipe_does_not_block_and_its_writer_is_not_woken() {
     let world = World::new();
     rustix::fs::mknodat(CWD, world.at("pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     assert_eq!(world.refusal("pipe"), ("file-not-regular", false));
@@ -114,7 +114,7 @@ fn a_pipe_does_not_block_and_its_writer_is_not_woken() {
 }
 
 #[test]
-fn devices_sockets_and_directories_are_refused() {
+fn f1_devices_sockets_and_directories_are_refused() {
     let world = World::new();
     fs::create_dir(world.at("directory")).unwrap();
     let _socket = UnixListener::bind(world.at("socket")).unwrap();
@@ -128,7 +128,7 @@ fn devices_sockets_and_directories_are_refused() {
 }
 
 #[test]
-fn proc_self_mem_and_files_that_are_longer_than_they_say_end_in_an_error() {
+fn f1_proc_self_mem_and_files_that_are_longer_than_they_say_end_in_an_error() {
     let own = Directory::open(Path::new("/proc/self")).unwrap();
     for (name, code) in [("mem", "file-unreadable"), ("environ", "file-changing"), ("status", "file-changing")] {
         let error = own.read(name, &rules()).unwrap_err();
@@ -138,7 +138,7 @@ fn proc_self_mem_and_files_that_are_longer_than_they_say_end_in_an_error() {
 }
 
 #[test]
-fn a_hard_link_is_the_file_itself_and_keeps_its_owner_and_mode_rules() {
+fn f1_a_hard_link_is_the_file_itself_and_keeps_its_owner_and_mode_rules() {
     let world = World::new();
     world.write("original", "hello");
     fs::hard_link(world.at("original"), world.at("link")).unwrap();
@@ -148,7 +148,7 @@ fn a_hard_link_is_the_file_itself_and_keeps_its_owner_and_mode_rules() {
 }
 
 #[test]
-fn a_world_writable_file_is_refused_and_a_group_writable_one_is_not() {
+fn f1_a_world_writable_file_is_refused_and_a_group_writable_one_is_not() {
     let world = World::new();
     world.write("a", "hello");
     for mode in [0o666, 0o602, 0o777] {
@@ -160,7 +160,7 @@ fn a_world_writable_file_is_refused_and_a_group_writable_one_is_not() {
 }
 
 #[test]
-fn a_file_of_somebody_else_is_refused() {
+fn f1_a_file_of_somebody_else_is_refused() {
     let world = World::new();
     world.write("a", "hello");
     let mut rules = rules();
@@ -176,7 +176,7 @@ fn a_file_of_somebody_else_is_refused() {
 }
 
 #[test]
-fn a_sparse_file_of_ten_gibibytes_is_refused_without_reading_it() {
+fn f1_a_sparse_file_of_ten_gibibytes_is_refused_without_reading_it() {
     let world = World::new();
     fs::File::create(world.at("huge")).unwrap().set_len(10 << 30).unwrap();
     assert_eq!(world.refusal("huge"), ("file-too-large", false));
@@ -344,7 +344,7 @@ fn a_read_only_mount_may_have_mode_0777_as_kubernetes_makes_it() {
 }
 
 #[test]
-fn racing_exchange_of_a_file_for_a_pipe_or_a_link_never_blocks_and_never_leads_elsewhere() {
+fn f2_racing_exchange_of_a_file_for_a_pipe_or_a_link_never_blocks_and_never_leads_elsewhere() {
     let world = World::new();
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("secret"), "secret").unwrap();
@@ -379,7 +379,7 @@ fn racing_exchange_of_a_file_for_a_pipe_or_a_link_never_blocks_and_never_leads_e
 }
 
 #[test]
-fn a_file_that_changes_after_it_was_opened_is_not_accepted() {
+fn f2_a_file_that_changes_after_it_was_opened_is_not_accepted() {
     type Change<'a> = (&'a str, &'a dyn Fn(&Path));
     let changes: [Change<'_>; 5] = [
         ("longer", &|file| fs::write(file, "hello, world").unwrap()),
@@ -404,7 +404,7 @@ fn a_file_that_changes_after_it_was_opened_is_not_accepted() {
 }
 
 #[test]
-fn racing_writer_in_place_is_noticed() {
+fn f2_racing_writer_in_place_is_noticed() {
     const LENGTH: usize = 48 * 1024;
     const PIECE: usize = 512;
     let world = World::new();

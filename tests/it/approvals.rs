@@ -30,13 +30,6 @@ fn world_of_two_keys(wasm: &[u8]) -> World {
     world
 }
 
-/// The text of the current generation's file.
-fn generation(world: &World) -> String {
-    let state = world.home().join("state");
-    let current = std::fs::read_link(state.join("current")).expect("a link");
-    std::fs::read_to_string(state.join(current)).expect("readable")
-}
-
 #[test]
 fn a_signer_change_waits_until_it_is_approved_and_the_approval_is_spent() {
     let (first, second) = (idle("1"), idle("2"));
@@ -58,7 +51,7 @@ fn a_signer_change_waits_until_it_is_approved_and_the_approval_is_spent() {
     let approved = world.output(&words);
     assert_eq!(approved.status.code(), Some(0), "{}{}", stdout(&approved), stderr(&approved));
     assert_eq!(world.committed()["one"], "1.1.0");
-    let kept = generation(&world);
+    let kept = world.generation();
     let note = kept.lines().find(|line| line.starts_with("note approval ")).expect("a note");
     assert!(note.contains("signer:one for one action sha256:") && note.contains("(uid "), "{note}");
     assert!(kept.lines().any(|line| line.starts_with("note order \"apply by ")), "{kept}");
@@ -127,7 +120,7 @@ fn a_mass_delete_is_carried_out_when_it_is_approved() {
     let approved = world.on_desired("apply", &["--approve", "delete"]);
     assert_eq!(approved.status.code(), Some(0), "{}", stderr(&approved));
     assert_eq!(world.committed().into_keys().collect::<Vec<_>>(), ["f"]);
-    assert_eq!(generation(&world).matches("note approval \"delete for ").count(), 5);
+    assert_eq!(world.generation().matches("note approval \"delete for ").count(), 5);
 }
 
 #[test]
@@ -180,7 +173,7 @@ fn a_running_host_holds_what_needs_a_word_and_takes_it_over_its_socket() {
     assert_eq!(approved.status.code(), Some(0), "{}{}", stdout(&approved), stderr(&approved));
     host.wait_for(&["one", "updated 1.0.0 -> 1.1.0"]);
     assert_eq!(world.committed()["one"], "1.1.0");
-    let kept = generation(&world);
+    let kept = world.generation();
     let uid = rustix::process::geteuid().as_raw();
     let note = kept.lines().find(|line| line.starts_with("note approval ")).expect("a note");
     assert!(note.contains("signer:one for one action sha256:") && note.contains(&format!("(uid {uid})")), "{note}");

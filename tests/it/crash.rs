@@ -9,7 +9,7 @@ use crate::harness::{Release, World, stderr, stdout};
 use crate::scale::{cases, needs_tool};
 
 /// System calls that change what is on disk.
-const STATE_CHANGING: &[&str] = &[
+pub const STATE_CHANGING: &[&str] = &[
     "rename",
     "renameat",
     "renameat2",
@@ -36,12 +36,12 @@ const STATE_CHANGING: &[&str] = &[
 /// More calls of one kind than one pass makes: the enumeration must end by itself before.
 const MOST_POINTS: u32 = 500;
 
-fn release<'a>(version: &'a str, sequence: u64, wasm: &'a [u8]) -> Release<'a> {
+pub fn release<'a>(version: &'a str, sequence: u64, wasm: &'a [u8]) -> Release<'a> {
     Release { package: "test:idle", version, sequence, more: "", wasm }
 }
 
 /// Applies without a fault, and checks that the set is `wanted` and that nothing is left to do.
-fn converge(world: &World, wanted: &BTreeMap<String, String>, after: &str) {
+pub fn converge(world: &World, wanted: &BTreeMap<String, String>, after: &str) {
     let output = world.on_desired("apply", &[]);
     assert!(output.status.success(), "{after}: {}{}", stdout(&output), stderr(&output));
     assert_eq!(&world.committed(), wanted, "{after}");
@@ -75,7 +75,7 @@ fn killed_at(world: &World, plain: &Command, call: &str, point: u32) -> bool {
     !output.status.success()
 }
 
-fn copy_tree(from: &Path, to: &Path) {
+pub fn copy_tree(from: &Path, to: &Path) {
     let status = Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp runs");
     assert!(status.success());
 }

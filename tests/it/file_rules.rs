@@ -1,12 +1,6 @@
 //! F1 to F4 and W1: artifacts and desired files on this machine, with the real binary.
 //!
-//! | rule | shown by |
-//! |---|---|
-//! | F1 only regular files of trusted owners, no links, nothing that blocks | here; `safe_open::tests`; `attacks::t18`, `t20`, `t26` |
-//! | F2 a change while a file is read is noticed | `safe_open::tests` and `source::file::tests`, the racing ones; `attacks::t20` |
-//! | F3 a half-written file is tried again | `source::file::tests`; `torn::p10` |
-//! | F4 an error of the file system keeps what runs | here; `watch::listing::tests`, under strace |
-//! | W1 an event is a hint, a lost one costs nothing | `watch::inbox::tests` (overflow), `watch::watcher::tests` (limits), `torn::p10`, `run::p12` (directories that vanish, return, are exchanged) |
+//! Where else they are shown stands in the names of tests; `rules` counts them.
 
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;

@@ -1,5 +1,6 @@
 //! Desired state from a repository, with the real binary and real repositories on this machine.
 
+mod mark;
 mod remote;
 
 use std::path::PathBuf;

@@ -141,11 +141,20 @@ impl World {
     /// Installations and versions that are committed, as `status` tells.
     #[track_caller]
     pub fn committed(&self) -> BTreeMap<String, String> {
-        let status = self.status();
-        let components = status["components"].as_array().expect("an array");
-        let installed = components.iter().filter(|component| component["installed"].is_object());
-        let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
-        installed.map(|c| (text(&c["name"]), text(&c["installed"]["version"]))).collect()
+        installed(&self.status())
+    }
+
+    /// The same; none when the host ends while it is asked.
+    pub fn try_committed(&self) -> Option<BTreeMap<String, String>> {
+        let output = self.output(&["status", "--output", "json"]);
+        output.status.success().then(|| installed(&serde_json::from_str(&stdout(&output)).expect("JSON")))
+    }
+
+    /// The text of the current generation's file.
+    pub fn generation(&self) -> String {
+        let state = self.home().join("state");
+        let current = std::fs::read_link(state.join("current")).expect("a link");
+        std::fs::read_to_string(state.join(current)).expect("readable")
     }
 
     /// The status document.
@@ -167,6 +176,13 @@ impl World {
         let arguments = self.arguments("run", &mut paths);
         RunningHost::spawn(self.command(&arguments))
     }
+}
+
+fn installed(status: &serde_json::Value) -> BTreeMap<String, String> {
+    let components = status["components"].as_array().expect("an array");
+    let installed = components.iter().filter(|component| component["installed"].is_object());
+    let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
+    installed.map(|c| (text(&c["name"]), text(&c["installed"]["version"]))).collect()
 }
 
 /// A desired file's text.
@@ -239,6 +255,20 @@ impl RunningHost {
                 }
                 Err(RecvTimeoutError::Timeout) => panic!("no line with {needles:?} came:\n{}", self.told()),
                 Err(RecvTimeoutError::Disconnected) => panic!("ended before a line with {needles:?}:\n{}", self.told()),
+            }
+        }
+    }
+
+    /// Whether a line with all of `needles` came before it ended; lines before it are passed over.
+    #[track_caller]
+    pub fn comes_to(&mut self, needles: &[&str]) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) if needles.iter().all(|needle| line.contains(needle)) => return true,
+                Ok(line) => self.recent.push_back(line),
+                Err(RecvTimeoutError::Disconnected) => return false,
+                Err(RecvTimeoutError::Timeout) => panic!("no line with {needles:?} and no end:\n{}", self.told()),
             }
         }
     }

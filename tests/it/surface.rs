@@ -31,13 +31,6 @@ fn world() -> World {
     world
 }
 
-/// The text of the current generation's file.
-fn generation(world: &World) -> String {
-    let state = world.home().join("state");
-    let current = std::fs::read_link(state.join("current")).expect("a link");
-    std::fs::read_to_string(state.join(current)).expect("readable")
-}
-
 #[test]
 fn a_breaking_change_waits_until_it_is_approved_and_the_approval_is_spent() {
     let world = world();
@@ -64,7 +57,7 @@ fn a_breaking_change_waits_until_it_is_approved_and_the_approval_is_spent() {
     let approved = world.output(&words);
     assert_eq!(approved.status.code(), Some(0), "{}{}", stdout(&approved), stderr(&approved));
     assert_eq!(world.committed()["one"], "2.0.0");
-    let kept = generation(&world);
+    let kept = world.generation();
     let note = kept.lines().find(|line| line.starts_with("note approval ")).expect("a note");
     assert!(note.contains("breaking:one for one action sha256:") && note.contains("(uid "), "{note}");
 
@@ -95,7 +88,7 @@ fn a_running_host_holds_a_breaking_change_goes_on_with_the_rest_and_takes_the_wo
     assert_eq!(approved.status.code(), Some(0), "{}{}", stdout(&approved), stderr(&approved));
     host.wait_for(&["one", "updated 1.0.0 -> 2.0.0"]);
     assert_eq!(world.committed()["one"], "2.0.0");
-    assert!(generation(&world).contains("breaking:one for one action sha256:"));
+    assert!(world.generation().contains("breaking:one for one action sha256:"));
     let why = stdout(&world.output(&["why", "one"]));
     assert!(why.contains("breaking:one"), "{why}");
     assert!(host.stop().success());

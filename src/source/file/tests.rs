@@ -101,7 +101,7 @@ fn a_path_that_names_the_manifest_instead_of_its_directory_is_refused_with_that_
 }
 
 #[test]
-fn a_symlink_in_place_of_any_of_the_files_is_refused() {
+fn f1_a_symlink_in_place_of_any_of_the_files_is_refused() {
     for name in [MANIFEST_FILE, SIGNATURE_FILE, "a.wasm"] {
         let artifact = Artifact::new();
         fs::rename(artifact.at(name), artifact.at("real")).unwrap();
@@ -111,7 +111,7 @@ fn a_symlink_in_place_of_any_of_the_files_is_refused() {
 }
 
 #[test]
-fn endless_and_oversized_files_are_refused_before_they_are_read() {
+fn f1_endless_and_oversized_files_are_refused_before_they_are_read() {
     for (name, size, expected) in [
         (MANIFEST_FILE, MAX_MANIFEST_BYTES + 1, ("file-too-large", false)),
         (SIGNATURE_FILE, MAX_SIGNATURE_BYTES + 1, ("file-too-large", false)),
@@ -143,7 +143,7 @@ fn a_wasm_name_that_leads_out_of_the_directory_is_refused() {
 }
 
 #[test]
-fn a_half_written_wasm_is_tried_again_and_taken_when_it_is_complete() {
+fn f3_a_half_written_wasm_is_tried_again_and_taken_when_it_is_complete() {
     let artifact = Artifact::new();
     for length in 0..WASM.len() {
         artifact.write("a.wasm", &WASM[..length]);
@@ -159,7 +159,7 @@ fn a_half_written_wasm_is_tried_again_and_taken_when_it_is_complete() {
 }
 
 #[test]
-fn a_directory_that_is_exchanged_midway_does_not_mix_two_releases() {
+fn f2_a_directory_that_is_exchanged_midway_does_not_mix_two_releases() {
     let artifact = Artifact::new();
     let fetched = artifact.fetch().unwrap();
     let away = artifact.path().with_extension("away");
@@ -255,7 +255,7 @@ fn unchanged_files_hold_their_stamp_and_every_change_breaks_it() {
 }
 
 #[test]
-fn files_that_were_read_right_after_a_change_are_read_once_more() {
+fn f3_files_that_were_read_right_after_a_change_are_read_once_more() {
     let artifact = Artifact::new();
     let wasm = artifact.fetch().unwrap().copy_wasm(&signed(WASM), &mut Vec::new()).unwrap();
     assert!(!wasm.stamp.still_holds(&artifact.files()));
@@ -265,7 +265,7 @@ fn files_that_were_read_right_after_a_change_are_read_once_more() {
 }
 
 #[test]
-fn a_failed_attempt_is_repeated_when_a_file_changes_and_not_before() {
+fn f3_a_failed_attempt_is_repeated_when_a_file_changes_and_not_before() {
     let artifact = Artifact::new();
     fs::remove_file(artifact.at(SIGNATURE_FILE)).unwrap();
     until_quiet(&artifact);
@@ -277,7 +277,7 @@ fn a_failed_attempt_is_repeated_when_a_file_changes_and_not_before() {
 }
 
 #[test]
-fn racing_exchange_of_the_wasm_for_other_files_and_links_never_gets_a_wrong_byte_accepted() {
+fn f2_racing_exchange_of_the_wasm_for_other_files_and_links_never_gets_a_wrong_byte_accepted() {
     let artifact = Artifact::new();
     let good: Vec<u8> = (0..10_000_u32).flat_map(u32::to_le_bytes).collect();
     let evil: Vec<u8> = good.iter().map(|byte| !byte).collect();

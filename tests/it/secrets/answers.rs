@@ -55,13 +55,14 @@ fn holds_none(what: &str, text: &str) {
 
 /// Every answer that the socket gives.
 fn ask_everything(world: &World) {
-    for path in ["/v1/status", "/v1/info/teller", "/v1/info/remote", "/v1/logs/teller", "/v1/nothing"] {
+    let paths = ["status", "info/teller", "info/remote", "logs/teller", "dead-letters", "dead-letters/1", "nothing"];
+    for path in paths.map(|path| format!("/v1/{path}")) {
         let answer = crate::control::raw(
             world,
             format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes(),
         );
         assert!(answer.starts_with("HTTP/1.1 "), "{path}: {answer}");
-        holds_none(path, &answer);
+        holds_none(&path, &answer);
     }
     assert_eq!(get(world, "/v1/status").0, 200);
     for path in ["/v1/plan", "/v1/sync", "/v1/apply", "/v1/gc", "/v1/pause", "/v1/resume", "/v1/call/teller"] {
@@ -81,6 +82,9 @@ fn run_everything(world: &World) {
             &["why", "teller"],
             &["history"],
             &["history", "teller"],
+            &["dead-letters", "list"],
+            &["export"],
+            &["rollback", "--dry-run", "--trust", &trust],
             &["gc"],
             &["fsck", "--trust", &trust],
         ] {
@@ -89,10 +93,37 @@ fn run_everything(world: &World) {
             holds_none(&arguments.join(" "), &format!("{}{}", stdout(&output), stderr(&output)));
         }
     }
+    for format in ["text", "json", "yaml", "markdown"] {
+        for out in [&[][..], &["--out", "saved-plan"]] {
+            let plan = super::on_desired(world, "plan", &[&["--offline", "--output", format], out].concat());
+            holds_none("plan", &format!("{}{}", stdout(&plan), stderr(&plan)));
+        }
+    }
+    // What a plan says of a machine that has neither the state nor the secrets.
+    assert!(in_environment(world, &["export", "--out", "exported"]).status().expect("runs").success());
+    let against = super::on_desired(world, "plan", &["--offline", "--against", "exported"]);
+    holds_none("plan --against", &format!("{}{}", stdout(&against), stderr(&against)));
     for arguments in [&["logs", "teller"][..], &["call", "teller", "x"], &["call", "teller"]] {
         let output = in_environment(world, arguments).output().expect("runs");
         holds_none(&arguments.join(" "), &format!("{}{}", stdout(&output), stderr(&output)));
     }
+}
+
+/// Every message that died: what it held, and why it died.
+fn show_dead_letters(world: &World) -> usize {
+    let listed = in_environment(world, &["dead-letters", "list", "--output", "json"]).output().expect("runs");
+    let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).expect("JSON");
+    let letters = listed["letters"].as_array().expect("an array");
+    for letter in letters {
+        let id = letter["id"].to_string();
+        for format in ["text", "json"] {
+            let shown =
+                in_environment(world, &["dead-letters", "show", &id, "--output", format]).output().expect("runs");
+            assert!(shown.status.success(), "{}", stderr(&shown));
+            holds_none("a dead letter", &stdout(&shown));
+        }
+    }
+    letters.len()
 }
 
 /// The worker of this world's host that fetches: a process whose parent has the world's path among its arguments.
@@ -127,6 +158,8 @@ fn t25_no_secret_shows_in_any_answer_nor_when_component_worker_and_host_crash() 
     assert_eq!(crashed.status.code(), Some(24), "{}", stderr(&crashed));
     host.wait_for(&["teller", "crashed"]);
     assert!(stdout(&world.output(&["logs", "teller"])).contains("***"));
+
+    assert!(show_dead_letters(&world) > 0, "the message that made it crash died with it");
 
     // The worker that was told the password dies with it.
     until("a worker", || worker_of(&world).is_some());
