@@ -11,6 +11,7 @@ use super::exit::{Exit, Failure};
 use super::global::{HostArgs, installation};
 use super::output;
 use super::run::Printer;
+use super::waiting;
 use crate::control::client::{AskError, Client};
 use crate::control::documents::{PassDocument, PausedDocument};
 use crate::reconcile::notice::Notice;
@@ -21,7 +22,7 @@ use crate::user;
 /// Options of `sync`.
 #[derive(Args)]
 pub struct SyncArgs {
-    /// Do not wait for what must be fetched from other machines
+    /// Do not wait for what must be fetched from other machines, or takes long to compile
     #[arg(long)]
     no_wait: bool,
     /// End with 0 whatever is left to do
@@ -38,7 +39,7 @@ pub struct PauseArgs {
 
 /// Lets the host look at everything now, and says what came of it.
 pub(crate) fn sync(global: &Global, args: SyncArgs) -> Result<ExitCode, Failure> {
-    let pass = ask(global, async |client| client.sync(!args.no_wait).await)?;
+    let pass = ask(global, async |client| waiting::sync(&client, !args.no_wait, global).await)?;
     output::print(global.output, &pass, || passed(&pass))?;
     Ok(if args.exit_zero { ExitCode::SUCCESS } else { ExitCode::from(pass.exit_code) })
 }

@@ -32,6 +32,7 @@ mod status;
 mod storage;
 mod validate;
 mod verify;
+mod waiting;
 mod why;
 
 use std::path::PathBuf;

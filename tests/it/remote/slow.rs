@@ -13,7 +13,7 @@ use airssys_wasm::worker::{FetchLimits, Workers};
 use super::{component, desire, files, release, settings, until, url_source};
 use crate::bombs;
 use crate::components::idle;
-use crate::harness::{Release, TRUSTED_SEED, World, stderr, stdout};
+use crate::harness::{Release, RunningHost, TRUSTED_SEED, World, stderr, stdout};
 use crate::test_guest::TestGuest;
 use crate::worker::{goes_on, processes};
 
@@ -142,6 +142,10 @@ fn r13_a_compile_bomb_holds_up_neither_the_others_of_its_pass_nor_who_runs() {
     host.wait_for(&["a-bomb", "that goes on beside everything else"]);
     // It is told while its pass goes on, and shown after it.
     until("a status that says so", || stdout(&world.output(&["status"])).contains("compiling"));
+    // Whoever waits for everything is told what for.
+    let mut sync = RunningHost::spawn(world.command(&["sync"]));
+    sync.wait_for(&["waits for code", "a-bomb", "needy"]);
+    drop(sync);
     // From here on it is compiled beside the passes. A call has its own deadline, and what is dropped now does not wait.
     for n in 0..20 {
         let payload = format!("call {n}");
