@@ -39,6 +39,12 @@ pub const DEFAULT_MAILBOX_BYTES: u64 = 8 << 20;
 pub const MAX_MAILBOX_BYTES: u64 = 256 << 20;
 /// Ceiling of the messages that a component may send in a second, and at once.
 pub const MAX_SEND_RATE: u64 = 1_000_000;
+/// Ceiling of the deliveries of a message beyond the first.
+pub const MAX_RETRIES: u64 = 10;
+/// Wait before the second delivery of a message by default, in milliseconds.
+pub const DEFAULT_RETRY_WAIT_MS: u64 = 100;
+/// Ceiling of that wait, in milliseconds.
+pub const MAX_RETRY_WAIT_MS: u64 = 60_000;
 /// Ceiling of the share of one core that a component may have, in percent.
 pub const MAX_CPU_PERCENT: u64 = 100;
 /// Longest time that a message waits outside a full mailbox by default, in milliseconds.
@@ -158,6 +164,12 @@ pub struct LimitOverrides {
     /// Share of one core that its calls may have over time, in percent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_cpu_percent: Option<u64>,
+    /// Deliveries of a message beyond the first, when those before ended badly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u64>,
+    /// Wait before the second delivery; only beside retries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_wait: Option<Millis>,
 }
 
 /// The limits a component runs under, all of them enforced.
@@ -208,6 +220,12 @@ pub struct Limits {
     /// Share of one core that its calls may have over time, in percent; none: whatever is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_cpu_percent: Option<u64>,
+    /// Deliveries of a message beyond the first, when those before ended badly; none, as 0: one delivery.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u64>,
+    /// Wait before the second delivery, doubled before each further one; there is one exactly where there are retries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_wait: Option<Millis>,
 }
 
 /// The default of a limit, and whether a value is it.
@@ -234,6 +252,7 @@ impl Limits {
         // What a full mailbox does is said as a whole, in one file.
         let mailbox = if desired.mailbox_overflow.is_some() { desired } else { manifest };
         let rate = if desired.send_rate.is_some() { desired } else { manifest };
+        let retry = if desired.retries.is_some() { desired } else { manifest };
         Self {
             call: desired.call.or(manifest.call).unwrap_or(Millis(DEFAULT_CALL_MS)),
             init: desired.init.or(manifest.init).unwrap_or(Millis(DEFAULT_INIT_MS)),
@@ -253,6 +272,8 @@ impl Limits {
             // One second's worth.
             send_burst: rate.send_rate.map(|rate_| rate.send_burst.unwrap_or(rate_)),
             max_cpu_percent: desired.max_cpu_percent.or(manifest.max_cpu_percent),
+            retries: retry.retries,
+            retry_wait: retry.retries.map(|_| retry.retry_wait.unwrap_or(Millis(DEFAULT_RETRY_WAIT_MS))),
         }
     }
 }
@@ -278,6 +299,8 @@ impl From<Limits> for LimitOverrides {
             send_rate,
             send_burst,
             max_cpu_percent,
+            retries,
+            retry_wait,
         } = limits;
         Self {
             call: Some(call),
@@ -297,6 +320,8 @@ impl From<Limits> for LimitOverrides {
             send_rate,
             send_burst,
             max_cpu_percent,
+            retries,
+            retry_wait,
         }
     }
 }
@@ -310,6 +335,7 @@ impl LimitOverrides {
     pub fn read<'t>(mut table: Table<'_, 't>, report: &mut Report<'t>) -> Self {
         let (mailbox_overflow, mailbox_wait) = overflow(&mut table, report);
         let (send_rate, send_burst) = rate(&mut table, report);
+        let (retries, retry_wait) = retry(&mut table, report);
         let limits = Self {
             call: time(table.take("call"), MAX_CALL_MS, report),
             init: time(table.take("init"), MAX_INIT_MS, report),
@@ -328,6 +354,8 @@ impl LimitOverrides {
             send_rate,
             send_burst,
             max_cpu_percent: count(table.take("max-cpu-percent"), MAX_CPU_PERCENT, report),
+            retries,
+            retry_wait,
         };
         for name in NOT_ENFORCED {
             table.refuse(name, "remove the line; a limit that does nothing would be worse than none", report);
@@ -359,6 +387,20 @@ fn rate<'t>(table: &mut Table<'_, 't>, report: &mut Report<'t>) -> (Option<u64>,
         report.error_with_hint(burst.key_span.clone(), message, "remove the line, or add send-rate = 1000");
     }
     (rate, count(burst, MAX_SEND_RATE, report))
+}
+
+fn retry<'t>(table: &mut Table<'_, 't>, report: &mut Report<'t>) -> (Option<u64>, Option<Millis>) {
+    let written = table.holds("retries");
+    let retries = table.take("retries").and_then(|value| {
+        let count = value.integer(report)?;
+        value.within(count, 0..=MAX_RETRIES, report)
+    });
+    let wait = table.take("retry-wait");
+    if let Some(wait) = wait.as_ref().filter(|_| !written) {
+        let message = "`retry-wait` says something only beside retries";
+        report.error_with_hint(wait.key_span.clone(), message, "remove the line, or add retries = 3");
+    }
+    (retries, wait.and_then(|wait| wait.millis(Millis(10)..=Millis(MAX_RETRY_WAIT_MS), report)))
 }
 
 fn time<'t>(value: Option<Value<'_, 't>>, ceiling_ms: u64, report: &mut Report<'t>) -> Option<Millis> {

@@ -2,14 +2,36 @@
 
 use std::time::Duration;
 
-/// Deliveries of one message that may end badly; after the last it is poison.
-pub(super) const MAX_DELIVERIES: u8 = 5;
+use crate::limits::{Limits, MAX_RETRY_WAIT_MS};
+
 /// Crashes with one message in hand; after the last it is poison.
 pub(super) const MAX_CRASHES: u8 = 2;
-/// Wait before the second delivery; doubles with each further one.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-/// Longest wait before a delivery.
+/// Longest wait before a delivery of a message that the store holds.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// How often a message is delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Policy {
+    /// Deliveries of one message that may end badly; after the last it is poison.
+    pub(super) deliveries: u8,
+    /// Wait before the second delivery; doubles with each further one.
+    pub(super) first_wait: Duration,
+    /// Longest wait before a delivery.
+    pub(super) longest_wait: Duration,
+}
+
+impl Policy {
+    /// That of messages that the store holds.
+    pub(super) const DURABLE: Self =
+        Self { deliveries: 5, first_wait: Duration::from_millis(100), longest_wait: LONGEST_WAIT };
+
+    /// That of a component whose file asks for retries.
+    pub(super) fn of(limits: &Limits) -> Option<Self> {
+        let (retries, wait) = limits.retries.filter(|retries| *retries > 0).zip(limits.retry_wait)?;
+        let deliveries = u8::try_from(retries).unwrap_or(u8::MAX).saturating_add(1);
+        Some(Self { deliveries, first_wait: wait.duration(), longest_wait: Duration::from_millis(MAX_RETRY_WAIT_MS) })
+    }
+}
 
 /// How often a message was delivered in vain.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,13 +66,13 @@ pub(super) enum Next {
 
 impl Attempts {
     /// After one more delivery that did not end well.
-    pub(super) fn after(self, failure: Failure) -> (Self, Next) {
+    pub(super) fn after(self, failure: Failure, policy: &Policy) -> (Self, Next) {
         let deliveries = self.deliveries.saturating_add(1);
         let crashes = self.crashes.saturating_add(u8::from(failure == Failure::Crash));
-        let next = if deliveries >= MAX_DELIVERIES || crashes >= MAX_CRASHES {
+        let next = if deliveries >= policy.deliveries || crashes >= MAX_CRASHES {
             Next::Poison
         } else {
-            Next::Again((FIRST_WAIT * (1 << (deliveries - 1).min(8))).min(LONGEST_WAIT))
+            Next::Again((policy.first_wait * (1 << (deliveries - 1).min(10))).min(policy.longest_wait))
         };
         (Self { deliveries, crashes }, next)
     }
@@ -64,7 +86,7 @@ mod tests {
         let mut attempts = Attempts::default();
         let one = |failure: &Failure| {
             let next;
-            (attempts, next) = attempts.after(*failure);
+            (attempts, next) = attempts.after(*failure, &Policy::DURABLE);
             next
         };
         failures.iter().map(one).collect()
@@ -87,7 +109,25 @@ mod tests {
     #[test]
     fn counts_that_no_host_writes_are_poison_and_no_overflow() {
         let attempts = Attempts { deliveries: u8::MAX, crashes: u8::MAX };
-        assert_eq!(attempts.after(Failure::Crash), (attempts, Next::Poison));
-        assert!(LONGEST_WAIT >= FIRST_WAIT);
+        assert_eq!(attempts.after(Failure::Crash, &Policy::DURABLE), (attempts, Next::Poison));
+    }
+
+    #[test]
+    fn a_file_says_how_often_and_how_soon_and_the_wait_has_an_end() {
+        let mut limits = Limits::resolve(&Default::default(), &Default::default());
+        assert_eq!(Policy::of(&limits), None);
+        (limits.retries, limits.retry_wait) = (Some(10), Some(crate::quantity::Millis(20_000)));
+        let policy = Policy::of(&limits).unwrap();
+        let mut attempts = Attempts::default();
+        let waits: Vec<Next> = (0..11)
+            .map(|_| {
+                let next;
+                (attempts, next) = attempts.after(Failure::Error, &policy);
+                next
+            })
+            .collect();
+        let wait = |s| Next::Again(Duration::from_secs(s));
+        assert_eq!(waits[..4], [wait(20), wait(40), wait(60), wait(60)]);
+        assert_eq!(waits[9..], [wait(60), Next::Poison]);
     }
 }

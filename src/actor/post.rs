@@ -10,7 +10,7 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::attempts::{Attempts, Failure, Next};
+use super::attempts::{Attempts, Failure, Next, Policy};
 use super::cell::ActorCell;
 use super::core::{Core, locked};
 use super::dead::DeadLetter;
@@ -405,7 +405,7 @@ fn next_after(mail: &[(u64, Mail)]) -> u64 {
 fn count_host_death(envelopes: &mut Vec<Envelope>, set: &mut MailSet) -> Option<Envelope> {
     let first = envelopes.first_mut()?;
     let kept = first.kept.as_mut()?;
-    let (attempts, next) = kept.attempts.after(Failure::HostDeath);
+    let (attempts, next) = kept.attempts.after(Failure::HostDeath, &Policy::DURABLE);
     kept.attempts = attempts;
     if next == Next::Poison {
         return Some(envelopes.remove(0));

@@ -133,6 +133,11 @@ pub enum PrepareError {
          refuses messages, and does not drop them or let them wait outside"
     )]
     OverflowOfTheStore(Overflow),
+    /// Its file has `delivery = "durable"`, and its limits say otherwise how often a message is delivered.
+    #[error(
+        "its file says delivery = \"durable\", and its limits have retries: a message in the store has five deliveries"
+    )]
+    RetriesOfTheStore,
     /// Its file has `delivery = "durable"` and the store of this host is in memory.
     #[error("its file says delivery = \"durable\", and what this host stores is in memory and ends with it")]
     ForgetfulStore,
@@ -287,6 +292,9 @@ impl System {
         let overflow = version.record.limits.mailbox_overflow;
         if keeps && overflow != Overflow::Reject {
             return Err(PrepareError::OverflowOfTheStore(overflow));
+        }
+        if keeps && version.retry.is_some() {
+            return Err(PrepareError::RetriesOfTheStore);
         }
         if keeps && !version.linked.takes_messages() {
             return Err(PrepareError::NobodyToDeliverTo);

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::attempts::Policy;
 use super::breaker::{Breaker, BreakerState};
 use super::cell::ActorCell;
 use super::core::locked;
@@ -39,6 +40,8 @@ pub(super) struct Version {
     /// Likewise: no crash makes a sender faster, or a target well.
     pub(super) rate: Option<Mutex<Rate>>,
     breakers: Mutex<BTreeMap<InstallationName, Arc<Mutex<Breaker>>>>,
+    /// How often a message is delivered that the store does not hold, where its file asks for more than once.
+    pub(super) retry: Option<Policy>,
     /// Likewise: no crash gives a component more of a core.
     pub(super) cpu: Option<Arc<Mutex<CpuShare>>>,
 }
@@ -51,8 +54,9 @@ impl Version {
         let rate = send_rate.zip(send_burst);
         let rate = rate.map(|(rate, burst)| Mutex::new(Rate::new(rate, burst, Instant::now())));
         let cpu = max_cpu_percent.map(|percent| Arc::new(Mutex::new(CpuShare::new(percent, Instant::now()))));
+        let retry = Policy::of(&record.limits);
         let (shares, breakers) = (Mutex::default(), Mutex::default());
-        Self { record, linked, config, log, storage_id: Arc::default(), sender, shares, rate, breakers, cpu }
+        Self { record, linked, config, log, storage_id: Arc::default(), sender, shares, rate, breakers, retry, cpu }
     }
 
     /// What one instance of it needs to use its storage; none without the permission.

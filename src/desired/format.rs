@@ -60,6 +60,8 @@ pub const HOMES: &[(&str, &str)] = &[
     ("send-rate", "in [limits]"),
     ("send-burst", "in [limits]"),
     ("max-cpu-percent", "in [limits]"),
+    ("retries", "in [limits]"),
+    ("retry-wait", "in [limits]"),
     ("failure-threshold", "in [breaker]"),
     ("success-threshold", "in [breaker]"),
     ("open-time", "in [breaker]"),

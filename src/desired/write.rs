@@ -144,6 +144,8 @@ fn limit_lines(limits: &LimitOverrides) -> String {
         send_rate,
         send_burst,
         max_cpu_percent,
+        retries,
+        retry_wait,
     } = limits;
     let time = |key: &str, value: &Option<Millis>| line(key, value.as_ref());
     let size = |key: &str, value: &Option<ByteSize>| line(key, value.as_ref());
@@ -166,6 +168,8 @@ fn limit_lines(limits: &LimitOverrides) -> String {
         count("send-rate", send_rate),
         count("send-burst", send_burst),
         count("max-cpu-percent", max_cpu_percent),
+        count("retries", retries),
+        time("retry-wait", retry_wait),
     ]
     .concat()
 }

@@ -184,6 +184,9 @@ fn not_prepared(error: &PrepareError) -> Refusal {
         PrepareError::OverflowOfTheStore(_) => {
             ("overflow-of-the-store", "write mailbox-overflow = \"reject\" in [limits], or remove `delivery`")
         }
+        PrepareError::RetriesOfTheStore => {
+            ("retries-of-the-store", "write retries = 0 in [limits], or remove `delivery`")
+        }
         PrepareError::ForgetfulStore => {
             ("store-in-memory", "remove the line, or give the host a store on disk: fjall or redb")
         }

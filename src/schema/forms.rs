@@ -260,6 +260,11 @@ pub struct Limits {
     /// Share of one core that its calls may have over time, in percent; whatever is there.
     #[schemars(range(min = 1, max = 100))]
     pub max_cpu_percent: Option<u64>,
+    /// Deliveries of a message beyond the first, when those before ended badly; 0.
+    #[schemars(range(min = 0, max = 10))]
+    pub retries: Option<u64>,
+    /// Wait before the second delivery, doubled before each further one, beside `retries`; 100ms, from 10ms to 1m.
+    pub retry_wait: Option<Time>,
 }
 
 /// What becomes of a message that comes to a full mailbox.

@@ -261,6 +261,9 @@ fn limits(record: &Record, used: Option<Use>) -> Vec<LimitInfo> {
     if let Some(percent) = limits.max_cpu_percent {
         rows.push(row("max-cpu-percent", Unit::Count, percent, used.and_then(|used| used.cpu_percent)));
     }
+    if let (Some(retries), Some(wait)) = (limits.retries, limits.retry_wait) {
+        rows.extend([row("retries", Unit::Count, retries, None), time("retry-wait", wait)]);
+    }
     rows
 }
 

@@ -32,7 +32,7 @@ impl ActorCell {
         core: &Arc<Core>,
         seat: &mut Seat,
         message: (u64, Origin, Payload),
-        reply: Option<ReplySlot>,
+        (reply, reason): (Option<ReplySlot>, DeadReason),
         ended: Ended,
     ) {
         let author = format!("message {} from {}", message.0, author(&message.1.sender));
@@ -41,7 +41,7 @@ impl ActorCell {
             Ended::Crashed(crash) => crash.text.clone(),
         };
         if let Some(version) = &seat.version {
-            self.keep(message, version, DeadReason::Failed, Some(why.clone()));
+            self.keep(message, version, reason, Some(why.clone()));
         }
         let error = match ended {
             Ended::Refused(text) => {
@@ -58,7 +58,7 @@ impl ActorCell {
             }
         };
         // Counted when all that is told of it stands: who sees the number finds the letter, the line and the reason.
-        self.counters.dead(DeadReason::Failed);
+        self.counters.dead(reason);
         if let Some(reply) = reply {
             reply.answer(Err(error));
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::super::attempts::{Attempts, Failure, LONGEST_WAIT, MAX_DELIVERIES, Next};
+use super::super::attempts::{Attempts, Failure, LONGEST_WAIT, Next, Policy};
 use super::super::core::{Core, Due, locked};
 use super::super::instance::{CrashKind, Ended};
 use super::super::mailbox::{Claim, Envelope, Item, KeptMail, SentBy, Share};
@@ -122,7 +122,7 @@ impl ActorCell {
         let next = match (&mut envelope.kept, failure(&ended)) {
             (Some(kept), Some(failure)) => {
                 let next;
-                (kept.attempts, next) = kept.attempts.after(failure);
+                (kept.attempts, next) = kept.attempts.after(failure, &Policy::DURABLE);
                 next
             }
             // The store is behind or has stopped, and the message has no part in that.
@@ -135,10 +135,7 @@ impl ActorCell {
                     core.post.write_attempts(core, &envelope);
                 }
                 seat.batch.push_front(Item::Message(envelope));
-                (
-                    format!("; it is delivered again, {} of {MAX_DELIVERIES} were in vain", attempts.deliveries),
-                    Some(wait),
-                )
+                (delivered_again(attempts, &Policy::DURABLE), Some(wait))
             }
             Next::Poison => {
                 let (why, error) = told(&ended);
@@ -184,7 +181,13 @@ impl ActorCell {
     }
 }
 
-fn failure(ended: &Ended) -> Option<Failure> {
+/// What a line of the log adds.
+pub(super) fn delivered_again(attempts: Attempts, policy: &Policy) -> String {
+    format!("; it is delivered again, {} of {} were in vain", attempts.deliveries, policy.deliveries)
+}
+
+/// How a delivery ended for the message; none when it has no part in that.
+pub(super) fn failure(ended: &Ended) -> Option<Failure> {
     match ended {
         Ended::Refused(_) => Some(Failure::Error),
         Ended::NotKept(_) => None,

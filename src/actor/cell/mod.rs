@@ -3,6 +3,7 @@
 //! Only the worker that has the actor from the run queue touches its seat; everyone else leaves words in
 //! the mailbox. What a crash leads to is `supervisor`'s decision, where messages may go is `outbox`'s.
 
+mod again;
 mod aside;
 mod ended;
 mod kept;
@@ -18,6 +19,7 @@ use std::sync::mpsc::Sender as Acknowledge;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::attempts::Attempts;
 use super::core::{Core, Due, locked};
 use super::dead::{DeadLetter, DeadLetters};
 use super::instance::{Circumstances, Crash, CrashKind, Ended, Instance, Said};
@@ -37,6 +39,7 @@ use crate::limits::Limits;
 use crate::name::InstallationName;
 use crate::storage::{MailSet, StoreError};
 
+use again::Again;
 pub use aside::HEALTH_INTERVAL;
 use kept::Held;
 pub(in crate::actor) use life::not_started;
@@ -164,6 +167,8 @@ struct Seat {
     health_timer: Option<u64>,
     /// What its version subscribes to by its desired file.
     declared: Option<Subscription>,
+    /// How often the message of this number was delivered in vain, which is the first of the batch, or was.
+    again: Option<(u64, Attempts)>,
 }
 
 impl ActorCell {
@@ -201,6 +206,7 @@ impl ActorCell {
             is_health_due: false,
             health_timer: None,
             declared: None,
+            again: None,
         };
         Arc::new(Self {
             mailbox: Mailbox::new(limits),
@@ -407,7 +413,10 @@ impl ActorCell {
         let Envelope { id, sent_by, payload, reply, hops, expires, kept, outcome } = envelope;
         let (origin, bytes) = (sent_by.origin(), payload.len());
         let circumstances = Circumstances { hops, until: expires, left, mail: kept.as_ref().map(|kept| kept.key) };
-        let held = kept.map(|kept| Box::new(Held { sent_by, hops, expires, kept }));
+        let (held, sent_by) = match kept {
+            Some(kept) => (Some(Box::new(Held { sent_by, hops, expires, kept })), None),
+            None => (None, Some(sent_by)),
+        };
         let wants_reply = reply.is_some();
         let topic = origin.topic.as_ref().map(|topic| Arc::from(topic.as_str()));
         let message = Message { id, sender: origin.sender.clone(), wants_reply, topic, body: payload.into() };
@@ -418,7 +427,10 @@ impl ActorCell {
             }
             Err((ended, payload)) => match held {
                 Some(held) => self.not_handled_yet(core, seat, held.envelope(id, payload, reply), ended),
-                None => self.not_handled(core, seat, (id, origin, payload), reply, ended),
+                None => {
+                    let again = sent_by.map(|sent_by| Again { sent_by, hops, expires });
+                    self.fails(core, seat, (id, origin, payload), (reply, again), ended);
+                }
             },
         }
     }

@@ -133,7 +133,8 @@ impl ActorCell {
                         self.not_handled_yet(core, seat, held.envelope(id, payload, reply), Ended::NotKept(text));
                     }
                     InHand::Message { id, origin, reply, .. } => {
-                        self.not_handled(core, seat, (id, origin, payload), reply, Ended::NotKept(text));
+                        let end = (reply, DeadReason::Failed);
+                        self.not_handled(core, seat, (id, origin, payload), end, Ended::NotKept(text));
                     }
                     InHand::Callback { id } => {
                         self.refused(seat, &format!("the answer to request {id} was not kept: {text}"), text);

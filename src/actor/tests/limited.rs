@@ -82,6 +82,100 @@ fn where_no_share_is_set_nothing_is_counted() {
     assert_eq!(host.status("a").cpu, None);
 }
 
+/// Fails, traps or runs for ever as often as its storage does not know, and then handles what it gets: `f`, `t` or `l` and
+/// the number of times. What it tried is counted in the log.
+fn reluctant() -> TestGuest {
+    TestGuest::new().handle(
+        r#"(call $log (local.get $ptr) (local.get $len))
+           (if (i32.eq (local.get $len) (i32.const 1)) (then (return (call $ok_none))))
+           (if (i32.eq (i32.load8_u (local.get $ptr)) (i32.const 116)) (then unreachable))
+           (i32.store (i32.const 900) (i32.add (i32.const 1) (i32.load (i32.const 900))))
+           (if (i32.lt_u (i32.load (i32.const 900)) (i32.load8_u (i32.add (local.get $ptr) (i32.const 1))))
+             (then (return (call $error @"not yet"))))
+           (i32.store (i32.const 900) (i32.const 0))
+           (call $ok_some (local.get $ptr) (local.get $len))"#,
+    )
+}
+
+fn retrying(name: &'static str) -> Actor {
+    let retries = |limits: &mut Limits| (limits.retries, limits.retry_wait) = (Some(3), Some(Millis(10)));
+    let mut actor = Actor::new(name).limits(retries);
+    actor.supervision =
+        Supervision { max_restarts: 100, backoff: Millis(1), backoff_max: Millis(1), ..actor.supervision };
+    actor
+}
+
+/// What its guest logged.
+fn tried(host: &Host, actor: &str) -> Vec<String> {
+    let own = |line: &LogLine| line.source == crate::logs::Source::Guest;
+    host.log(actor).into_iter().filter(own).map(|line| line.message).collect()
+}
+
+#[test]
+fn a_message_is_delivered_again_as_often_as_its_receivers_file_says_and_before_all_others() {
+    let host = Host::new();
+    host.run(&retrying("a"), &reluctant());
+    let first = host.system.begin_request(&name("a"), b"f\x03".to_vec(), PATIENCE).unwrap();
+    let second = host.system.begin_request(&name("a"), b"x".to_vec(), PATIENCE).unwrap();
+    assert_eq!(bytes(first.wait()), Ok(Some(b"f\x03".to_vec())), "the third delivery is answered");
+    assert_eq!(bytes(second.wait()), Ok(None));
+    host.until("all is logged", || tried(&host, "a").len() == 4);
+    assert_eq!(tried(&host, "a")[3], "x", "nothing overtakes it");
+    let counts = host.status("a").counts;
+    assert_eq!((counts.accepted, counts.handled, counts.dead()), (2, 2, 0));
+    assert!(host.log_text("a").contains("it is delivered again, 2 of 4 were in vain"), "{}", host.log_text("a"));
+}
+
+#[test]
+fn after_the_last_delivery_or_the_second_crash_it_is_poison_and_all_is_counted_once() {
+    let host = Host::new();
+    host.run(&retrying("a"), &reluctant());
+    assert!(matches!(host.ask("a", b"f\x20"), Err(CallError::Failed(_))));
+    assert!(matches!(host.ask("a", b"t."), Err(CallError::Crashed(_))));
+    let letters = host.system.dead_letters(10).0;
+    let found: Vec<_> = letters.iter().map(|letter| (letter.payload.bytes[0], letter.reason)).collect();
+    assert_eq!(found, [(b'f', DeadReason::Poison), (b't', DeadReason::Poison)]);
+    host.until("all is logged", || tried(&host, "a").len() == 6);
+    assert_eq!(host.ask("a", b"x"), Ok(None), "it goes on");
+    let status = host.status("a");
+    assert_eq!((status.counts.accepted, status.counts.handled, status.counts.poison), (3, 1, 2));
+    assert_eq!((status.mailbox_messages, status.mailbox_bytes, status.crashes), (0, 0, 2));
+}
+
+#[test]
+fn what_waits_for_its_next_delivery_ends_with_its_time_or_its_actor_and_goes_to_the_next_version() {
+    let host = Host::new();
+    let slow = |limits: &mut Limits| limits.retry_wait = Some(Millis(60_000));
+    let soon = |limits: &mut Limits| (limits.drain, limits.stop) = (Millis(1), Millis(50));
+    let waits = |host: &Host| host.until("it waits", || host.status("a").mailbox_messages == 1);
+    host.run(&retrying("a").limits(slow), &reluctant());
+    let reply = host.system.begin_request(&name("a"), b"f\x20".to_vec(), PATIENCE).unwrap();
+    waits(&host);
+    host.run(&retrying("a").limits(slow), &echo());
+    assert_eq!(bytes(reply.wait()), Ok(Some(b"f\x20".to_vec())), "another version does not wait");
+    host.run(&retrying("a").limits(slow).limits(soon), &reluctant());
+    let reply = host.system.begin_request(&name("a"), b"f\x20".to_vec(), PATIENCE).unwrap();
+    waits(&host);
+    host.stop("a");
+    assert_eq!(bytes(reply.wait()), Err(CallError::Stopped));
+    assert_eq!(host.system.dead_letters(10).0[0].reason, DeadReason::Stopped);
+}
+
+#[test]
+fn what_messages_in_the_store_do_not_do_is_refused_where_a_file_asks_for_it() {
+    let host = Host::new();
+    let durable = |change: fn(&mut Limits)| {
+        let actor = Actor { delivery: Delivery::Durable, ..Actor::new("a").limits(change) };
+        host.prepare(&actor, &echo()).err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    let again = durable(|limits| (limits.retries, limits.retry_wait) = (Some(1), Some(Millis(10))));
+    assert!(again.contains("have retries"), "{again}");
+    let dropping = durable(|limits| limits.mailbox_overflow = crate::limits::Overflow::DropOldest);
+    assert!(dropping.contains("mailbox-overflow = \"drop-oldest\""), "{dropping}");
+    let none = durable(|limits| (limits.retries, limits.retry_wait) = (Some(0), Some(Millis(10))));
+    assert!(!none.contains("retries"), "{none}");
+}
+
 /// Without a rate everything goes.
 fn answers_all(host: &Host, times: u32) {
     for _ in 0..times {

@@ -78,22 +78,13 @@ fn limits() -> impl Strategy<Value = LimitOverrides> {
     let requests = option::of(1u64..=1_024);
     let storage = (size(), option::of(1u64..=1_000_000));
     let cpu = option::of(1u64..=100);
+    let retry = option::of((0u64..=10, option::of((10u64..=60_000).prop_map(Millis))));
     let rate = option::of((1u64..=1_000_000, option::of(1u64..=1_000_000)));
     let overflow = (option::of(proptest::sample::select(&Overflow::ALL[..])), time());
     let overflow = overflow.prop_map(|(overflow, wait)| (overflow, wait.filter(|_| overflow == Some(Overflow::Wait))));
-    (time(), time(), time(), size(), count(), size(), count(), requests, (storage, overflow, rate, cpu)).prop_map(
-        |(
-            call,
-            init,
-            stop,
-            memory,
-            mailbox,
-            mailbox_bytes,
-            sends,
-            open_requests,
-            ((storage, storage_keys), (mailbox_overflow, mailbox_wait), rate, max_cpu_percent),
-        )| {
-            LimitOverrides {
+    (time(), time(), time(), size(), count(), size(), count(), requests, (storage, overflow, rate, (cpu, retry)))
+        .prop_map(
+            |(
                 call,
                 init,
                 stop,
@@ -102,17 +93,30 @@ fn limits() -> impl Strategy<Value = LimitOverrides> {
                 mailbox_bytes,
                 sends,
                 open_requests,
-                storage,
-                storage_keys,
-                mailbox_overflow,
-                mailbox_wait,
-                send_rate: rate.map(|(rate, _)| rate),
-                send_burst: rate.and_then(|(_, burst)| burst),
-                max_cpu_percent,
-                ..LimitOverrides::default()
-            }
-        },
-    )
+                ((storage, storage_keys), (mailbox_overflow, mailbox_wait), rate, (max_cpu_percent, retry)),
+            )| {
+                LimitOverrides {
+                    call,
+                    init,
+                    stop,
+                    memory,
+                    mailbox,
+                    mailbox_bytes,
+                    sends,
+                    open_requests,
+                    storage,
+                    storage_keys,
+                    mailbox_overflow,
+                    mailbox_wait,
+                    send_rate: rate.map(|(rate, _)| rate),
+                    send_burst: rate.and_then(|(_, burst)| burst),
+                    max_cpu_percent,
+                    retries: retry.map(|(retries, _)| retries),
+                    retry_wait: retry.and_then(|(_, wait)| wait),
+                    ..LimitOverrides::default()
+                }
+            },
+        )
 }
 
 fn supervision() -> impl Strategy<Value = Supervision> {

@@ -22,7 +22,7 @@ pub(super) fn limit_changes(before: &LimitOverrides, after: &LimitOverrides) -> 
     named_changes(limit_texts(before), limit_texts(after))
 }
 
-fn limit_texts(limits: &LimitOverrides) -> NamedValues<17> {
+fn limit_texts(limits: &LimitOverrides) -> NamedValues<19> {
     fn text<T: ToString>(value: &Option<T>) -> Option<String> {
         value.as_ref().map(ToString::to_string)
     }
@@ -44,6 +44,8 @@ fn limit_texts(limits: &LimitOverrides) -> NamedValues<17> {
         send_rate,
         send_burst,
         max_cpu_percent,
+        retries,
+        retry_wait,
     } = limits;
     [
         ("call", text(call)),
@@ -63,6 +65,8 @@ fn limit_texts(limits: &LimitOverrides) -> NamedValues<17> {
         ("send-rate", text(send_rate)),
         ("send-burst", text(send_burst)),
         ("max-cpu-percent", text(max_cpu_percent)),
+        ("retries", text(retries)),
+        ("retry-wait", text(retry_wait)),
     ]
 }
 
