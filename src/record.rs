@@ -75,6 +75,9 @@ pub struct ArtifactIdentity {
     /// Whether it keeps nothing in memory between messages, so that it may go without an instance while nothing comes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stateless: bool,
+    /// The publisher's own data.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub metadata: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Record {

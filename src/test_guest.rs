@@ -4,6 +4,8 @@
 
 #[path = "test_guest/extras.rs"]
 mod extras;
+#[path = "test_guest/of_world.rs"]
+pub(crate) mod of_world;
 
 use std::fmt::Write as _;
 

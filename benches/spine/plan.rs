@@ -131,6 +131,7 @@ fn release(name: &InstallationName, sequence: u64) -> Resolution {
         codecs: Default::default(),
         expires: None,
         stateless: false,
+        metadata: serde_json::Map::new(),
     };
     let permissions_max = Permissions::none();
     Resolution::Ready(Arc::new(Candidate {

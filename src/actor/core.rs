@@ -3,6 +3,7 @@
 //! Plumbing without decisions; what happens to an actor is decided in `cell`.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -317,6 +318,13 @@ impl Registry {
     pub(super) fn all(&self) -> Vec<(InstallationName, Arc<ActorCell>)> {
         let cells = self.cells.read().unwrap_or_else(PoisonError::into_inner);
         cells.iter().map(|(name, cell)| (name.clone(), Arc::clone(cell))).collect()
+    }
+
+    /// The first `most` names behind `after`.
+    pub(super) fn names_after(&self, after: Option<&str>, most: usize) -> Vec<InstallationName> {
+        let cells = self.cells.read().unwrap_or_else(PoisonError::into_inner);
+        let behind = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        cells.range::<str, _>(behind).take(most).map(|(name, _)| name.clone()).collect()
     }
 
     fn take_all(&self) -> Vec<Arc<ActorCell>> {

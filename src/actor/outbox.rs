@@ -2,6 +2,7 @@
 //!
 //! A message has its room in the target's mailbox from the call on, and its place from the commit on.
 
+mod directory;
 mod publish;
 
 use std::cell::OnceCell;
@@ -21,7 +22,9 @@ use super::ticket::Ticket;
 use super::topics::OwnTopics;
 use super::version::Version;
 use crate::codec::Payload;
-use crate::host::{Content, Outbox, PublishError, RequestError, SendError, SubscribeError, Transaction};
+use crate::host::{
+    Contact, ContactPage, Content, Outbox, PublishError, RequestError, SendError, SubscribeError, Transaction,
+};
 use crate::name::{InstallationName, MAX_NAME_PART_BYTES};
 use crate::permission::Topic;
 use crate::storage::{MailSet, Posted};
@@ -354,6 +357,14 @@ impl Outbox for ActorOutbox {
     fn unsubscribe(&mut self, pattern: &str) -> bool {
         let Ok(pattern) = pattern.parse() else { return false };
         self.subscribes.get_or_insert_with(|| self.topics.patterns()).remove(&pattern)
+    }
+
+    fn contacts(&self, after: Option<&str>, limit: u32) -> ContactPage {
+        self.contacts_after(after, limit)
+    }
+
+    fn contact(&self, link: &str) -> Option<Contact> {
+        self.contact_of(link)
     }
 
     fn post(&mut self, mail: &mut MailSet) -> Option<Posted> {

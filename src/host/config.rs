@@ -37,24 +37,17 @@ impl GuestConfig {
         Arc::clone(&self.text)
     }
 
-    /// The value at a dotted key, unless that is a table: a text as it is, everything else as JSON.
-    pub(super) fn flat_value(&self, key: &str) -> Option<String> {
-        if key.len() > MAX_KEY_BYTES {
-            return None;
-        }
-        flat_text(look_up(&self.table, key)?)
+    /// The value at a dotted key that is no table: a text as it is, everything else as JSON.
+    pub(super) fn flat(&self, key: &str) -> Option<String> {
+        (key.len() <= MAX_KEY_BYTES).then(|| look_up(&self.table, key)).flatten().and_then(flat_text)
     }
 
-    /// All of them, in the order of their keys.
-    pub(super) fn flat(&self) -> Vec<(String, String)> {
-        let mut flat = std::collections::BTreeMap::new();
-        flatten(&mut flat, "", &self.table);
-        // Where a key is written in two ways, both calls have the same value.
-        let same = |(key, value): (String, String)| {
-            let found = self.flat_value(&key);
-            (key, found.unwrap_or(value))
-        };
-        flat.into_iter().map(same).collect()
+    /// All of these with their keys, in the order of the keys; none when they are more than `most` bytes together.
+    pub(super) fn all_flat(&self, most: usize) -> Option<Vec<(String, String)>> {
+        let mut all = Flat { table: &self.table, all: Vec::new(), room: most };
+        all.add_table(&self.table, &mut String::new())?;
+        all.all.sort_unstable();
+        Some(all.all)
     }
 
     /// Takes the secrets out of what the component says.
@@ -121,21 +114,50 @@ fn look_up<'v>(table: &'v Map<String, Value>, key: &str) -> Option<&'v Value> {
         .find_map(|(inner, rest)| look_up(inner, rest))
 }
 
+/// What a flat list says of a value; nothing of a table, whose entries it lists.
 fn flat_text(value: &Value) -> Option<String> {
     match value {
-        Value::String(text) => Some(text.clone()),
         Value::Object(_) => None,
+        Value::String(text) => Some(text.clone()),
         other => Some(other.to_string()),
     }
 }
 
-fn flatten(flat: &mut std::collections::BTreeMap<String, String>, prefix: &str, table: &Map<String, Value>) {
-    for (key, value) in table {
-        let whole = format!("{prefix}{key}");
-        match value {
-            Value::Object(inner) => flatten(flat, &format!("{whole}."), inner),
-            leaf => drop(flat.insert(whole, flat_text(leaf).unwrap_or_default())),
+/// A table on its way into a list.
+struct Flat<'v> {
+    table: &'v Map<String, Value>,
+    all: Vec<(String, String)>,
+    /// Bytes that there is room for.
+    room: usize,
+}
+
+impl Flat<'_> {
+    /// Adds what is in `table`, whose own key and a dot is `prefix`; none when there is no more room.
+    fn add_table(&mut self, table: &Map<String, Value>, prefix: &mut String) -> Option<()> {
+        let start = prefix.len();
+        for (key, value) in table {
+            prefix.push_str(key);
+            if prefix.len() <= MAX_KEY_BYTES {
+                self.add(value, prefix)?;
+            }
+            prefix.truncate(start);
         }
+        Some(())
+    }
+
+    fn add(&mut self, value: &Value, key: &mut String) -> Option<()> {
+        if let Value::Object(inner) = value {
+            key.push('.');
+            return self.add_table(inner, key);
+        }
+        // Two may have the same key, one being written in quotes. The list has the one that is found by it.
+        if let Some(text) = flat_text(value)
+            && look_up(self.table, key).is_some_and(|found| std::ptr::eq(found, value))
+        {
+            self.room = self.room.checked_sub(key.len() + text.len())?;
+            self.all.push((key.clone(), text));
+        }
+        Some(())
     }
 }
 
@@ -143,32 +165,44 @@ fn flatten(flat: &mut std::collections::BTreeMap<String, String>, prefix: &str, 
 mod tests {
     use super::*;
 
-    #[test]
-    fn all_of_it_is_flat_and_each_of_it_is_found_by_its_key() {
-        let Value::Object(table) = serde_json::json!({
-            "name": "a \"b\"", "high": 30, "on": true, "list": ["x", 1], "empty": {}, "a.b": { "c": "quoted" },
-            "limits": { "low": 1.5, "deep": { "er": "text" } },
-        }) else {
-            panic!("a table is meant")
-        };
+    fn flat(config: &str, most: usize) -> Option<Vec<(String, String)>> {
+        let Value::Object(table) = serde_json::from_str(config).unwrap() else { panic!("a table is meant") };
         let config = GuestConfig::new(table, Vec::new());
-        let flat = config.flat();
-        let expected = [
-            ("a.b.c", "quoted"),
-            ("high", "30"),
-            ("limits.deep.er", "text"),
-            ("limits.low", "1.5"),
-            ("list", r#"["x",1]"#),
-            ("name", r#"a "b""#),
-            ("on", "true"),
-        ];
-        assert_eq!(flat, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
-        for (key, value) in flat {
-            assert_eq!(config.flat_value(&key), Some(value), "{key}");
+        let all = config.all_flat(most);
+        for (key, value) in all.iter().flatten() {
+            assert_eq!(config.flat(key).as_ref(), Some(value), "{key}");
         }
-        for key in ["", "limits", "limits.deep", "empty", "nothing"] {
-            assert_eq!(config.flat_value(key), None, "{key}");
+        all
+    }
+
+    #[test]
+    fn a_flat_list_has_each_value_once_and_under_the_key_that_finds_it() {
+        let config =
+            r#"{"limits":{"high":30,"names":["a"],"none":{}},"a.b":{"c":true},"a":{"b":{"c":false,"d":"x y"}}}"#;
+        let all = [("a.b.c", "false"), ("a.b.d", "x y"), ("limits.high", "30"), ("limits.names", r#"["a"]"#)];
+        let all = all.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+        let bytes = all.iter().map(|(key, value)| key.len() + value.len()).sum();
+        assert_eq!(flat(config, bytes), Some(all));
+        assert_eq!(flat(config, bytes - 1), None);
+        assert_eq!(flat("{}", 0), Some(Vec::new()));
+    }
+
+    #[test]
+    fn tables_and_what_is_not_there_have_no_flat_value() {
+        let table = serde_json::json!({"limits": {"high": 30}, "empty": {}});
+        let Value::Object(table) = table else { panic!("a table is meant") };
+        let config = GuestConfig::new(table, Vec::new());
+        for key in ["limits", "empty", "", "limits.", "limits.low", &"x".repeat(MAX_KEY_BYTES + 1)] {
+            assert_eq!(config.flat(key), None, "{key}");
         }
+    }
+
+    #[test]
+    fn keys_that_are_too_long_to_be_found_are_not_listed() {
+        let long = "k".repeat(MAX_KEY_BYTES - 1);
+        let config = serde_json::json!({ (long.clone()): {"a": 1}, (format!("{long}k")): 2, (format!("{long}kk")): 3 });
+        let all = flat(&config.to_string(), 10_000).unwrap();
+        assert_eq!(all, [(format!("{long}k"), "2".to_owned())]);
     }
 
     fn found(config: &str, key: &str) -> Option<String> {

@@ -204,6 +204,15 @@ mod tests {
         }
     }
 
+    impl wit::airssys::component::directory::Host for Nothing {
+        fn contacts(&mut self, _: Option<String>, _: u32) -> wit::airssys::component::directory::ContactPage {
+            wit::airssys::component::directory::ContactPage { contacts: Vec::new(), next: None }
+        }
+        fn find(&mut self, _: String) -> Option<wit::airssys::component::directory::Contact> {
+            None
+        }
+    }
+
     impl wit::airssys::component::messaging::Host for Nothing {
         fn send(
             &mut self,

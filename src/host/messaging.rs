@@ -8,7 +8,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, Linker, Lower, WasmList, WasmStr};
 
 use super::contract::GuestCodec;
-use super::{Guest, PublishError, RequestError, SubscribeError};
+use super::{Contact, ContactPage, Guest, PublishError, RequestError, SubscribeError};
 use crate::codec::{Codec, NotTaken};
 use crate::storage::{MailKey, MailSet, Posted};
 
@@ -135,6 +135,10 @@ pub trait Outbox: Send {
     fn subscribe(&mut self, pattern: &str) -> Result<(), SubscribeError>;
     /// Ends a subscription. Whether there was one.
     fn unsubscribe(&mut self, pattern: &str) -> bool;
+    /// The links behind `after` over which it may send, at most `limit` and a page.
+    fn contacts(&self, after: Option<&str>, limit: u32) -> ContactPage;
+    /// One of them.
+    fn contact(&self, link: &str) -> Option<Contact>;
     /// The call ended well. Adds those of its messages that the store keeps to what its commit changes, and gives who is
     /// to be told of that; none when there are none. They leave with the commit, and the others with
     /// [`Outbox::commit`] after it.
@@ -190,6 +194,12 @@ impl Outbox for NoOutbox {
     }
     fn unsubscribe(&mut self, _pattern: &str) -> bool {
         false
+    }
+    fn contacts(&self, _after: Option<&str>, _limit: u32) -> ContactPage {
+        ContactPage { contacts: Vec::new(), next: None }
+    }
+    fn contact(&self, _link: &str) -> Option<Contact> {
+        None
     }
     fn post(&mut self, _mail: &mut MailSet) -> Option<Posted> {
         None

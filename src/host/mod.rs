@@ -7,6 +7,7 @@
 mod benchmarked;
 mod config;
 pub mod contract;
+mod directory;
 pub mod draining;
 pub mod health;
 mod link;
@@ -18,6 +19,7 @@ mod multicodec;
 mod offered;
 pub mod reconfiguration;
 mod requests;
+mod standard;
 mod storage;
 mod topics;
 mod wasi;
@@ -25,6 +27,7 @@ mod wasi;
 use std::sync::Arc;
 
 pub use config::GuestConfig;
+pub use directory::{ComponentInfo, Contact, ContactPage};
 pub(crate) use link::Exports;
 pub use link::{LinkError, Linked, QuietLinker};
 pub use messaging::{BodyInGuest, CodecRefusal, Content, Outbox, SendError, Transaction};
@@ -51,6 +54,7 @@ pub const MAX_RANDOM_BYTES: u64 = 64 * 1024;
 /// Every interface that a guest may import, in the version that is offered.
 pub const OFFERED: &[&str] = &[
     config::INTERFACE,
+    directory::INTERFACE,
     log::INTERFACE,
     messaging::INTERFACE,
     multicodec::INTERFACE,
@@ -70,16 +74,20 @@ pub const OFFERED: &[&str] = &[
     "wasi:cli/terminal-stdout@0.2.12",
     "wasi:clocks/monotonic-clock@0.2.12",
     "wasi:clocks/wall-clock@0.2.12",
-    wasi::config::STORE,
+    "wasi:config/store@0.2.0-draft",
+    "wasi:config/store@0.2.0-rc.1",
     "wasi:filesystem/preopens@0.2.12",
     "wasi:filesystem/types@0.2.12",
     "wasi:io/error@0.2.12",
     "wasi:io/poll@0.2.12",
     "wasi:io/streams@0.2.12",
-    wasi::keyvalue::ATOMICS,
-    wasi::keyvalue::BATCH,
-    wasi::keyvalue::STORE,
-    wasi::logging::LOGGING,
+    "wasi:keyvalue/atomics@0.2.0-draft",
+    "wasi:keyvalue/atomics@0.2.0-draft2",
+    "wasi:keyvalue/batch@0.2.0-draft",
+    "wasi:keyvalue/batch@0.2.0-draft2",
+    "wasi:keyvalue/store@0.2.0-draft",
+    "wasi:keyvalue/store@0.2.0-draft2",
+    "wasi:logging/logging@0.1.0-draft",
     "wasi:random/insecure-seed@0.2.12",
     "wasi:random/insecure@0.2.12",
     "wasi:random/random@0.2.12",
@@ -109,12 +117,13 @@ pub struct Guest {
     log: ComponentLog,
     pub(crate) config: Arc<GuestConfig>,
     wasi: Option<Box<wasi::Wasi>>,
+    handles: Option<Box<standard::Handles>>,
 }
 
 impl Guest {
     /// Nothing used yet. What costs memory is made when the guest first asks for it.
     pub fn new(limiter: InstanceLimiter, log: ComponentLog, config: Arc<GuestConfig>, outbox: Box<dyn Outbox>) -> Self {
-        Self { limiter, outbox, storage: None, post: None, mail: None, log, config, wasi: None }
+        Self { limiter, outbox, storage: None, post: None, mail: None, log, config, wasi: None, handles: None }
     }
 
     /// From now on these values are taken out of what it writes.
@@ -200,10 +209,12 @@ impl Guest {
 /// Binds every interface of [`OFFERED`].
 fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     config::add_to_linker(linker)?;
+    directory::add_to_linker(linker)?;
     log::add_to_linker(linker)?;
     messaging::add_to_linker(linker)?;
     multicodec::add_to_linker(linker)?;
     requests::add_to_linker(linker)?;
+    standard::add_to_linker(linker)?;
     storage::add_to_linker(linker)?;
     topics::add_to_linker(linker)?;
     wasi::add_to_linker(linker)

@@ -42,7 +42,7 @@ fn platform() -> String {
 fn probe() -> Vec<u8> {
     let mut resolve = Resolve::default();
     resolve.push_dir(wasi()).expect("the WIT of WASI");
-    resolve.push_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("wit")).expect("the WIT of this host");
+    crate::test_guest::of_world::push_wit(&mut resolve);
     let imports = OFFERED.iter().fold(String::new(), |imports, interface| format!("{imports} import {interface};"));
     let package = resolve
         .push_str("probe.wit", &format!("package test:probe; world probe {{ {imports} }}"))

@@ -140,14 +140,21 @@ type Store<'s> = StoreContextMut<'s, Guest>;
 type Answer<T> = wasmtime::Result<(Result<T, Error>,)>;
 
 /// Takes the storage out of the store for the call, so that texts can be read in the guest's memory.
+pub(super) fn taken_out<R>(
+    store: &mut Store<'_>,
+    call: impl FnOnce(Option<&mut HandlerStorage>, &Store<'_>) -> wasmtime::Result<R>,
+) -> wasmtime::Result<R> {
+    let mut storage = store.data_mut().storage.take();
+    let answer = call(storage.as_deref_mut(), store);
+    store.data_mut().storage = storage;
+    answer
+}
+
 fn outside<T>(
     mut store: Store<'_>,
     call: impl FnOnce(Option<&mut HandlerStorage>, &Store<'_>) -> wasmtime::Result<Result<T, Error>>,
 ) -> Answer<T> {
-    let mut storage = store.data_mut().storage.take();
-    let answer = call(storage.as_deref_mut(), &store);
-    store.data_mut().storage = storage;
-    Ok((answer?,))
+    Ok((taken_out(&mut store, call)?,))
 }
 
 fn call<T>(

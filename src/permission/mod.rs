@@ -113,6 +113,19 @@ impl Permissions {
         self.includes(&Entry::Send(Peer::Named(link.clone())))
     }
 
+    /// The links over which it may send, by name.
+    pub fn links(&self) -> impl Iterator<Item = &LinkName> {
+        self.entries.iter().filter_map(|entry| match entry {
+            Entry::Send(Peer::Named(link)) => Some(link),
+            _ => None,
+        })
+    }
+
+    /// Whether it may send over every link that there is.
+    pub fn may_send_to_all(&self) -> bool {
+        self.includes(&Entry::Send(Peer::Any))
+    }
+
     /// Whether it may publish to the topic.
     pub fn may_publish(&self, topic: &Topic) -> bool {
         self.includes(&Entry::Publish(topic.clone()))

@@ -189,6 +189,7 @@ impl Summary {
             codecs,
             expires: _,
             stateless: _,
+            metadata: _,
         } = artifact;
         Self {
             package: package.clone(),

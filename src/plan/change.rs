@@ -323,6 +323,7 @@ impl Deltas {
             codecs,
             expires: _,   // Part of the manifest, whose digest is compared.
             stateless: _, // Likewise.
+            metadata: _,  // Likewise.
         } = after;
         self.package = Pair::between(&before.package, package);
         self.version = Pair::between(&before.version, version);

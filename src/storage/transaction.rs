@@ -89,6 +89,19 @@ impl Transaction {
     pub fn delete(&mut self, key: &str) -> Result<bool, StorageError> {
         self.write(1)?;
         check_key(key)?;
+        self.remove(key)
+    }
+
+    /// Removes several keys, or none of them.
+    pub fn delete_many(&mut self, keys: &[impl AsRef<str>]) -> Result<(), StorageError> {
+        self.check_batch(keys.len())?;
+        self.write(keys.len())?;
+        keys.iter().try_for_each(|key| check_key(key.as_ref()))?;
+        // Only the store can fail here, and then nothing of the call is kept.
+        keys.iter().try_for_each(|key| self.remove(key.as_ref()).map(drop))
+    }
+
+    fn remove(&mut self, key: &str) -> Result<bool, StorageError> {
         let Some(old) = self.look_up(key)? else { return Ok(false) };
         self.after = self.after.after(key, Some(old.len()), None);
         self.overlay.remove(key);

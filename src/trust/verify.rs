@@ -98,6 +98,7 @@ pub fn verify_manifest(
         codecs: parsed.codecs.clone(),
         expires: parsed.expires,
         stateless: parsed.stateless,
+        metadata: parsed.metadata.clone(),
     };
     check_expected(expect, &identity)?;
     check_not_revoked(policy, &identity)?;

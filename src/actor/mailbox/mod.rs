@@ -488,6 +488,11 @@ impl<C> Mailbox<C> {
         self.open.store(true, Ordering::Relaxed);
     }
 
+    /// Whether it takes messages now, if there is room.
+    pub(super) fn takes_messages(&self) -> bool {
+        self.open.load(Ordering::Relaxed)
+    }
+
     /// Takes no more messages. What waits stays.
     pub(super) fn close(&self) {
         let _inner = self.inner();

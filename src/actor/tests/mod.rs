@@ -22,9 +22,11 @@ use crate::test_guest::TestGuest;
 mod asides;
 mod basics;
 mod codecs;
+mod directory;
 mod durable;
 mod gate;
 mod hostile;
+mod keyvalue;
 mod limited;
 mod mailboxes;
 mod messages;
@@ -130,6 +132,11 @@ impl Host {
         self.system.prepare(StandbyRequest { record, compiled: compiled.clone(), config, storage_id })
     }
 
+    fn run_wasm(&self, actor: &Actor, wasm: &[u8]) {
+        let standby = self.prepare_compiled(actor, &self.engine.compile_for_test(wasm).unwrap()).unwrap();
+        assert_eq!(self.activate(standby), Switched::Done);
+    }
+
     fn run(&self, actor: &Actor, guest: &TestGuest) {
         let standby = self.prepare(actor, guest).unwrap();
         assert_eq!(self.activate(standby), Switched::Done);
@@ -195,6 +202,7 @@ struct Actor {
     storage: Option<&'static str>,
     breaker: Option<Breaker>,
     stateless: bool,
+    metadata: serde_json::Map<String, serde_json::Value>,
     codecs: Vec<Codec>,
     delivery: Delivery,
     version: &'static str,
@@ -218,6 +226,7 @@ impl Actor {
             storage: None,
             breaker: None,
             stateless: false,
+            metadata: serde_json::Map::new(),
             codecs: Vec::new(),
             delivery: Delivery::Memory,
             version: "1.0.0",
@@ -281,6 +290,7 @@ impl Actor {
             codecs: self.codecs.clone().try_into().unwrap(),
             expires: None,
             stateless: self.stateless,
+            metadata: self.metadata.clone(),
         };
         let origin = Origin { file: format!("{}.toml", self.name), lines: BTreeMap::new() };
         Record {

@@ -80,7 +80,7 @@ fn numbers_are_added_to_and_values_exchanged_when_they_are_as_they_were_seen() {
 #[test]
 fn several_keys_at_once_are_there_or_not_each_by_itself() {
     let host = host_of(&keeping("read-write"));
-    says(&host, "set-many a b c\nget-many c x a", "()\nc=many x=nothing a=many");
+    says(&host, "set-many a b c\nget-many c x a", "()\nc=many nothing a=many");
     says(&host, "delete-many a x c\nkeys", "()\nb None");
 }
 

@@ -1,14 +1,10 @@
 //! Owns the part of WASI 0.2 that a guest without any grant gets: clocks, random numbers, a log for its
-//! standard streams, an empty file system, no environment and no arguments; and of the proposals beside it settings,
-//! logging and key-value storage, which are the component's own.
+//! standard streams, an empty file system, no environment and no arguments.
 //!
 //! Nothing here waits and nothing needs a runtime. Sockets and HTTP are not offered at all.
 
 mod clock;
-pub(super) mod config;
 mod io;
-pub(super) mod keyvalue;
-pub(super) mod logging;
 mod stdio;
 
 pub(crate) use io::WouldWait;
@@ -79,8 +75,5 @@ pub(super) fn add_to_linker(l: &mut Linker<Guest>) -> wasmtime::Result<()> {
     random::insecure_seed::add_to_linker::<Guest, WasiRandom>(l, Guest::random)?;
     error::add_to_linker::<Guest, Table>(l, |guest| guest.ctx().table)?;
     sync::io::poll::add_to_linker::<Guest, io::Quiet>(l, io::view)?;
-    sync::io::streams::add_to_linker::<Guest, io::Quiet>(l, io::view)?;
-    config::add_to_linker(l)?;
-    keyvalue::add_to_linker(l)?;
-    logging::add_to_linker(l)
+    sync::io::streams::add_to_linker::<Guest, io::Quiet>(l, io::view)
 }

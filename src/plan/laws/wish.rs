@@ -103,6 +103,7 @@ impl Release {
             codecs: Default::default(),
             expires: None,
             stateless: false,
+            metadata: serde_json::Map::new(),
         };
         let cap: &[&str] = if small_cap { &["send p"] } else { &["send *", "receive *"] };
         Arc::new(Candidate {

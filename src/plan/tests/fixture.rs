@@ -162,6 +162,7 @@ pub fn artifact(spec: &Spec, version: &str) -> ArtifactIdentity {
         codecs: Default::default(),
         expires: None,
         stateless: false,
+        metadata: serde_json::Map::new(),
         version,
     }
 }

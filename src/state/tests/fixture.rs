@@ -107,6 +107,7 @@ pub fn record(text: &str, sequence: u64) -> Record {
             codecs: Default::default(),
             expires: None,
             stateless: false,
+            metadata: serde_json::Map::new(),
         },
         effective: Permissions::default(),
         limits: Limits::resolve(&LimitOverrides::default(), &LimitOverrides::default()),

@@ -70,8 +70,12 @@ fn keep(bucket: &Bucket, words: &[&str]) -> Result<String, Error> {
         ["meddle", key, value] => exchange(bucket, key, value, Some("meddled"))?,
         ["get-many", ref keys @ ..] => {
             let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
-            let pairs = batch::get_many(bucket, &keys)?;
-            pairs.into_iter().map(|(key, value)| format!("{key}={}", shown(value))).collect::<Vec<_>>().join(" ")
+            let pairs = batch::get_many(bucket, &keys)?.into_iter();
+            let texts = pairs.map(|pair| match pair {
+                Some((key, value)) => format!("{key}={}", shown(Some(value))),
+                None => shown(None),
+            });
+            texts.collect::<Vec<_>>().join(" ")
         }
         ["set-many", ref keys @ ..] => {
             let pairs: Vec<_> = keys.iter().map(|key| ((*key).to_owned(), b"many".to_vec())).collect();

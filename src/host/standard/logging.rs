@@ -1,14 +1,14 @@
-//! Owns `wasi:logging`: a guest writes to its component's log, with a context before the message.
+//! Owns `wasi:logging/logging`: lines that go where those of `airssys:component/log` go.
 //!
-//! Bounds and escapes nothing itself; the log does both for every line, whoever wrote it.
+//! Bounds and escapes nothing itself but the length of what it puts together.
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, Linker, WasmStr};
 
-use super::super::Guest;
+use super::super::{Guest, HOSTCALL_BYTES};
 use crate::logs::{Level, Source};
 
-pub(in super::super) const LOGGING: &str = "wasi:logging/logging@0.1.0-draft";
+pub(super) const INTERFACE: &str = "wasi:logging/logging@0.1.0-draft";
 
 #[derive(Debug, Clone, Copy, ComponentType, Lift)]
 #[component(enum)]
@@ -42,14 +42,20 @@ impl From<GuestLevel> for Level {
 }
 
 pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    let log = |store: StoreContextMut<'_, Guest>, (level, context, message): (GuestLevel, WasmStr, WasmStr)| {
+    type Line = (GuestLevel, WasmStr, WasmStr);
+    let log = |store: StoreContextMut<'_, Guest>, (level, context, message): Line| {
         let (context, message) = (context.to_str(&store)?, message.to_str(&store)?);
         let log = &store.data().log;
         match &*context {
             "" => log.write(level.into(), Source::Guest, &message),
-            context => log.write(level.into(), Source::Guest, &format!("{context}: {message}")),
+            context => log.write(level.into(), Source::Guest, &format!("{}: {}", cut(context), cut(&message))),
         }
         Ok(())
     };
-    linker.instance(LOGGING)?.func_wrap("log", log)
+    linker.instance(INTERFACE)?.func_wrap("log", log)
+}
+
+/// What a line may be made of: far more than the log keeps of it, so that what it takes out is still whole.
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(HOSTCALL_BYTES)]
 }
