@@ -15,6 +15,7 @@ use super::post::PostOffice;
 use super::request::OpenRequests;
 use super::scheduler::Scheduler;
 use super::status::{ActorEvent, EventSink};
+use super::system::Lookup;
 use super::timer::Timer;
 use super::topics::Topics;
 use super::trigger::Ticking;
@@ -81,6 +82,7 @@ pub(super) struct Core {
     scheduler: OnceLock<Scheduler<Job>>,
     timer: Mutex<Option<Timer<Due>>>,
     events: Option<EventSink>,
+    pub(super) environment: Lookup,
     epoch: Instant,
     ids: AtomicU64,
     instances: AtomicU64,
@@ -97,7 +99,7 @@ impl Core {
         max_hops: u32,
         storage: Arc<Storage>,
         idle: Duration,
-        events: Option<EventSink>,
+        (events, environment): (Option<EventSink>, Lookup),
     ) -> Self {
         use std::hash::BuildHasher as _;
         Self {
@@ -109,6 +111,7 @@ impl Core {
             storage,
             post: PostOffice::default(),
             topics: Arc::default(),
+            environment,
             scheduler: OnceLock::new(),
             timer: Mutex::new(None),
             events,

@@ -135,6 +135,7 @@ impl Instance {
         // Reads only until the first message is begun.
         guest.storage = version.handler_storage(&core.storage);
         guest.post = Some(Arc::clone(&core.storage));
+        guest.environment = version.environment(&core.environment, &guest.log);
         let mut store = Store::new(version.linked.pre.engine(), guest);
         store.limiter(|guest| &mut guest.limiter);
         store.set_hostcall_fuel(HOSTCALL_BYTES);

@@ -50,8 +50,8 @@ pub use status::{
 };
 pub use supervisor::{HEALTHY_RUN, SLOW_RETRY};
 pub use system::{
-    DEFAULT_MAX_HOPS, NewConfig, PrepareError, ReconfigureError, ReplayError, Standby, StandbyRequest, StartError,
-    Switch, Switched, System, SystemConfig,
+    DEFAULT_MAX_HOPS, Lookup, NewConfig, PrepareError, ReconfigureError, ReplayError, Standby, StandbyRequest,
+    StartError, Switch, Switched, System, SystemConfig,
 };
 
 /// Who sent a message, as its receiver sees it.

@@ -54,7 +54,12 @@ pub struct SystemConfig {
     pub sleep_after: Duration,
     /// Is told of crashes and recoveries.
     pub events: Option<EventSink>,
+    /// Where components find the environment variables that they are granted, at each start of an instance.
+    pub environment: Lookup,
 }
+
+/// Finds the value of an environment variable.
+pub type Lookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 impl SystemConfig {
     /// The defaults; what components keep is in memory.
@@ -67,6 +72,7 @@ impl SystemConfig {
             storage: Storage::in_memory(),
             sleep_after: DEFAULT_SLEEP_AFTER.duration(),
             events: None,
+            environment: Arc::new(|name| std::env::var(name).ok()),
         }
     }
 }
@@ -249,9 +255,9 @@ pub enum StartError {
 impl System {
     /// Starts the threads. There are no actors yet.
     pub fn start(config: SystemConfig) -> Result<Self, StartError> {
-        let SystemConfig { engine, logs, workers, max_hops, storage, sleep_after, events } = config;
+        let SystemConfig { engine, logs, workers, max_hops, storage, sleep_after, events, environment } = config;
         let linker = QuietLinker::new(&engine).map_err(|e| StartError::Interfaces(format!("{e:#}")))?;
-        let core = Arc::new(Core::new(engine, linker, max_hops, Arc::new(storage), sleep_after, events));
+        let core = Arc::new(Core::new(engine, linker, max_hops, Arc::new(storage), sleep_after, (events, environment)));
         let one = NonZeroUsize::MIN;
         // Dead letters of an earlier host are shown, and its messages have their numbers. A store that can't be opened
         // is told to whoever needs it.

@@ -14,16 +14,20 @@ use super::cpu::CpuShare;
 use super::mailbox::Share;
 use super::rate::Rate;
 use super::status::CpuUse;
+use super::system::Lookup;
 use crate::desired::spec::Delivery;
 use crate::host::{GuestConfig, Linked};
 use crate::limits::Limits;
-use crate::logs::ComponentLog;
+use crate::logs::{ComponentLog, Level, Source};
 use crate::name::{InstallationName, LinkName};
 use crate::record::Record;
 use crate::storage::{HandlerStorage, Quota, Rules, Storage};
 
 /// Targets of which a sender's share is remembered; beyond this, shares that nobody uses are forgotten.
 pub(super) const MAX_SHARES: usize = 1_024;
+
+/// Longest value of an environment variable that a component gets, in bytes.
+const MAX_ENVIRONMENT_BYTES: usize = 32 << 10;
 
 /// One version of an actor.
 pub(super) struct Version {
@@ -65,6 +69,20 @@ impl Version {
         let rules = Rules { level: Some(level), quota: Quota::of(&self.record.limits), writes: false };
         let version = self.record.artifact.version.to_string().into();
         Some(Box::new(HandlerStorage::new(Arc::clone(storage), Arc::clone(&self.storage_id), rules, version)))
+    }
+
+    /// The environment variables that it sees. What is too long is told in the log, and not cut.
+    pub(super) fn environment(&self, look_up: &Lookup, log: &ComponentLog) -> Box<[(String, String)]> {
+        let granted = self.record.effective.environment().filter_map(|name| {
+            let value = look_up(name.as_str())?;
+            if value.len() > MAX_ENVIRONMENT_BYTES {
+                let text = format!("it does not get {name}: the value is longer than {MAX_ENVIRONMENT_BYTES} bytes");
+                log.write(Level::Warn, Source::Host, &text);
+                return None;
+            }
+            Some((name.to_string(), value))
+        });
+        granted.collect()
     }
 
     /// Whether its messages are to outlive the host.

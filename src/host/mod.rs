@@ -114,7 +114,9 @@ pub struct Guest {
     pub(crate) post: Option<Arc<Storage>>,
     /// The message in hand, if the store holds it.
     mail: Option<MailKey>,
-    log: ComponentLog,
+    pub(crate) log: ComponentLog,
+    /// The environment variables that it sees.
+    pub(crate) environment: Box<[(String, String)]>,
     pub(crate) config: Arc<GuestConfig>,
     wasi: Option<Box<wasi::Wasi>>,
     handles: Option<Box<standard::Handles>>,
@@ -123,7 +125,18 @@ pub struct Guest {
 impl Guest {
     /// Nothing used yet. What costs memory is made when the guest first asks for it.
     pub fn new(limiter: InstanceLimiter, log: ComponentLog, config: Arc<GuestConfig>, outbox: Box<dyn Outbox>) -> Self {
-        Self { limiter, outbox, storage: None, post: None, mail: None, log, config, wasi: None, handles: None }
+        Self {
+            limiter,
+            outbox,
+            storage: None,
+            post: None,
+            mail: None,
+            log,
+            environment: Box::default(),
+            config,
+            wasi: None,
+            handles: None,
+        }
     }
 
     /// From now on these values are taken out of what it writes.

@@ -100,6 +100,14 @@ impl Permissions {
         self.entries.iter().filter(is_needed).cloned().collect()
     }
 
+    /// The environment variables that it sees, each under the name that it has on the host.
+    pub fn environment(&self) -> impl Iterator<Item = &EnvName> {
+        self.entries.iter().filter_map(|entry| match entry {
+            Entry::Env(name) => Some(name),
+            _ => None,
+        })
+    }
+
     /// How far the component may use its storage; `None` is not at all.
     pub fn storage(&self) -> Option<StorageLevel> {
         self.entries.iter().find_map(|entry| match entry {

@@ -641,13 +641,13 @@ fn declining_a_part_of_an_ask_does_not_leave_the_rest_standing_in_silence() {
 
 #[test]
 fn no_publisher_gets_more_than_its_cap_and_nobody_gets_what_nothing_enforces() {
-    let ask = set(&["send a", "env TZ"]);
-    let all = grant("send = [\"*\"]\nenv = [\"TZ\"]");
+    let ask = set(&["send a", "net.listen 127.0.0.1:8080"]);
+    let all = grant("send = [\"*\"]\nnet.listen = [\"127.0.0.1:8080\"]");
     let decision = decide(&ask, &all, &Permissions::none(), ENFORCED_KINDS);
-    assert_eq!(shown(&decision.over_cap), ["env \"TZ\"", "send \"a\""]);
+    assert_eq!(shown(&decision.over_cap), ["net.listen \"127.0.0.1:8080\"", "send \"a\""]);
     assert!(decision.effective.is_empty());
     let decision = decide(&ask, &all, &ask, ENFORCED_KINDS);
-    assert_eq!(shown(&decision.not_enforced), ["env \"TZ\""]);
+    assert_eq!(shown(&decision.not_enforced), ["net.listen \"127.0.0.1:8080\""]);
     assert!(decision.is_blocked());
 }
 

@@ -191,6 +191,7 @@ struct Actor {
     limits: Limits,
     supervision: Supervision,
     triggers: Vec<Trigger>,
+    env: Vec<&'static str>,
     publish: Vec<&'static str>,
     subscribe: Vec<&'static str>,
     subscriptions: Vec<&'static str>,
@@ -215,6 +216,7 @@ impl Actor {
             limits: Limits::resolve(&LimitOverrides::default(), &LimitOverrides::default()),
             supervision: Supervision::default(),
             triggers: Vec::new(),
+            env: Vec::new(),
             publish: Vec::new(),
             subscribe: Vec::new(),
             subscriptions: Vec::new(),
@@ -250,7 +252,7 @@ impl Actor {
 
     fn record(&self, wasm: Digest) -> Record {
         let mut effective = serde_json::json!({
-            "send": self.send, "receive": self.receive, "publish": self.publish, "subscribe": self.subscribe,
+            "send": self.send, "receive": self.receive, "publish": self.publish, "subscribe": self.subscribe, "env": self.env,
         });
         if let Some(level) = self.storage {
             effective["storage"] = level.into();

@@ -108,3 +108,21 @@ fn lines_go_to_the_log_with_their_context_and_level() {
     host.until("both are written", || lines().len() == 2);
     assert_eq!(lines(), [(Level::Error, "pump: leaks".to_owned()), (Level::Error, "alone".to_owned())]);
 }
+
+#[test]
+fn only_variables_that_were_granted_are_seen_and_only_if_they_are_of_a_size() {
+    let host = Host::with(|config| {
+        config.environment = Arc::new(|name| match name {
+            "TZ" => Some("Europe/Paris".to_owned()),
+            "SECRET" => Some("none of its business".to_owned()),
+            "LONG" => Some("x".repeat(40_000)),
+            _ => None,
+        });
+    });
+    let compiled = host.engine.compile_for_test(STANDARD).unwrap();
+    let actor = Actor { env: vec!["TZ", "LONG", "UNSET"], ..Actor::new("a") };
+    host.activate(host.prepare_as(&actor, &compiled, Some(7)).unwrap());
+    let not_there = "environment variable not found";
+    says(&host, "env TZ\nenv SECRET\nenv LONG\nenv UNSET", &format!("Europe/Paris\n{}", [not_there; 3].join("\n")));
+    assert!(host.log_text("a").contains("it does not get LONG: the value is longer than 32768 bytes"));
+}

@@ -1,5 +1,5 @@
 //! Owns the part of WASI 0.2 that a guest without any grant gets: clocks, random numbers, a log for its
-//! standard streams, an empty file system, no environment and no arguments.
+//! standard streams, an empty file system, the environment variables that it was granted and no arguments.
 //!
 //! Nothing here waits and nothing needs a runtime. Sockets and HTTP are not offered at all.
 
@@ -27,10 +27,11 @@ pub(super) struct Wasi {
 }
 
 impl Wasi {
-    fn new(log: &ComponentLog) -> Self {
+    fn new(log: &ComponentLog, environment: &[(String, String)]) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
         let ctx = WasiCtx::builder()
+            .envs(environment)
             .stdout(stdio::LogStream::new(log.clone(), Level::Info))
             .stderr(stdio::LogStream::new(log.clone(), Level::Warn))
             .max_random_size(MAX_RANDOM_BYTES)
@@ -44,7 +45,8 @@ impl Wasi {
 
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let Wasi { ctx, table } = &mut **self.wasi.get_or_insert_with(|| Box::new(Wasi::new(&self.log)));
+        let Wasi { ctx, table } =
+            &mut **self.wasi.get_or_insert_with(|| Box::new(Wasi::new(&self.log, &self.environment)));
         WasiCtxView { ctx, table }
     }
 }

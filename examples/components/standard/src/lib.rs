@@ -49,6 +49,7 @@ fn obey(line: &str) -> Result<String, String> {
             logging::log(Level::Critical, context, message);
             Ok("logged".to_owned())
         }
+        ["env", name] => Ok(std::env::var(name).unwrap_or_else(|error| error.to_string())),
         ["fail"] => return Err("as it was told".to_owned()),
         _ => store::open("default").and_then(|bucket| keep(&bucket, &words)),
     };
