@@ -2,8 +2,12 @@
 //!
 //! One value has one text, and nothing but that text is read back. It opens no files.
 
+mod lines;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
+
+use lines::{Lines, number, quote, read_kind, read_parent, unquote};
 
 use super::{
     Generation, HeldTarget, MAX_ENTRIES, MAX_GENERATION_BYTES, MAX_NOTE_BYTES, MAX_NOTES, MAX_REASON_BYTES, Note,
@@ -132,7 +136,7 @@ impl GenerationFile {
     /// Reads one file. What it says about its parent is checked when it is applied.
     pub fn decode(bytes: &[u8]) -> Result<Self, GenerationError> {
         let opened = sealed::open(FIRST_LINE, bytes, MAX_GENERATION_BYTES)?;
-        let mut lines = Lines { lines: opened.body.lines(), number: 1 };
+        let mut lines = Lines::new(opened.body);
         let mut file = Self {
             number: lines.read(|line| number(line.strip_prefix("number ")?))?,
             parent: lines.read(|line| read_parent(line.strip_prefix("parent ")?))?,
@@ -359,51 +363,4 @@ fn change<V: PartialEq>(
         map.insert(name, value);
     }
     Ok(())
-}
-
-struct Lines<'a> {
-    lines: std::str::Lines<'a>,
-    /// The line last read, from 1; the first line of the file was read by the frame.
-    number: usize,
-}
-
-impl<'a> Lines<'a> {
-    fn next(&mut self) -> Option<&'a str> {
-        self.number += 1;
-        self.lines.next()
-    }
-
-    fn read<T>(&mut self, read: impl FnOnce(&'a str) -> Option<T>) -> Result<T, GenerationError> {
-        let line = self.next().unwrap_or_default();
-        read(line).ok_or(GenerationError::Line(self.number))
-    }
-}
-
-fn number(text: &str) -> Option<u64> {
-    text.parse().ok()
-}
-
-fn read_parent(text: &str) -> Option<Option<Parent>> {
-    if text == "none" {
-        return Some(None);
-    }
-    let (parent, digest) = text.split_once(' ')?;
-    Some(Some(Parent { number: number(parent)?, digest: digest.parse().ok()? }))
-}
-
-fn read_kind(line: &str) -> Option<bool> {
-    match line {
-        "base" => Some(true),
-        "delta" => Some(false),
-        _ => None,
-    }
-}
-
-fn quote(text: &str) -> String {
-    serde_json::to_string(text).expect("text is always JSON")
-}
-
-fn unquote(text: &str, max_bytes: usize) -> Option<String> {
-    let text: String = serde_json::from_str(text).ok()?;
-    (text.len() <= max_bytes).then_some(text)
 }

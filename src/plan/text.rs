@@ -6,9 +6,12 @@
 mod detail;
 mod impact;
 pub mod markdown;
+mod symbol;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+
+use symbol::Symbol;
 
 use super::action::{Action, Effect, Instance, Kind, Storage, Summary};
 use super::approval::ApprovalName;
@@ -228,63 +231,6 @@ impl Plan {
 /// The command that gives approvals; `apply` is the command without them.
 pub fn approve_command<'a>(apply: &str, names: impl IntoIterator<Item = &'a ApprovalName>) -> String {
     names.into_iter().fold(apply.to_owned(), |command, name| format!("{command} --approve {name}"))
-}
-
-/// What stands before an action, in the order in which the legend explains it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Symbol {
-    Add,
-    Change,
-    Replace,
-    Remove,
-    Move,
-    Stop,
-}
-
-impl Symbol {
-    fn of(action: &Action) -> Self {
-        let starts_empty = matches!(&action.effect, Some(Effect::Commit(commit)) if commit.storage == Storage::New);
-        match action.kind {
-            Kind::Install => Self::Add,
-            Kind::Update if starts_empty => Self::Replace,
-            Kind::Update | Kind::Reconfigure => Self::Change,
-            Kind::Restart => Self::Replace,
-            Kind::Move => Self::Move,
-            Kind::Uninstall => Self::Remove,
-            Kind::Hold | Kind::Blocked => Self::Stop,
-        }
-    }
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Add => "+",
-            Self::Change => "~",
-            Self::Replace => "-/+",
-            Self::Remove => "-",
-            Self::Move => ">",
-            Self::Stop => "!",
-        }
-    }
-
-    fn meaning(self) -> &'static str {
-        match self {
-            Self::Add => "install",
-            Self::Change => "change, storage stays",
-            Self::Replace => "restart, or start with empty storage",
-            Self::Remove => "uninstall",
-            Self::Move => "go on under another name",
-            Self::Stop => "held or blocked, stays as it is",
-        }
-    }
-
-    fn style(self) -> Style {
-        match self {
-            Self::Add => Style::Add,
-            Self::Change | Self::Replace | Self::Move => Style::Change,
-            Self::Remove => Style::Remove,
-            Self::Stop => Style::Bad,
-        }
-    }
 }
 
 /// Widths that make the headlines line up.

@@ -10,6 +10,7 @@ mod beside;
 mod carry;
 pub mod code;
 mod collect;
+mod effective;
 pub mod fsck;
 mod held;
 mod look;

@@ -6,16 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::effective::{Effective, effective};
 use super::observe::Targeted;
 use super::remote::{Remote, SourceKey, SourceView, hint, known, source_text};
 use super::surfaces::{NoSurface, Surfaces};
-use crate::desired::spec::{GitReference, Source, Spec};
+use crate::desired::spec::{Source, Spec};
 use crate::desired::{DesiredState, Entry};
 use crate::digest::Digest;
 use crate::name::InstallationName;
 use crate::record::Record;
 use crate::remote::memo::Memo;
-use crate::remote_url::Transport;
 use crate::resolution::{Candidate, Class, Refusal, Resolution};
 use crate::safe_open::{own_uid, wall_ns};
 use crate::snapshot::AppliedCommit;
@@ -92,7 +92,7 @@ impl Resolver {
         objects: &Objects,
         now_unix_s: i64,
     ) -> &BTreeMap<InstallationName, Resolution> {
-        let effective = self.effective(desired);
+        let effective = effective(desired, self.commit.as_ref());
         self.want_remote(&effective, committed, policy);
         // Anew in each pass: the directory may have been exchanged under the old handle.
         self.glance = Glance::new(&self.desired).ok();
@@ -164,21 +164,9 @@ impl Resolver {
         self.commit = commit;
     }
 
-    /// The specs as they are fetched: a file of a repository is one of the same commit.
-    fn effective(&self, desired: &DesiredState) -> BTreeMap<InstallationName, Result<Arc<Spec>, Refusal>> {
-        let wanted = desired.entries.iter().filter_map(|(name, entry)| match entry {
-            Entry::Wanted { spec, .. } => Some((name.clone(), spec)),
-            Entry::Held(_) => None,
-        });
-        let Some(commit) = &self.commit else {
-            return wanted.map(|(name, spec)| (name, Ok(Arc::clone(spec)))).collect();
-        };
-        wanted.map(|(name, spec)| (name, in_repository(spec, commit))).collect()
-    }
-
     fn want_remote(
         &self,
-        effective: &BTreeMap<InstallationName, Result<Arc<Spec>, Refusal>>,
+        effective: &Effective,
         committed: &BTreeMap<InstallationName, Targeted>,
         policy: &Arc<TrustPolicy>,
     ) {
@@ -369,27 +357,6 @@ impl Resolver {
             }
             Err(refusal) => failed(Resolution::Refused(refusal)),
         }
-    }
-}
-
-/// A spec of a repository's desired file, as it is fetched.
-fn in_repository(spec: &Arc<Spec>, commit: &AppliedCommit) -> Result<Arc<Spec>, Refusal> {
-    match &spec.source {
-        Source::File { path } => {
-            let path = commit.repository.source_directory(path).map_err(|fault| {
-                let message = format!("`source.file.path` {fault}");
-                Refusal::new("path-refused", message)
-                    .hint("the artifact of a desired file in a repository is in the same repository")
-            })?;
-            let at = GitReference::Commit(commit.commit.to_string());
-            let source = Source::Git { url: commit.repository.url.clone(), at, path };
-            Ok(Arc::new(Spec { source, ..Spec::clone(spec) }))
-        }
-        Source::Git { url, .. } | Source::Url { url, .. } if url.transport() == Transport::File => {
-            let message = "a desired file in a repository may not name a file URL of this machine";
-            Err(Refusal::new("path-refused", message).hint("use [source.file] with a path inside the repository"))
-        }
-        Source::Git { .. } | Source::Url { .. } => Ok(Arc::clone(spec)),
     }
 }
 

@@ -197,7 +197,10 @@ fn a_compile_bomb_costs_one_component_its_turn_and_nothing_else() {
         world.desire(name, "test:idle", "good", "");
     }
     world.desire("bomb", "test:idle", "bomb", "");
-    let mut reconciler = reconciler(&world, processes(), CompileLimits { cpu_s: 1, ..CompileLimits::default() });
+    // However little of the processor it gets, its pass waits for its end.
+    let most = CompileLimits::default();
+    let limits = CompileLimits { cpu_s: 1, first_turn: most.time, ..most };
+    let mut reconciler = reconciler(&world, processes(), limits);
     let pass = reconciler.pass_settled(None).expect("a pass");
     assert_eq!(pass.failed.len(), 1);
     assert_eq!((pass.failed[0].action.name.as_str(), &*pass.failed[0].why.code), ("bomb", "worker-killed"));
