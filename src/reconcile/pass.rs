@@ -70,8 +70,8 @@ impl Reconciler {
     ///
     /// # Errors
     ///
-    /// Besides those of [`Reconciler::pass`], a [`Refused`] when the order does not fit what is there now:
-    /// nothing was committed then.
+    /// Besides those of [`Reconciler::pass`], a [`Refused`](super::order::Refused) when the order does not fit what is there
+    /// now: nothing was committed then.
     pub fn ordered_pass(
         &mut self,
         cause: &str,

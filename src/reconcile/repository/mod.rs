@@ -1,7 +1,7 @@
 //! Owns desired state from a repository: which of the snapshots that `looks` brings is in force.
 //!
 //! No pass waits for a fetch: the snapshot in force stays until a whole new one is here and
-//! [`snapshot::judge`] lets it follow the commit that was applied last.
+//! [`crate::snapshot::judge`] lets it follow the commit that was applied last.
 
 mod looks;
 
