@@ -1,4 +1,4 @@
-//! Owns the three kinds of names and their one grammar.
+//! Owns the three kinds of names and their one grammar, and the names of operations, which have none.
 //!
 //! A part is 1 to 64 of `a-z`, `0-9` and `-`, and neither starts nor ends with a hyphen. Case,
 //! Unicode look-alikes, dots and slashes are out by grammar, so a name can stand in a path, a log
@@ -139,6 +139,53 @@ impl PackageName {
     }
 }
 
+/// Longest name of an operation, in bytes.
+pub const MAX_OPERATION_NAME_BYTES: usize = 128;
+
+/// The name of an operation of a component, which chooses it freely. Shown escaped.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OperationName(std::sync::Arc<str>);
+
+/// Why a text is no name of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ParseOperationNameError {
+    /// There is nothing.
+    #[error("it is empty")]
+    Empty,
+    /// Longer than [`MAX_OPERATION_NAME_BYTES`].
+    #[error("it is longer than {MAX_OPERATION_NAME_BYTES} bytes")]
+    TooLong,
+    /// It has a control character.
+    #[error("it has a control character")]
+    Control,
+}
+
+impl OperationName {
+    /// The name as the component gets it.
+    pub fn text(&self) -> std::sync::Arc<str> {
+        std::sync::Arc::clone(&self.0)
+    }
+}
+
+impl FromStr for OperationName {
+    type Err = ParseOperationNameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "" => Err(ParseOperationNameError::Empty),
+            _ if text.len() > MAX_OPERATION_NAME_BYTES => Err(ParseOperationNameError::TooLong),
+            _ if text.chars().any(char::is_control) => Err(ParseOperationNameError::Control),
+            _ => Ok(Self(text.into())),
+        }
+    }
+}
+
+impl fmt::Display for OperationName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&crate::escape::escape(&self.0))
+    }
+}
+
 impl From<&LinkName> for InstallationName {
     /// An unbound link means the installation of the same word; both have one grammar.
     fn from(link: &LinkName) -> Self {
@@ -149,6 +196,19 @@ impl From<&LinkName> for InstallationName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_operation_has_a_short_name_on_one_line() {
+        for name in ["reset", "GET /x?y=1", "données", &"x".repeat(MAX_OPERATION_NAME_BYTES)] {
+            assert_eq!(&*name.parse::<OperationName>().unwrap().text(), name);
+        }
+        assert_eq!("".parse::<OperationName>(), Err(ParseOperationNameError::Empty));
+        assert_eq!("é".repeat(65).parse::<OperationName>(), Err(ParseOperationNameError::TooLong));
+        for name in ["a\nb", "\u{1b}[0m", "a\0", "\u{9b}"] {
+            assert_eq!(name.parse::<OperationName>(), Err(ParseOperationNameError::Control), "{name:?}");
+        }
+        assert_eq!("a\u{202e}b".parse::<OperationName>().unwrap().to_string(), r"a\u{202e}b");
+    }
 
     #[test]
     fn names_of_the_grammar_are_accepted() {

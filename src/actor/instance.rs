@@ -296,9 +296,9 @@ impl Instance {
         &self.requests
     }
 
-    /// Whether messages can be delivered to it.
-    pub(super) fn takes_messages(&self) -> bool {
-        self.handle.is_some()
+    /// Whether there is anything for which a message or an operation can be delivered to it.
+    pub(super) fn takes_calls(&self) -> bool {
+        self.handle.is_some() || self.has_operations()
     }
 
     /// Shows the memory that the instance holds, in bytes.

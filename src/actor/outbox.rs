@@ -164,7 +164,7 @@ impl ActorOutbox {
                 self.give_rate_back();
                 Err(match no {
                     // A target that is full or gone is not well: the outcome is dropped without a word.
-                    NoRoom::Closed => SendError::NoSuchTarget,
+                    NoRoom::Closed | NoRoom::NoHandler | NoRoom::NoOperations => SendError::NoSuchTarget,
                     NoRoom::Full => SendError::MailboxFull,
                     NoRoom::TooLarge(limit) => {
                         not_sent(outcome);

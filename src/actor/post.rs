@@ -181,7 +181,7 @@ impl PostOffice {
                 cell.freed(&core, cell.mailbox.settle_sender(&envelope));
                 let Envelope { id, sent_by, payload, reply, kept, .. } = envelope;
                 if let (Some(kept), Some(place)) = (kept, of_commit.letters.first()) {
-                    let (Origin { sender, topic }, storage_id) = (sent_by.origin(), Some(kept.key.id));
+                    let (Origin { sender, topic, .. }, storage_id) = (sent_by.origin(), Some(kept.key.id));
                     let (target, place) = (kept.target, Some(*place));
                     core.dead.evicted(&of_commit.evicted);
                     core.dead.add(DeadLetter {
@@ -444,7 +444,8 @@ fn author(sent_by: &SentBy) -> Author {
             (Err(_), _) => Author::Host,
         },
         SentBy::Trigger { index, .. } => Author::Trigger(*index),
-        SentBy::Host => Author::Host,
+        // An operation is never kept.
+        SentBy::Host | SentBy::Caller { .. } => Author::Host,
     }
 }
 

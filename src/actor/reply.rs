@@ -27,6 +27,18 @@ pub enum CallError {
     /// The message is in a codec that it does not take.
     #[error(transparent)]
     CodecNotTaken(NotTaken),
+    /// It has nothing that takes messages.
+    #[error("it takes no messages: it exports no `airssys:component/message-handler`")]
+    NoHandler,
+    /// It has no operations.
+    #[error("it has no operations: it exports no `airssys:component/operations`")]
+    NoOperations,
+    /// It has operations, and none of this name.
+    #[error("it has no operation of this name")]
+    UnknownOperation,
+    /// It has the operation, and can't use the input; its words, escaped.
+    #[error("it can't use the input: {0}")]
+    InvalidInput(String),
     /// The component answered with an error; its words, escaped.
     #[error("it answered with an error: {0}")]
     Failed(String),

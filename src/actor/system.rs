@@ -27,7 +27,7 @@ use crate::host::health::HealthStatus;
 use crate::host::{GuestConfig, LinkError, QuietLinker};
 use crate::limits::{MAX_CALL_MS, MAX_STOP_MS, Overflow};
 use crate::logs::Logs;
-use crate::name::InstallationName;
+use crate::name::{InstallationName, OperationName};
 use crate::record::Record;
 use crate::storage::{BackendKind, Storage, StoreError};
 
@@ -499,6 +499,38 @@ impl System {
         Ok(pending)
     }
 
+    /// Calls an operation and waits for its result, at most `timeout`. Bytes alone are raw.
+    pub fn execute(
+        &self,
+        name: &InstallationName,
+        operation: &OperationName,
+        input: impl Into<Payload>,
+        timeout: Duration,
+    ) -> Reply {
+        self.begin_execute(name, operation, input, timeout)?.wait()
+    }
+
+    /// Calls an operation; its result can be waited for or awaited. What it did not begin after `timeout`, it never does.
+    ///
+    /// It waits in the mailbox among the messages, and is nowhere but in memory.
+    pub fn begin_execute(
+        &self,
+        name: &InstallationName,
+        operation: &OperationName,
+        input: impl Into<Payload>,
+        timeout: Duration,
+    ) -> Result<PendingReply, CallError> {
+        let payload = input.into();
+        let cell = self.core.registry.get(name).ok_or(CallError::NoSuchTarget)?;
+        let claim = cell.mailbox.claim_operation(payload.codec, payload.len()).map_err(|no| refused(&cell, no))?;
+        let (slot, pending) = reply::slot(timeout);
+        let (id, sent_by) = (self.core.next_id(), SentBy::Caller { operation: operation.clone() });
+        let (expires, reply) = (Some(pending.until()), Some(slot));
+        let envelope = Envelope { id, sent_by, payload, hops: 0, expires, reply, kept: None, outcome: None };
+        cell.accept(&self.core, envelope, claim, None);
+        Ok(pending)
+    }
+
     /// A message of the host for which the actor has room. Nobody waits for room on behalf of the host.
     fn envelope(
         &self,
@@ -722,6 +754,8 @@ fn refused(cell: &ActorCell, no: NoRoom) -> CallError {
         NoRoom::Full => CallError::MailboxFull,
         NoRoom::TooLarge(limit) => CallError::TooLarge(limit),
         NoRoom::Codec(not_taken) => CallError::CodecNotTaken(not_taken),
+        NoRoom::NoHandler => CallError::NoHandler,
+        NoRoom::NoOperations => CallError::NoOperations,
     }
 }
 

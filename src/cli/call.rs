@@ -1,4 +1,4 @@
-//! `call`: one message to a component, and its reply.
+//! `call`: one message to a component, or one of its operations, and the reply.
 
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
@@ -15,6 +15,7 @@ use crate::codec::{Codec, UnknownCodec};
 use crate::control::client::AskError;
 use crate::control::documents::CallReplyDocument;
 use crate::control::{DEFAULT_CALL_WAIT_MS, MAX_CALL_BYTES, MAX_CALL_WAIT_MS};
+use crate::name::{OperationName, ParseOperationNameError};
 use crate::quantity::Millis;
 
 /// There is no such installation, or it takes no messages now.
@@ -31,7 +32,7 @@ const ENDED: u8 = 24;
 /// Options of `call`.
 #[derive(Args)]
 #[command(after_help = "Ends with 0 and the reply's bytes, or with 7: the message is too large or in a codec that it \
-                        does not take, 20: there is no such installation or it does not run, 21: its mailbox is full, \
+                        does not take, or it takes no messages or has no operations, 20: there is no such installation or it does not run, 21: its mailbox is full, \
                         22: no reply in time, 23: it answered with an error, 24: it crashed or was stopped. With \
                         `--output json` the reply is a document that says in which codec it is.")]
 pub struct CallArgs {
@@ -43,12 +44,19 @@ pub struct CallArgs {
     /// The message is what this file holds
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
+    /// Call this operation of the component, with the message as its input
+    #[arg(long, value_name = "OPERATION", value_parser = operation)]
+    operation: Option<OperationName>,
     /// In which codec the message is written; without it, the first that the component's manifest declares, or raw
     #[arg(long, value_name = "CODEC", value_parser = codec)]
     codec: Option<Codec>,
     /// Longest wait for the reply
     #[arg(long, value_name = "TIME", default_value_t = Millis(DEFAULT_CALL_WAIT_MS))]
     timeout: Millis,
+}
+
+fn operation(text: &str) -> Result<OperationName, String> {
+    text.parse().map_err(|error: ParseOperationNameError| error.to_string())
 }
 
 fn codec(text: &str) -> Result<Codec, String> {
@@ -71,7 +79,11 @@ pub(crate) fn call(global: &Global, args: CallArgs) -> Result<ExitCode, Failure>
         })?)?,
         (None, None) => Vec::new(),
     };
-    match ask_raw(global, async |client| client.call(name.as_str(), args.codec, payload, args.timeout.0).await)? {
+    let operation = args.operation.as_ref();
+    let asked = ask_raw(global, async |client| {
+        client.call(name.as_str(), operation, args.codec, payload, args.timeout.0).await
+    });
+    match asked? {
         Ok(reply) if global.output != Format::Text => {
             output::print(global.output, &CallReplyDocument::of(reply.as_ref()), String::new)?;
             Ok(ExitCode::SUCCESS)
@@ -105,9 +117,11 @@ fn refused(global: &Global, error: AskError) -> Result<ExitCode, Failure> {
             "no-such-installation" | "not-running" => NOT_THERE,
             "mailbox-full" | "dropped" => MAILBOX_FULL,
             "timed-out" => TIMED_OUT,
-            "component-refused" => REFUSED,
+            "component-refused" | "unknown-operation" | "invalid-input" => REFUSED,
             "component-crashed" | "component-stopped" => ENDED,
-            "message-too-large" | "body-too-large" | "codec-not-taken" => Exit::Validation as u8,
+            "message-too-large" | "body-too-large" | "codec-not-taken" | "takes-no-messages" | "has-no-operations" => {
+                Exit::Validation as u8
+            }
             _ => return Err(super::control::failure(error)),
         },
         AskError::NoHost | AskError::Broken(_) => return Err(super::control::failure(error)),

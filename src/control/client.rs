@@ -14,6 +14,7 @@ use tokio::net::UnixStream;
 
 use crate::codec::{Codec, Payload};
 use crate::escape::escape;
+use crate::name::OperationName;
 use crate::plan::rollback::document::RollbackDocument;
 use crate::resolution::Refusal;
 use crate::status::HostStatus;
@@ -108,17 +109,20 @@ impl Client {
         self.get(&format!("/v1/info/{name}")).await
     }
 
-    /// Delivers one message, in `codec` or in the one that the component likes best, and waits for the reply, at most
-    /// `timeout_ms`; none when there is none.
+    /// Delivers one message, or calls `operation`, in `codec` or in the one that the component likes best, and waits for the
+    /// reply, at most `timeout_ms`; none when there is none.
     pub async fn call(
         &self,
         name: &str,
+        operation: Option<&OperationName>,
         codec: Option<Codec>,
         bytes: Vec<u8>,
         timeout_ms: u64,
     ) -> Result<Option<Payload>, AskError> {
         let codec = codec.map_or_else(String::new, |codec| format!("&codec={codec}"));
-        let path = format!("/v1/call/{name}?timeout_ms={timeout_ms}{codec}");
+        let operation =
+            operation.map_or_else(String::new, |operation| format!("&operation={}", quoted(&operation.text())));
+        let path = format!("/v1/call/{name}?timeout_ms={timeout_ms}{codec}{operation}");
         let time = timeout_ms.saturating_add(ANSWER_TIMEOUT_MS);
         let answer = self.answer(Method::POST, &path, bytes.into(), time).await?;
         let Some(codec) = answer.headers().get(CODEC_HEADER) else { return Ok(None) };
@@ -222,4 +226,11 @@ async fn exchange(socket: &Path, method: Method, path: &str, body: Bytes) -> Res
         },
         Err(_) => Refusal::new("unknown", format!("the host answered with {status}")),
     }))
+}
+
+/// A text as part of a query.
+fn quoted(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let each = |byte: u8| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(each).collect()
 }

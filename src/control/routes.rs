@@ -28,15 +28,17 @@ use super::{
 };
 use crate::codec::{Codec, Payload};
 use crate::logs::{Follow, LogLine};
-use crate::name::InstallationName;
+use crate::name::{InstallationName, OperationName};
 use crate::resolution::Refusal;
 use crate::status::HostStatus;
 use crate::status::info::InfoDocument;
 
 /// Says all about one installation.
 pub type Inform = dyn Fn(&InstallationName) -> Result<InfoDocument, Refused> + Send + Sync;
-/// Delivers one message, in the codec that is named or in the one that its receiver likes best.
-pub type Call = dyn Fn(InstallationName, Option<Codec>, Vec<u8>, Duration) -> Called + Send + Sync;
+/// Delivers one message, or calls the operation that is named, in the codec that is named or in the one that its receiver likes
+/// best.
+pub type Call =
+    dyn Fn(InstallationName, Option<OperationName>, Option<Codec>, Vec<u8>, Duration) -> Called + Send + Sync;
 /// A reply that comes.
 pub type Called = Pin<Box<dyn Future<Output = Result<Option<Payload>, Refused>> + Send>>;
 
@@ -163,13 +165,15 @@ struct CallQuery {
     timeout_ms: u64,
     /// The codec of the message; without it the one that the component likes best.
     codec: Option<String>,
+    /// The operation that is called; without it a message is delivered.
+    operation: Option<String>,
 }
 
 fn default_timeout_ms() -> u64 {
     DEFAULT_CALL_WAIT_MS
 }
 
-/// The body is the message, the answer's body the reply, and a header says in which codec it is; 204 when there is none.
+/// The body is the message or the operation's input, the answer's body the reply, and a header says in which codec it is; 204 when there is none.
 async fn call(
     State(shown): State<Shown>,
     UrlPath(name): UrlPath<String>,
@@ -188,11 +192,18 @@ async fn call(
             return error(Refused::new(Because::Malformed, why));
         }
     };
+    let operation = match query.operation.as_deref().map(str::parse::<OperationName>).transpose() {
+        Ok(operation) => operation,
+        Err(why) => {
+            let why = Refusal::new("no-operation-name", format!("that is not the name of an operation: {why}"));
+            return error(Refused::new(Because::Malformed, why));
+        }
+    };
     let bytes = match whole(body, MAX_CALL_BYTES).await {
         Ok(bytes) => bytes,
         Err(refused) => return error(refused),
     };
-    match (shown.call)(name, codec, bytes.into(), Duration::from_millis(query.timeout_ms)).await {
+    match (shown.call)(name, operation, codec, bytes.into(), Duration::from_millis(query.timeout_ms)).await {
         Ok(Some(reply)) => {
             let kind = [(axum::http::header::CONTENT_TYPE.as_str(), "application/octet-stream")];
             (kind, [(CODEC_HEADER, reply.codec.name())], reply.bytes).into_response()

@@ -8,7 +8,7 @@ use wasmtime::component::{ComponentType, Lift, Lower};
 
 use crate::codec::{Codec, Payload};
 
-use super::{draining, health, migration, reconfiguration};
+use super::{draining, health, migration, operations, reconfiguration};
 
 /// The words that the other interfaces share.
 pub const TYPES: &str = "airssys:component/types@0.1.0";
@@ -27,6 +27,7 @@ pub const CALLED: &[&str] = &[
     draining::INTERFACE,
     health::INTERFACE,
     migration::INTERFACE,
+    operations::INTERFACE,
     reconfiguration::INTERFACE,
 ];
 /// Those of them through which other components reach it.
@@ -331,12 +332,13 @@ mod tests {
         // One component that uses everything: whoever can link it has its types.
         let guest = TestGuest::new().storage().multicodec().topics().callback("(call $ok_unit)");
         let guest = guest.health("unreachable").migrate("unreachable").drain("").reconfigure("unreachable");
+        let guest = guest.operations("unreachable");
         let compiled = engine.compile_for_test(&guest.wasm()).unwrap();
         let linked = QuietLinker::new(&engine).unwrap().link(&compiled).unwrap();
         let exports = &linked.exports;
         assert!(exports.init.is_some() && exports.shutdown.is_some() && exports.callback.is_some());
         assert!(exports.check.is_some() && exports.migrate.is_some() && exports.drain.is_some());
-        assert!(exports.reconfigure.is_some());
+        assert!(exports.reconfigure.is_some() && exports.execute.is_some());
         assert!(linked.takes_messages());
 
         let mut linker: Linker<Nothing> = Linker::new(engine.wasmtime());

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{ComponentExportIndex, ComponentNamedList, InstancePre, Lift, Linker, Lower};
 
-use super::{Guest, OFFERED, add_to_linker, contract, draining, health, migration, reconfiguration};
+use super::{Guest, OFFERED, add_to_linker, contract, draining, health, migration, operations, reconfiguration};
 use crate::digest::Digest;
 use crate::engine::{CompiledComponent, Engine};
 use crate::escape::escape;
@@ -91,12 +91,18 @@ pub(crate) struct Exports {
     pub(crate) drain: Option<ComponentExportIndex>,
     pub(crate) migrate: Option<ComponentExportIndex>,
     pub(crate) reconfigure: Option<ComponentExportIndex>,
+    pub(crate) execute: Option<ComponentExportIndex>,
 }
 
 impl Linked {
     /// Whether messages can be delivered to it.
     pub fn takes_messages(&self) -> bool {
         self.exports.handle.is_some()
+    }
+
+    /// Whether operations of it can be called.
+    pub fn takes_operations(&self) -> bool {
+        self.exports.execute.is_some()
     }
 }
 
@@ -147,7 +153,7 @@ impl QuietLinker {
     fn link_now(&self, compiled: &CompiledComponent) -> Result<Linked, LinkError> {
         let pre = self.linker.instantiate_pre(compiled.component()).map_err(|error| self.why_not(compiled, &error))?;
         let exports = find_exports(&pre)?;
-        if exports.init.is_none() && exports.handle.is_none() {
+        if exports.init.is_none() && exports.handle.is_none() && exports.execute.is_none() {
             let ty = compiled.component().component_type();
             let exported = ty.exports(self.linker.engine()).map(|(name, _)| escape(name)).collect();
             let known = contract::CALLED.iter().map(|name| (*name).to_owned()).collect();
@@ -204,6 +210,8 @@ fn find_exports(pre: &InstancePre<Guest>) -> Result<Exports, LinkError> {
     exports.check = one::<health::CheckParams, health::CheckResults>(pre, health::INTERFACE, "check")?;
     exports.drain = one::<draining::DrainParams, draining::DrainResults>(pre, draining::INTERFACE, "drain")?;
     exports.migrate = one::<migration::MigrateParams, migration::MigrateResults>(pre, migration::INTERFACE, "migrate")?;
+    exports.execute =
+        one::<operations::ExecuteParams, operations::ExecuteResults>(pre, operations::INTERFACE, "execute")?;
     exports.reconfigure = one::<reconfiguration::ReconfigureParams, reconfiguration::ReconfigureResults>(
         pre,
         reconfiguration::INTERFACE,

@@ -17,6 +17,7 @@ pub mod migration;
 mod multicodec;
 #[cfg(test)]
 mod offered;
+pub mod operations;
 pub mod reconfiguration;
 mod requests;
 mod standard;

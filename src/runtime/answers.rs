@@ -7,7 +7,7 @@ use crate::actor::CallError;
 use crate::codec::{Codec, Payload};
 use crate::control::request::{Because, Refused};
 use crate::control::server::Called;
-use crate::name::InstallationName;
+use crate::name::{InstallationName, OperationName};
 use crate::resolution::Refusal;
 use crate::status::info::{self, CommittedInfo, INFO_TYPE, InfoDocument, Use};
 
@@ -34,17 +34,22 @@ impl Shared {
         Ok(InfoDocument { document: INFO_TYPE.to_owned(), component, committed, shared })
     }
 
-    /// Delivers one message and gives the reply, at most `timeout` later. Without a codec, the message is in the one that
-    /// its receiver likes best.
+    /// Delivers one message, or calls an operation, and gives the reply, at most `timeout` later. Without a codec, the content
+    /// is in the one that its receiver likes best.
     pub fn call(
         self: &Arc<Self>,
         name: InstallationName,
+        operation: Option<OperationName>,
         codec: Option<Codec>,
         bytes: Vec<u8>,
         timeout: Duration,
     ) -> Called {
         let codec = codec.or_else(|| self.actors.preferred_codec(&name)).unwrap_or(Codec::Raw);
-        let begun = self.actors.begin_request(&name, Payload::new(codec, bytes), timeout);
+        let payload = Payload::new(codec, bytes);
+        let begun = match &operation {
+            Some(operation) => self.actors.begin_execute(&name, operation, payload, timeout),
+            None => self.actors.begin_request(&name, payload, timeout),
+        };
         let shared = Arc::clone(self);
         Box::pin(async move {
             let reply = match begun {
@@ -67,6 +72,10 @@ impl Shared {
             CallError::MailboxFull => (Because::Busy, "mailbox-full"),
             CallError::TooLarge(_) => (Because::TooLarge, "message-too-large"),
             CallError::CodecNotTaken(_) => (Because::Malformed, "codec-not-taken"),
+            CallError::NoHandler => (Because::Conflict, "takes-no-messages"),
+            CallError::NoOperations => (Because::Conflict, "has-no-operations"),
+            CallError::UnknownOperation => (Because::Component, "unknown-operation"),
+            CallError::InvalidInput(_) => (Because::Component, "invalid-input"),
             CallError::Failed(_) => (Because::Component, "component-refused"),
             CallError::Crashed(_) => (Because::Component, "component-crashed"),
             CallError::NotKept(_) => (Because::Failed, "not-kept"),
@@ -75,7 +84,17 @@ impl Shared {
             CallError::Dropped => (Because::Busy, "dropped"),
             CallError::TimedOut => (Because::TimedOut, "timed-out"),
         };
-        Refused::new(because, Refusal::new(code, format!("{name}: {error}")))
+        let refusal = Refusal::new(code, format!("{name}: {error}"));
+        Refused::new(
+            because,
+            match error {
+                CallError::NoHandler => {
+                    refusal.hint("`airssys-wasm call NAME --operation OPERATION` calls an operation")
+                }
+                CallError::NoOperations => refusal.hint("without --operation it gets a message"),
+                _ => refusal,
+            },
+        )
     }
 }
 

@@ -26,7 +26,7 @@ use crate::control::peer::Asker;
 use crate::control::request::{self, Answer, Asked, Inlet, Request};
 use crate::control::server::{Server, Shown};
 use crate::home::{Home, HomeError};
-use crate::name::InstallationName;
+use crate::name::{InstallationName, OperationName};
 use crate::plan::approval::Operator;
 use crate::plan::rollback::document::RollbackDocument;
 use crate::reconcile::notice::Notice;
@@ -117,6 +117,17 @@ impl HostHandle {
     pub fn request(&self, name: &InstallationName, payload: impl Into<Payload>, timeout: Duration) -> actor::Reply {
         self.shared.actors.request_from_host(name, payload, timeout)
     }
+
+    /// Calls an operation of a component and waits for its result. Blocks. Bytes alone are raw.
+    pub fn execute(
+        &self,
+        name: &InstallationName,
+        operation: &OperationName,
+        input: impl Into<Payload>,
+        timeout: Duration,
+    ) -> actor::Reply {
+        self.shared.actors.execute(name, operation, input, timeout)
+    }
 }
 
 impl Host {
@@ -165,7 +176,9 @@ impl Host {
         let (status, info, call) = (shared.clone(), shared.clone(), shared.clone());
         let shown = Shown {
             info: Arc::new(move |name| info.info(name)),
-            call: Arc::new(move |name, codec, bytes, timeout| call.call(name, codec, bytes, timeout)),
+            call: Arc::new(move |name, operation, codec, bytes, timeout| {
+                call.call(name, operation, codec, bytes, timeout)
+            }),
             status: Arc::new(move || status.status()),
             logs: shared.logs.clone(),
             dead_letters: shared.clone(),

@@ -11,6 +11,7 @@ pub(super) struct Extras {
     migrate: Option<String>,
     drain: Option<String>,
     reconfigure: Option<String>,
+    execute: Option<String>,
 }
 
 impl TestGuest {
@@ -29,6 +30,13 @@ impl TestGuest {
     /// `reconfigure(config_ptr, config_len) -> i32`.
     pub(crate) fn reconfigure(mut self, body: &str) -> Self {
         self.extras.reconfigure = Some(body.to_owned());
+        self
+    }
+
+    /// `execute(name_ptr, name_len, codec, ptr, len) -> i32`; `$done(ptr, len)` makes an answer in codec `$codec`, and
+    /// `$undone(case, text)` an error. Local `$i` is free.
+    pub(crate) fn operations(mut self, body: &str) -> Self {
+        self.extras.execute = Some(body.to_owned());
         self
     }
 
@@ -51,6 +59,11 @@ impl Extras {
         add(r#""check") (result i32)"#, &self.check);
         add(r#""migrate") (param $ptr i32) (param $len i32) (result i32)"#, &self.migrate);
         add(r#""drain")"#, &self.drain);
+        add(
+            r#""execute") (param $name i32) (param $name_len i32) (param $codec i32) (param $ptr i32) (param $len i32)
+               (result i32) (local $i i32)"#,
+            &self.execute,
+        );
         add(r#""reconfigure") (param $ptr i32) (param $len i32) (result i32)"#, &self.reconfigure);
         out
     }
@@ -62,12 +75,19 @@ impl Extras {
             (&self.migrate, MIGRATION),
             (&self.drain, DRAINING),
             (&self.reconfigure, RECONFIGURATION),
+            (&self.execute, OPERATIONS),
         ];
         all.into_iter().filter(|(body, _)| body.is_some()).map(|(_, text)| text).collect()
     }
 }
 
 const HELPERS: &str = r#"
+(func $done (param $codec i32) (param $ptr i32) (param $len i32) (result i32)
+  (i32.store8 (i32.const 16) (i32.const 0)) (i32.store8 (i32.const 20) (local.get $codec))
+  (i32.store (i32.const 24) (local.get $ptr)) (i32.store (i32.const 28) (local.get $len)) (i32.const 16))
+(func $undone (param $case i32) (param $ptr i32) (param $len i32) (result i32)
+  (i32.store8 (i32.const 16) (i32.const 1)) (i32.store8 (i32.const 20) (local.get $case))
+  (i32.store (i32.const 24) (local.get $ptr)) (i32.store (i32.const 28) (local.get $len)) (i32.const 16))
 (func $health (param $case i32) (param $ptr i32) (param $len i32) (result i32)
   (i32.store8 (i32.const 16) (local.get $case))
   (i32.store (i32.const 20) (local.get $ptr)) (i32.store (i32.const 24) (local.get $len)) (i32.const 16))
@@ -99,6 +119,28 @@ const DRAINING: &str = r#"
 (func $drain (canon lift (core func $main "drain")))
 (instance $draining (export "drain" (func $drain)))
 (export "airssys:component/draining@0.1.0" (instance $draining))
+"#;
+
+const OPERATIONS: &str = r#"
+(type $operation_error0 (variant (case "unknown-operation") (case "invalid-input" string) (case "failed" string)))
+(func $execute (param "operation" string) (param "input" $body) (result (result $body (error $operation_error0)))
+  (canon lift (core func $main "execute") (memory (core memory $libc "memory"))
+    (realloc (core func $libc "realloc")) (post-return (core func $libc "forget"))))
+(component $operation_names
+  (type $e0 (variant (case "unknown-operation") (case "invalid-input" string) (case "failed" string)))
+  (import "error" (type $e (eq $e0)))
+  (type $codec0 (enum "raw" "json" "msgpack" "borsh" "cbor" "protobuf" "bincode" "yaml"))
+  (import "codec" (type $codec (eq $codec0)))
+  (type $body0 (record (field "codec" $codec) (field "data" (list u8))))
+  (import "body" (type $body (eq $body0)))
+  (import "execute" (func $f (param "operation" string) (param "input" $body) (result (result $body (error $e)))))
+  (export $operation_error "operation-error" (type $e))
+  (export "execute" (func $f)
+    (func (param "operation" string) (param "input" $body) (result (result $body (error $operation_error))))))
+(instance $operations (instantiate $operation_names
+  (with "error" (type $operation_error0)) (with "codec" (type $codec)) (with "body" (type $body))
+  (with "execute" (func $execute))))
+(export "airssys:component/operations@0.1.0" (instance $operations))
 "#;
 
 const RECONFIGURATION: &str = r#"

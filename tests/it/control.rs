@@ -243,6 +243,13 @@ fn two_clients_at_once_are_both_answered_and_one_pass_may_answer_both() {
     assert!(host.stop().success());
 }
 
+/// Answers with the name of the operation; knows none without an input, and can't use one that begins with an `n`.
+const OPERATES: &str = r#"
+    (if (i32.eqz (local.get $len)) (then (return (call $undone (i32.const 0) (i32.const 0) (i32.const 0)))))
+    (if (i32.eq (i32.load8_u (local.get $ptr)) (i32.const 110))
+      (then (return (call $undone (i32.const 1) (local.get $ptr) (local.get $len)))))
+    (call $done (i32.const 0) (local.get $name) (local.get $name_len))"#;
+
 #[test]
 fn call_prints_the_reply_and_every_way_to_fail_has_its_exit_code() {
     let world = World::new();
@@ -252,6 +259,7 @@ fn call_prints_the_reply_and_every_way_to_fail_has_its_exit_code() {
         ("silent", TestGuest::new(), ""),
         ("refuses", TestGuest::new().handle("(call $error @\"no \\1b[2J thanks\")"), ""),
         ("crashes", TestGuest::new().handle("unreachable"), ""),
+        ("operates", TestGuest::new().without_handler().operations(OPERATES), ""),
         ("slow", TestGuest::new().handle("(loop $l (br $l)) unreachable"), "call = \"2s\"\nmailbox = 1"),
     ];
     for (name, guest, limits) in &guests {
@@ -262,7 +270,7 @@ fn call_prints_the_reply_and_every_way_to_fail_has_its_exit_code() {
         world.desire(name, "test:idle", name, &format!("[limits]\n{limits}\n"));
     }
     let mut host = world.run();
-    host.wait_for(&["converged: 5 of 5"]);
+    host.wait_for(&["converged: 6 of 6"]);
     let call = |arguments: &[&str]| world.output(&[&["call"], arguments].concat());
     assert_eq!(ok(&call(&["echo", "hello"])), "hello");
     std::fs::write(world.path().join("payload"), b"\0\xff bytes").expect("written");
@@ -283,6 +291,11 @@ fn call_prints_the_reply_and_every_way_to_fail_has_its_exit_code() {
     assert_eq!(document(&["echo", "--file", "payload"])["reply"], reply);
     assert_eq!(document(&["silent"]), serde_json::json!({ "$type": "airssys-wasm/call-reply/v1" }));
 
+    let name = "reset/é?a=b&c d";
+    assert_eq!(ok(&call(&["operates", "--operation", name, "x"])), name);
+    let reply = serde_json::json!({ "codec": "raw", "text": "up" });
+    assert_eq!(document(&["operates", "x", "--operation", "up"])["reply"], reply);
+
     let large = "x".repeat(2_000);
     std::fs::write(world.path().join("huge"), vec![b'x'; (1 << 20) + 1]).expect("written");
     let cases = [
@@ -291,6 +304,12 @@ fn call_prints_the_reply_and_every_way_to_fail_has_its_exit_code() {
         (&["echo", "--file", "huge"], 7, "larger than 1048576 bytes"),
         (&["refuses", "x"], 23, "no \\u{1b}[2J thanks"),
         (&["crashes", "x"], 24, "it crashed"),
+        (&["operates", "x"], 7, "it takes no messages"),
+        (&["echo", "x", "--operation", "up"], 7, "it has no operations"),
+        (&["operates", "--operation", "up"], 23, "it has no operation of this name"),
+        (&["operates", "no", "--operation", "up"], 23, "it can't use the input: no"),
+        (&["operates", "x", "--operation", "a\u{1b}b"], 2, "it has a control character"),
+        (&["nobody", "x", "--operation", "up"], 20, "there is no installation named nobody"),
         (&["slow", "x", "--timeout", "100ms"], 22, "did not answer in time"),
         (&["../x", "x"], 2, "no installation's name"),
         (&["echo", "x", "--codec", "jsn"], 2, "it is no codec; there are raw, json"),

@@ -123,7 +123,9 @@ fn every_guide_has_a_test() {
 #[test]
 fn a_component_that_is_written_as_the_guide_says_is_trusted_runs_and_is_updated() {
     let told = follow("components.md");
-    for words in ["[no-trust-policy]", "notifier  installed", "\"state\":\"high\"", "30.5 C is above 25 C", "notifier  updated"] {
+    for words in
+        ["[no-trust-policy]", "notifier  installed", "\"state\":\"high\"", "30.5 C is above 25 C", "notifier  updated"]
+    {
         assert!(told.contains(words), "{words}: {told}");
     }
 }

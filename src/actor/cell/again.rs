@@ -31,6 +31,8 @@ impl Again {
             SentBy::Installation { name, share: _, topic } => SentBy::Installation { name, share: None, topic },
             SentBy::Trigger { index, tick: _ } => SentBy::Trigger { index, tick: Arc::default() },
             SentBy::Host => SentBy::Host,
+            // An operation is not delivered again: its caller is told.
+            SentBy::Caller { operation } => SentBy::Caller { operation },
         };
         Envelope { id, sent_by, payload, hops, expires, reply, kept: None, outcome: None }
     }

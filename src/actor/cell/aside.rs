@@ -105,7 +105,7 @@ impl ActorCell {
         let line = format!("took over what version {from} stored");
         version.log.for_instance(instance.number).write(Level::Info, Source::Host, &line);
         self.enter(ActorPhase::Running, None);
-        self.mailbox.set_runnable(instance.takes_messages());
+        self.mailbox.set_runnable(instance.takes_calls());
     }
 
     /// It did not, so it is as good as crashed: it must take no message.

@@ -10,7 +10,7 @@ use super::super::instance::Ended;
 use super::super::mailbox::Origin;
 use super::super::reply::{CallError, ReplySlot};
 use super::super::status::DeadReason;
-use super::{ActorCell, Seat, author};
+use super::{ActorCell, Seat, titled};
 use crate::codec::Payload;
 use crate::logs::{Level, Source};
 
@@ -35,7 +35,22 @@ impl ActorCell {
         (reply, reason): (Option<ReplySlot>, DeadReason),
         ended: Ended,
     ) {
-        let author = format!("message {} from {}", message.0, author(&message.1.sender));
+        let error = self.failed(core, seat, message, reason, ended);
+        if let Some(reply) = reply {
+            reply.answer(Err(error));
+        }
+    }
+
+    /// The same but for the answer, which is to be given after it.
+    pub(super) fn failed(
+        self: &Arc<Self>,
+        core: &Arc<Core>,
+        seat: &mut Seat,
+        message: (u64, Origin, Payload),
+        reason: DeadReason,
+        ended: Ended,
+    ) -> CallError {
+        let author = titled(message.0, &message.1);
         let why = match &ended {
             Ended::Refused(text) | Ended::NotKept(text) => text.clone(),
             Ended::Crashed(crash) => crash.text.clone(),
@@ -59,9 +74,7 @@ impl ActorCell {
         };
         // Counted when all that is told of it stands: who sees the number finds the letter, the line and the reason.
         self.counters.dead(reason);
-        if let Some(reply) = reply {
-            reply.answer(Err(error));
-        }
+        error
     }
 
     /// The call in hand ended with an error, and the instance goes on.

@@ -57,6 +57,13 @@ impl ActorCell {
         }
     }
 
+    /// No message can be delivered any more: those that wait end, and operations stay.
+    pub(super) fn keep_operations(&self, core: &Core, seat: &mut Seat) -> bool {
+        self.mail_id.store(0, Ordering::Relaxed);
+        self.bury_where(core, seat, |sent_by| !matches!(sent_by, SentBy::Caller { .. }));
+        true
+    }
+
     /// The share of a sender in a mailbox whose messages are kept. It outlives versions of the sender.
     pub(in crate::actor) fn share_of(&self, sender: &InstallationName) -> Arc<Share> {
         let mut shares = locked(&self.shares);
@@ -169,7 +176,7 @@ impl ActorCell {
         if seat.rest.take_if(|until| *until <= Instant::now()).is_some()
             && let Some(instance) = &seat.instance
         {
-            self.mailbox.set_runnable(instance.takes_messages());
+            self.mailbox.set_runnable(instance.takes_calls());
         }
     }
 

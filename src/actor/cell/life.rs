@@ -55,19 +55,24 @@ impl ActorCell {
             ticks: Arc::new(triggers),
             memory: instance.memory_gauge(),
         };
-        let takes_messages = instance.takes_messages();
+        let (messages, operations) = (version.linked.takes_messages(), version.linked.takes_operations());
         let subscriptions = version.record.spec.subscriptions.clone();
         instance.belong_to(self);
         version.log.for_instance(instance.number).write(Level::Info, Source::Host, &activated_text(&version));
         seat.instance = Some(instance);
         let freed = self.mailbox.set_limits(&version.record.limits);
         self.mailbox.set_codecs(version.record.artifact.codecs.set());
+        self.mailbox.set_takes(messages, operations);
         if version.record.artifact.stateless {
             core.watch_for_idle();
         }
         seat.rest = None;
         *self.face.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&version));
-        if takes_messages && self.open_mailbox(core, &version) {
+        let opens = match messages {
+            true => self.open_mailbox(core, &version),
+            false => self.keep_operations(core, seat) && operations,
+        };
+        if opens {
             self.mailbox.open();
             self.mailbox.set_runnable(is_ready);
         } else {
@@ -126,7 +131,7 @@ impl ActorCell {
                     supervisor.started(core.elapsed());
                 }
                 // A rest that began before the restart goes on.
-                self.mailbox.set_runnable(is_ready && instance.takes_messages() && seat.rest.is_none());
+                self.mailbox.set_runnable(is_ready && instance.takes_calls() && seat.rest.is_none());
                 instance.belong_to(self);
                 seat.instance = Some(instance);
                 self.take_over(core, seat, migrates_from, None);

@@ -8,6 +8,7 @@ mod aside;
 mod ended;
 mod kept;
 mod life;
+mod operation;
 mod outside;
 mod park;
 mod reconfigure;
@@ -23,7 +24,7 @@ use super::attempts::Attempts;
 use super::core::{Core, Due, locked};
 use super::dead::{DeadLetter, DeadLetters};
 use super::instance::{Circumstances, Crash, CrashKind, Ended, Instance, Said};
-use super::mailbox::{BATCH, Claim, Envelope, Freed, Item, Mailbox, Origin, Put, Share};
+use super::mailbox::{BATCH, Claim, Envelope, Freed, Item, Mailbox, Origin, Put, SentBy, Share};
 use super::reply::CallError;
 use super::request::Callback;
 use super::status::{ActorPhase, ActorStatus, CodecCounts, Counters, DeadReason, Health};
@@ -406,6 +407,10 @@ impl ActorCell {
                 return self.bury(envelope, DeadReason::Expired);
             }
         }
+        if let SentBy::Caller { operation } = &envelope.sent_by {
+            let operation = operation.clone();
+            return self.execute(core, seat, &operation, envelope);
+        }
         let Some(instance) = &mut seat.instance else {
             return seat.batch.push_front(Item::Message(envelope));
         };
@@ -487,10 +492,19 @@ impl ActorCell {
 
     /// The mailbox ends. What the store holds stays there; all else is not handled any more.
     fn bury_all(&self, core: &Core, seat: &mut Seat) {
+        self.bury_where(core, seat, |_| true);
+    }
+
+    /// The same for those of whose authors that is true.
+    fn bury_where(&self, core: &Core, seat: &mut Seat, ends: impl Fn(&SentBy) -> bool) {
         core.post.close(core, self);
-        for item in seat.batch.drain(..).chain(self.mailbox.take_all()) {
+        for item in seat.batch.drain(..).chain(self.mailbox.take_all()).collect::<Vec<_>>() {
             // An answer is nobody's when its instance is gone.
             let Item::Message(envelope) = item else { continue };
+            if !ends(&envelope.sent_by) {
+                seat.batch.push_back(Item::Message(envelope));
+                continue;
+            }
             if envelope.kept.is_some() {
                 self.mailbox.leave_in_store(&envelope);
                 continue;
@@ -534,7 +548,11 @@ impl ActorCell {
         why: Option<String>,
     ) {
         let (target, storage_id) = (version.record.spec.name.clone(), version.storage_id.get().copied());
-        let (Origin { sender, topic }, at) = (origin, SystemTime::now());
+        let (Origin { sender, topic, operation }, at) = (origin, SystemTime::now());
+        if operation.is_some() {
+            // Whoever called was told, and calls again.
+            return;
+        }
         self.dead.add(DeadLetter { id, sender, topic, target, storage_id, reason, why, at, payload, place: None });
     }
 
@@ -590,6 +608,14 @@ impl ActorCell {
 /// The time that an actor has left that is to end.
 fn time_left(stopping: &Option<Stopping>) -> Option<Duration> {
     stopping.as_ref().map(|stop| stop.stop_until.saturating_duration_since(Instant::now()))
+}
+
+/// What a message is, in a line of the log.
+fn titled(id: u64, origin: &Origin) -> String {
+    match &origin.operation {
+        Some(operation) => format!("operation `{operation}`"),
+        None => format!("message {id} from {}", author(&origin.sender)),
+    }
 }
 
 fn author(sender: &Sender) -> String {

@@ -26,7 +26,7 @@ impl ActorCell {
             return true;
         }
         seat.outside = None;
-        self.mailbox.set_runnable(seat.instance.as_ref().is_some_and(|instance| instance.takes_messages()));
+        self.mailbox.set_runnable(seat.instance.as_ref().is_some_and(|instance| instance.takes_calls()));
         false
     }
 

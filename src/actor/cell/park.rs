@@ -97,7 +97,7 @@ impl ActorCell {
         let Some(parked) = seat.parked.take_if(|parked| parked.number == number) else { return };
         let Parked { in_hand, put_off, .. } = *parked;
         let Some(instance) = &mut seat.instance else { return };
-        self.mailbox.set_runnable(instance.takes_messages());
+        self.mailbox.set_runnable(instance.takes_calls());
         match result {
             Ok(()) => {
                 instance.kept();

@@ -32,7 +32,7 @@ impl ActorCell {
         }
         // An answer that is still to come is for this instance and no other; so is what it subscribed to by itself.
         let may_end = |instance: &mut Instance| {
-            instance.takes_messages() && instance.requests().is_empty() && instance.topics().is_empty()
+            instance.takes_calls() && instance.requests().is_empty() && instance.topics().is_empty()
         };
         let Some(instance) = seat.instance.take_if(may_end) else { return };
         let Some(version) = seat.version.clone() else { return };

@@ -8,14 +8,19 @@ use std::time::Duration;
 use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Instance as Exported, Lift, Lower, TypedFunc};
 use wasmtime::{AsContextMut as _, Store};
 
+use super::super::reply::CallError;
 use super::super::version::Version;
 use super::{Circumstances, Crash, Ended, Instance, Said, metered, millis, quote};
+use crate::codec::Payload;
 use crate::engine::ticks;
 use crate::host::Guest;
+use crate::host::contract::Body;
 use crate::host::draining::{DrainParams, DrainResults};
 use crate::host::health::{CheckParams, CheckResults, HealthStatus};
 use crate::host::migration::{MigrateParams, MigrateResults};
+use crate::host::operations::{ExecuteParams, ExecuteResults, OperationError};
 use crate::host::reconfiguration::{ReconfigureParams, ReconfigureResults};
+use crate::name::OperationName;
 
 /// The time that a component has to say how it is.
 pub const HEALTH_CALL: Duration = Duration::from_secs(1);
@@ -28,6 +33,7 @@ pub(super) struct Optional {
     migrate: Function<MigrateParams, MigrateResults>,
     drain: Function<DrainParams, DrainResults>,
     reconfigure: Function<ReconfigureParams, ReconfigureResults>,
+    execute: Function<ExecuteParams, ExecuteResults>,
 }
 
 /// The function at `index`, which was found, with these types, when the component was linked.
@@ -54,6 +60,7 @@ impl Optional {
             migrate: typed(instance, store, exports.migrate.as_ref())?,
             drain: typed(instance, store, exports.drain.as_ref())?,
             reconfigure: typed(instance, store, exports.reconfigure.as_ref())?,
+            execute: typed(instance, store, exports.execute.as_ref())?,
         })
     }
 }
@@ -119,6 +126,47 @@ impl Instance {
                 Err(Ended::Crashed(Crash { text: redactions.apply(&crash.text).into_owned(), ..crash }))
             }
         }
+    }
+
+    /// Whether it has operations.
+    pub(super) fn has_operations(&self) -> bool {
+        self.optional.execute.is_some()
+    }
+
+    /// Lets it carry out an operation. Where it says why not in a way of its own, that is given, too.
+    pub(in crate::actor) fn execute(
+        &mut self,
+        operation: &OperationName,
+        input: Payload,
+        circumstances: Circumstances,
+    ) -> Result<Said<Payload>, (Ended, Option<CallError>)> {
+        let Some(execute) = self.optional.execute else {
+            let none = CallError::NoOperations;
+            return Err((Ended::Refused(none.to_string()), Some(none)));
+        };
+        let mut refusal: Option<fn(&str) -> CallError> = None;
+        let said = self.transaction(circumstances, |store| {
+            let (answer,) = execute.call(store, (operation.text(), Body::from(input)))?;
+            Ok(answer.map(Payload::from).map_err(|error| match error {
+                OperationError::UnknownOperation => {
+                    refusal = Some(|_| CallError::UnknownOperation);
+                    CallError::UnknownOperation.to_string()
+                }
+                OperationError::InvalidInput(text) => {
+                    refusal = Some(|text| CallError::InvalidInput(text.to_owned()));
+                    text
+                }
+                OperationError::Failed(text) => text,
+            }))
+        });
+        said.map_err(|ended| {
+            let refusal = match &ended {
+                // The text is cut and escaped by now.
+                Ended::Refused(text) => refusal.map(|refusal| refusal(text)),
+                Ended::NotKept(_) | Ended::Crashed(_) => None,
+            };
+            (ended, refusal)
+        })
     }
 
     /// Tells it that it is to stop; none when it does not want to know.

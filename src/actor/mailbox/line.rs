@@ -112,7 +112,7 @@ impl<C> Mailbox<C> {
         match &oldest.sent_by {
             SentBy::Installation { share: Some(share), .. } => share.give_back(one),
             SentBy::Trigger { tick, .. } => tick.taken(),
-            SentBy::Installation { share: None, .. } | SentBy::Host => {}
+            SentBy::Installation { share: None, .. } | SentBy::Host | SentBy::Caller { .. } => {}
         }
         Some(oldest)
     }

@@ -23,7 +23,7 @@ use super::trigger::Tick;
 use crate::codec::{Codec, CodecSet, NotTaken, Payload};
 use crate::host::contract::Sender;
 use crate::limits::{Limits, Overflow};
-use crate::name::InstallationName;
+use crate::name::{InstallationName, OperationName};
 use crate::permission::Topic;
 use crate::storage::MailKey;
 
@@ -50,29 +50,35 @@ pub(super) enum SentBy {
         tick: Arc<Tick>,
     },
     Host,
+    /// Somebody outside who calls an operation.
+    Caller {
+        operation: OperationName,
+    },
 }
 
-/// Who wrote a message, and to which topic, if to one.
+/// Who wrote a message, and to which topic, if to one; or which operation it is.
 #[derive(Debug, Clone)]
 pub(super) struct Origin {
     pub(super) sender: Sender,
     pub(super) topic: Option<Arc<Topic>>,
+    pub(super) operation: Option<OperationName>,
 }
 
 impl SentBy {
     pub(super) fn origin(&self) -> Origin {
-        let topic = match self {
-            Self::Installation { topic, .. } => topic.clone(),
-            Self::Trigger { .. } | Self::Host => None,
+        let (topic, operation) = match self {
+            Self::Installation { topic, .. } => (topic.clone(), None),
+            Self::Caller { operation } => (None, Some(operation.clone())),
+            Self::Trigger { .. } | Self::Host => (None, None),
         };
-        Origin { sender: self.sender(), topic }
+        Origin { sender: self.sender(), topic, operation }
     }
 
     pub(super) fn sender(&self) -> Sender {
         match self {
             Self::Installation { name, .. } => Sender::Installation(Arc::clone(name)),
             Self::Trigger { index, .. } => Sender::Trigger(*index),
-            Self::Host => Sender::Host,
+            Self::Host | Self::Caller { .. } => Sender::Host,
         }
     }
 }
@@ -121,6 +127,10 @@ pub(super) enum NoRoom {
     TooLarge(u64),
     /// In a codec that it does not take.
     Codec(NotTaken),
+    /// It takes no messages, whatever room there is.
+    NoHandler,
+    /// It has no operations.
+    NoOperations,
 }
 
 /// How somebody asks for room.
@@ -172,6 +182,9 @@ pub(super) struct Mailbox<C> {
     /// The codecs that it takes, as [`CodecSet::bits`].
     codecs: AtomicU8,
     open: AtomicBool,
+    /// Whether messages can be delivered, and whether operations can.
+    messages: AtomicBool,
+    operations: AtomicBool,
     has_controls: AtomicBool,
     /// Whether anybody waits outside.
     has_line: AtomicBool,
@@ -215,6 +228,8 @@ impl<C> Mailbox<C> {
             wait_ms: AtomicU64::new(0),
             codecs: AtomicU8::new(CodecSet::ALL.bits()),
             open: AtomicBool::new(false),
+            messages: AtomicBool::new(true),
+            operations: AtomicBool::new(false),
             has_controls: AtomicBool::new(false),
             has_line: AtomicBool::new(false),
             inner: Mutex::new(Inner {
@@ -275,18 +290,38 @@ impl<C> Mailbox<C> {
         share: Option<&Share>,
         ask: Ask,
     ) -> Result<Claim, NoRoom> {
-        let taken = CodecSet::of_bits(self.codecs.load(Ordering::Relaxed));
-        if !taken.takes(codec) && self.open.load(Ordering::Relaxed) {
-            return Err(NoRoom::Codec(NotTaken { codec, taken }));
+        self.check(&self.messages, NoRoom::NoHandler)?;
+        self.check_codec(codec)?;
+        self.claim_room(bytes, share, ask)
+    }
+
+    /// The same for an operation, whose caller does not wait for room.
+    pub(super) fn claim_operation(&self, codec: Codec, bytes: usize) -> Result<Claim, NoRoom> {
+        self.check(&self.operations, NoRoom::NoOperations)?;
+        self.check_codec(codec)?;
+        self.claim_room(bytes, None, Ask::WithoutWaiting)
+    }
+
+    fn check(&self, takes: &AtomicBool, no: NoRoom) -> Result<(), NoRoom> {
+        match (self.open.load(Ordering::Relaxed), takes.load(Ordering::Relaxed)) {
+            (false, _) => Err(NoRoom::Closed),
+            (true, false) => Err(no),
+            (true, true) => Ok(()),
         }
-        self.claim(bytes, share, ask)
+    }
+
+    fn check_codec(&self, codec: Codec) -> Result<(), NoRoom> {
+        let taken = CodecSet::of_bits(self.codecs.load(Ordering::Relaxed));
+        if taken.takes(codec) { Ok(()) } else { Err(NoRoom::Codec(NotTaken { codec, taken })) }
     }
 
     /// Takes what a message of `bytes` needs, which then must be given to [`Mailbox::put`] or [`Mailbox::give_up`].
     pub(super) fn claim(&self, bytes: usize, share: Option<&Share>, ask: Ask) -> Result<Claim, NoRoom> {
-        if !self.open.load(Ordering::Relaxed) {
-            return Err(NoRoom::Closed);
-        }
+        self.check(&self.messages, NoRoom::NoHandler)?;
+        self.claim_room(bytes, share, ask)
+    }
+
+    fn claim_room(&self, bytes: usize, share: Option<&Share>, ask: Ask) -> Result<Claim, NoRoom> {
         let max_message = self.max_message.load(Ordering::Relaxed);
         if bytes as u64 > max_message {
             return Err(NoRoom::TooLarge(max_message));
@@ -464,7 +499,7 @@ impl<C> Mailbox<C> {
                 tick.taken();
                 self.give_up(bytes, None, claim)
             }
-            SentBy::Host => self.give_up(bytes, None, claim),
+            SentBy::Host | SentBy::Caller { .. } => self.give_up(bytes, None, claim),
         }
     }
 
@@ -490,7 +525,13 @@ impl<C> Mailbox<C> {
 
     /// Whether it takes messages now, if there is room.
     pub(super) fn takes_messages(&self) -> bool {
-        self.open.load(Ordering::Relaxed)
+        self.open.load(Ordering::Relaxed) && self.messages.load(Ordering::Relaxed)
+    }
+
+    /// What can be delivered from now on. What waits stays.
+    pub(super) fn set_takes(&self, messages: bool, operations: bool) {
+        self.messages.store(messages, Ordering::Relaxed);
+        self.operations.store(operations, Ordering::Relaxed);
     }
 
     /// Takes no more messages. What waits stays.

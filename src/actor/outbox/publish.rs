@@ -67,7 +67,7 @@ impl ActorOutbox {
                     self.pending.push(Outgoing { cell, share, claim, outcome: None, payload, request: None, topic });
                 }
                 // It takes no messages now, so it subscribes to nothing.
-                Err(NoRoom::Closed) => {}
+                Err(NoRoom::Closed | NoRoom::NoHandler) => {}
                 Err(no) => {
                     cell.counters.not_taken(&no);
                     let payload = Arc::clone(copy.get_or_insert_with(|| Arc::new(kept(content))));
@@ -122,7 +122,7 @@ impl ActorOutbox {
         }
         for Dropped { cell, topic, payload, why } in std::mem::take(&mut self.published).dropped {
             let sender = Sender::Installation(Arc::clone(&self.version.sender));
-            let (id, origin) = (self.ids.next(&self.core), Origin { sender, topic: Some(topic) });
+            let (id, origin) = (self.ids.next(&self.core), Origin { sender, topic: Some(topic), operation: None });
             cell.drop_published((id, origin, Payload::clone(&payload)), why);
         }
     }
@@ -138,7 +138,7 @@ impl ActorOutbox {
 
 fn why_dropped(no: &NoRoom) -> String {
     match no {
-        NoRoom::Closed => "it takes no messages now".to_owned(),
+        NoRoom::Closed | NoRoom::NoHandler | NoRoom::NoOperations => "it takes no messages now".to_owned(),
         NoRoom::Full => "its mailbox, or the sender's share of it, was full".to_owned(),
         NoRoom::TooLarge(limit) => format!("it is larger than the {limit} bytes that it takes"),
         NoRoom::Codec(not_taken) => not_taken.to_string(),

@@ -132,13 +132,17 @@ impl OpenRequests {
             }
             Err(CallError::TimedOut) => Err(CallbackError::TimedOut),
             Err(CallError::TooLarge(limit)) => Err(CallbackError::TooLarge(limit)),
-            // The last three are said at the call and are no answers.
+            // What follows the first two is said at the call, or of operations, and is no answer.
             Err(
                 CallError::Stopped
                 | CallError::Dropped
                 | CallError::NoSuchTarget
                 | CallError::MailboxFull
-                | CallError::CodecNotTaken(_),
+                | CallError::CodecNotTaken(_)
+                | CallError::NoHandler
+                | CallError::NoOperations
+                | CallError::UnknownOperation
+                | CallError::InvalidInput(_),
             ) => Err(CallbackError::Stopped),
         }
     }

@@ -30,6 +30,7 @@ mod keyvalue;
 mod limited;
 mod mailboxes;
 mod messages;
+mod operations;
 mod overflow;
 mod parked;
 mod requests;
