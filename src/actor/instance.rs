@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use wasmtime::Store;
 use wasmtime::component::TypedFunc;
 
+use super::account::Account;
 use super::cell::ActorCell;
 use super::core::{Core, locked};
 use super::cpu::{CpuShare, thread_time};
@@ -112,7 +113,7 @@ pub(super) struct Instance {
     in_hand: Arc<Message>,
     shutdown: Option<TypedFunc<(), ()>>,
     optional: Optional,
-    cpu: Option<Arc<Mutex<CpuShare>>>,
+    account: Arc<Account>,
     /// Kept here, next to what every call touches anyway.
     call_time: Millis,
     call_ticks: u64,
@@ -143,7 +144,7 @@ impl Instance {
         store.set_epoch_deadline(ticks(limits.init.duration()));
 
         let exports = &version.linked.exports;
-        let called = metered(version.cpu.as_deref(), || -> wasmtime::Result<_> {
+        let called = metered(version.account.cpu(), || -> wasmtime::Result<_> {
             let instance = version.linked.pre.instantiate(&mut store)?;
             let init = typed::<InitParams, InitResults>(&instance, &mut store, exports.init.as_ref())?;
             let shutdown = typed(&instance, &mut store, exports.shutdown.as_ref())?;
@@ -171,7 +172,7 @@ impl Instance {
                 in_hand: Arc::new(nothing_in_hand()),
                 shutdown,
                 optional,
-                cpu: version.cpu.clone(),
+                account: Arc::clone(&version.account),
                 call_time: limits.call,
                 call_ticks: ticks(limits.call.duration()),
                 sends: limits.sends,
@@ -239,7 +240,7 @@ impl Instance {
         let (time, call_ticks) = left.map_or(usual, |left| (millis(left), ticks(left))).min(usual);
         self.store.data_mut().begin(Transaction { hops, sends: self.sends, until, mail });
         self.store.set_epoch_deadline(call_ticks);
-        match metered(self.cpu.as_deref(), || call(&mut self.store)) {
+        match metered(self.account.cpu(), || call(&mut self.store)) {
             Ok(Ok(answer)) => match self.store.data_mut().finish() {
                 Ok(written) => Ok(Said { answer, written }),
                 Err(error) => Err(Ended::NotKept(error.to_string())),
@@ -270,7 +271,7 @@ impl Instance {
         let Some(shutdown) = self.shutdown else { return Ok(()) };
         self.store.data_mut().begin_aside();
         self.store.set_epoch_deadline(ticks(time));
-        metered(self.cpu.as_deref(), || shutdown.call(&mut self.store, ()))
+        metered(self.account.cpu(), || shutdown.call(&mut self.store, ()))
             .map_err(|failure| failure.describe(&self.store, millis(time)))
     }
 

@@ -11,6 +11,7 @@
 //! * A crash takes the instance and the message in hand, and nothing else: the mailbox stays.
 //! * An update replaces the instance between two messages.
 
+mod account;
 mod attempts;
 mod breaker;
 mod cell;

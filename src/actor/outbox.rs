@@ -180,13 +180,11 @@ impl ActorOutbox {
     }
 
     fn take_rate(&self) -> Result<(), Duration> {
-        self.version.rate.as_ref().map_or(Ok(()), |rate| locked(rate).take(Instant::now()))
+        self.version.account.take_rate()
     }
 
     fn give_rate_back(&self) {
-        if let Some(rate) = &self.version.rate {
-            locked(rate).give_back();
-        }
+        self.version.account.give_rate_back();
     }
 
     /// Forgets a message that has not left.
@@ -272,7 +270,7 @@ fn find(core: &Core, version: &Version, target: &InstallationName) -> Result<Rea
         return Err(SendError::RefusedByTarget);
     }
     let share = version.share(target, &cell);
-    Ok(Reach { cell: Arc::downgrade(&cell), share, breaker: version.breaker(target) })
+    Ok(Reach { cell: Arc::downgrade(&cell), share, breaker: version.account.breaker(target) })
 }
 
 fn let_through(breaker: Arc<Mutex<Breaker>>) -> Result<Box<Outcome>, SendError> {

@@ -374,10 +374,7 @@ impl System {
         let old = cell.version().filter(|old| old.record.artifact.wasm == record.artifact.wasm);
         let old = old.ok_or(ReconfigureError::NotThere)?;
         let log = self.logs.component(&record.spec.name);
-        let version = Arc::new(Version::new(record, Arc::clone(&old.linked), &log, config));
-        if let Some(id) = old.storage_id.get() {
-            version.storage_id.get_or_init(|| *id);
-        }
+        let version = Arc::new(old.with_config(record, &log, config));
         let (answer, answered) = mpsc::channel();
         cell.order(&self.core, Control::Reconfigure(Box::new(Reconfiguration { version, answer })));
         Ok((cell, answered))

@@ -2,29 +2,20 @@
 //!
 //! Immutable while it is in use; an update brings another version.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
+use super::account::Account;
 use super::attempts::Policy;
-use super::breaker::{Breaker, BreakerState};
 use super::cell::ActorCell;
-use super::core::locked;
-use super::cpu::CpuShare;
 use super::mailbox::Share;
-use super::rate::Rate;
-use super::status::CpuUse;
 use super::system::Lookup;
 use crate::desired::spec::Delivery;
 use crate::host::{GuestConfig, Linked};
-use crate::limits::Limits;
 use crate::logs::{ComponentLog, Level, Source};
 use crate::name::{InstallationName, LinkName};
 use crate::record::Record;
 use crate::storage::{HandlerStorage, Quota, Rules, Storage};
-
-/// Targets of which a sender's share is remembered; beyond this, shares that nobody uses are forgotten.
-pub(super) const MAX_SHARES: usize = 1_024;
 
 /// Longest value of an environment variable that a component gets, in bytes.
 const MAX_ENVIRONMENT_BYTES: usize = 32 << 10;
@@ -39,28 +30,25 @@ pub(super) struct Version {
     pub(super) storage_id: Arc<OnceLock<u64>>,
     /// The name as receivers see it.
     pub(super) sender: Arc<str>,
-    /// Kept here and not with the instance: a sender that crashes gets no new share by it.
-    shares: Mutex<BTreeMap<InstallationName, Arc<Share>>>,
-    /// Likewise: no crash makes a sender faster, or a target well.
-    pub(super) rate: Option<Mutex<Rate>>,
-    breakers: Mutex<BTreeMap<InstallationName, Arc<Mutex<Breaker>>>>,
+    /// What is used up of its limits.
+    pub(super) account: Arc<Account>,
     /// How often a message is delivered that the store does not hold, where its file asks for more than once.
     pub(super) retry: Option<Policy>,
-    /// Likewise: no crash gives a component more of a core.
-    pub(super) cpu: Option<Arc<Mutex<CpuShare>>>,
 }
 
 impl Version {
     pub(super) fn new(record: Arc<Record>, linked: Arc<Linked>, log: &ComponentLog, config: Arc<GuestConfig>) -> Self {
         let log = log.redacting(config.redactions().clone());
         let sender = record.spec.name.as_str().into();
-        let Limits { send_rate, send_burst, max_cpu_percent, .. } = record.limits;
-        let rate = send_rate.zip(send_burst);
-        let rate = rate.map(|(rate, burst)| Mutex::new(Rate::new(rate, burst, Instant::now())));
-        let cpu = max_cpu_percent.map(|percent| Arc::new(Mutex::new(CpuShare::new(percent, Instant::now()))));
+        let account = Arc::new(Account::new(&record.limits, record.spec.breaker, Instant::now()));
         let retry = Policy::of(&record.limits);
-        let (shares, breakers) = (Mutex::default(), Mutex::default());
-        Self { record, linked, config, log, storage_id: Arc::default(), sender, shares, rate, breakers, retry, cpu }
+        Self { record, linked, config, log, storage_id: Arc::default(), sender, account, retry }
+    }
+
+    /// The same with a record that differs by its config alone.
+    pub(super) fn with_config(&self, record: Arc<Record>, log: &ComponentLog, config: Arc<GuestConfig>) -> Self {
+        let (account, storage_id) = (Arc::clone(&self.account), Arc::clone(&self.storage_id));
+        Self { account, storage_id, ..Self::new(record, Arc::clone(&self.linked), log, config) }
     }
 
     /// What one instance of it needs to use its storage; none without the permission.
@@ -109,38 +97,6 @@ impl Version {
         if target.mail_id().is_some() {
             return target.share_of(&self.record.spec.name);
         }
-        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
-        if shares.len() >= MAX_SHARES {
-            shares.retain(|_, share| Arc::strong_count(share) > 1);
-        }
-        Arc::clone(shares.entry(name.clone()).or_insert_with(|| Arc::new(target.mailbox.share())))
-    }
-
-    /// This sender's breaker towards `target`, if its file asks for one.
-    pub(super) fn breaker(&self, target: &InstallationName) -> Option<Arc<Mutex<Breaker>>> {
-        let rules = self.record.spec.breaker?;
-        let mut breakers = locked(&self.breakers);
-        if breakers.len() >= MAX_SHARES {
-            breakers.retain(|_, breaker| Arc::strong_count(breaker) > 1);
-        }
-        let breaker = breakers.entry(target.clone()).or_insert_with(|| Arc::new(Mutex::new(Breaker::new(rules))));
-        Some(Arc::clone(breaker))
-    }
-
-    /// How long it has to rest for what its calls took of a core; none when it may go on.
-    pub(super) fn rest(&self) -> Option<Duration> {
-        locked(self.cpu.as_ref()?).rest(Instant::now())
-    }
-
-    /// What its calls took of a core, where its share of one is limited.
-    pub(super) fn cpu_use(&self) -> Option<CpuUse> {
-        Some(locked(self.cpu.as_ref()?).used(Instant::now()))
-    }
-
-    /// What its breakers do now, by target.
-    pub(super) fn breaker_states(&self) -> Vec<(InstallationName, BreakerState)> {
-        let now = Instant::now();
-        let breakers = locked(&self.breakers);
-        breakers.iter().map(|(target, breaker)| (target.clone(), locked(breaker).state(now))).collect()
+        self.account.share(name, &target.mailbox)
     }
 }

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::super::account::MAX_SHARES;
 use super::super::attempts::{Attempts, Failure, LONGEST_WAIT, Next, Policy};
 use super::super::core::{Core, Due, locked};
 use super::super::instance::{CrashKind, Ended};
 use super::super::mailbox::{Claim, Envelope, Item, KeptMail, SentBy, Share};
 use super::super::reply::{CallError, ReplySlot};
 use super::super::status::DeadReason;
-use super::super::version::{MAX_SHARES, Version};
+use super::super::version::Version;
 use super::{ActorCell, Seat, author};
 use crate::codec::Payload;
 use crate::name::InstallationName;
@@ -58,10 +59,9 @@ impl ActorCell {
     }
 
     /// No message can be delivered any more: those that wait end, and operations stay.
-    pub(super) fn keep_operations(&self, core: &Core, seat: &mut Seat) -> bool {
+    pub(super) fn keep_operations(&self, core: &Core, seat: &mut Seat) {
         self.mail_id.store(0, Ordering::Relaxed);
         self.bury_where(core, seat, |sent_by| !matches!(sent_by, SentBy::Caller { .. }));
-        true
     }
 
     /// The share of a sender in a mailbox whose messages are kept. It outlives versions of the sender.

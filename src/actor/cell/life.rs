@@ -68,9 +68,11 @@ impl ActorCell {
         }
         seat.rest = None;
         *self.face.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&version));
-        let opens = match messages {
-            true => self.open_mailbox(core, &version),
-            false => self.keep_operations(core, seat) && operations,
+        let opens = if messages {
+            self.open_mailbox(core, &version)
+        } else {
+            self.keep_operations(core, seat);
+            operations
         };
         if opens {
             self.mailbox.open();

@@ -371,7 +371,7 @@ impl ActorCell {
                     false => return,
                 }
             }
-            if let Some(wait) = seat.version.as_ref().and_then(|version| version.rest()) {
+            if let Some(wait) = seat.version.as_ref().and_then(|version| version.account.rest()) {
                 return self.rest(core, seat, wait);
             }
             match self.next_item(seat) {
@@ -595,9 +595,9 @@ impl ActorCell {
             counts,
             requests: self.counters.requests(),
             codecs: CodecCounts { received: self.mailbox.received(), refused: self.counters.codecs_refused() },
-            breakers: version.breaker_states(),
+            breakers: version.account.breaker_states(),
             ticks_skipped: news.ticks.skipped(),
-            cpu: version.cpu_use(),
+            cpu: version.account.cpu_use(),
             memory_bytes: news.memory.load(Ordering::Relaxed),
             log_lines_lost: version.log.lost(),
             subscribed: own_topics.map(|topics| topics.patterns()).unwrap_or_default(),

@@ -76,7 +76,7 @@ impl Instance {
         let Some(check) = self.optional.check else { return Ok(None) };
         self.store.data_mut().begin_aside();
         self.store.set_epoch_deadline(ticks(HEALTH_CALL));
-        match metered(self.cpu.as_deref(), || check.call(&mut self.store, ())) {
+        match metered(self.account.cpu(), || check.call(&mut self.store, ())) {
             Ok((said,)) => {
                 let config = &self.store.data().config;
                 Ok(Some(said.map(|text| quote(&config.redactions().apply(&text)))))
@@ -115,7 +115,7 @@ impl Instance {
         let redactions = guest.config.redactions().and(version.config.redactions());
         guest.redact(redactions.clone());
         self.store.set_epoch_deadline(ticks(time.duration()));
-        match metered(self.cpu.as_deref(), || reconfigure.call(&mut self.store, (version.config.text(),))) {
+        match metered(self.account.cpu(), || reconfigure.call(&mut self.store, (version.config.text(),))) {
             Ok((Ok(()),)) => {
                 self.store.data_mut().config = Arc::clone(&version.config);
                 Ok(())

@@ -75,6 +75,37 @@ fn a_crash_is_no_new_share_of_a_core() {
 }
 
 #[test]
+fn another_config_is_no_new_share_of_a_core() {
+    let host = Host::new();
+    let spin = TestGuest::new().handle("(loop $on (br $on)) (unreachable)").reconfigure("(call $init_ok)");
+    let limits = |limits: &mut Limits| (limits.max_cpu_percent, limits.call) = (Some(100), Millis(30));
+    let mut actor = Actor::new("a").limits(limits);
+    actor.supervision =
+        Supervision { max_restarts: 1_000, backoff: Millis(1), backoff_max: Millis(1), ..actor.supervision };
+    host.run(&actor, &spin);
+    let used = || host.status("a").cpu.expect("it is counted").total;
+    let burns_until = |most: Duration| {
+        for _ in 0..200 {
+            let _ = host.ask("a", b"x");
+            if used() > most {
+                return;
+            }
+        }
+        panic!("200 calls and no more than {:?}", used());
+    };
+    burns_until(Duration::from_millis(50));
+    let before = used();
+    actor.config = serde_json::json!({ "n": 2 });
+    let record = Arc::new(actor.record(host.compile(&spin).wasm()));
+    let config = Arc::new(GuestConfig::new(record.spec.config.clone(), Vec::new()));
+    host.until("it runs again", || host.status("a").phase == ActorPhase::Running);
+    assert_eq!(host.system.reconfigure(vec![NewConfig { record, config }]), [Ok(())]);
+    let after = used();
+    assert!(after >= before, "{after:?} after {before:?}");
+    burns_until(after + Duration::from_millis(20));
+}
+
+#[test]
 fn where_no_share_is_set_nothing_is_counted() {
     let host = Host::new();
     host.run(&Actor::new("a"), &echo());
