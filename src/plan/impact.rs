@@ -102,6 +102,8 @@ pub enum Mailbox {
     Drained,
     /// They become dead letters.
     Dropped,
+    /// They are in the store, and become dead letters there.
+    DroppedInStore,
     /// None can wait.
     Empty,
 }
@@ -131,7 +133,7 @@ impl Outcome {
     /// Of something that goes away.
     pub(super) fn uninstalled(have: &Installed, host: &HostSurface<'_>) -> Self {
         let mailbox = match may_wait(have, host) {
-            true if keeps_messages(have) => Mailbox::Dropped,
+            true if keeps_messages(have) => Mailbox::DroppedInStore,
             true => Mailbox::Drained,
             false => Mailbox::Empty,
         };
@@ -160,7 +162,7 @@ impl Outcome {
             // They are in the store, and belong to whoever has the storage.
             _ if keeps_messages(base) => {
                 if storage == Storage::New {
-                    Mailbox::Dropped
+                    Mailbox::DroppedInStore
                 } else {
                     Mailbox::Kept
                 }
@@ -203,6 +205,7 @@ impl Outcome {
                 Some(format!("waiting messages are handled for up to {time}, the rest become {DEAD_LETTERS}"))
             }
             Mailbox::Dropped => Some(format!("it takes no messages any more: those that wait become {DEAD_LETTERS}")),
+            Mailbox::DroppedInStore => Some(format!("messages that wait in the store become {KEPT_LETTERS}")),
             Mailbox::Empty => None,
         };
         let requests = ends_requests.then(|| "requests without an answer yet are given up".to_owned());
@@ -216,7 +219,10 @@ fn removed_by(storage_id: u64) -> String {
     format!(", until `airssys-wasm storage purge {storage_id}` while no host runs")
 }
 
-/// Where what was not handled is found: only the host has them, and only while it runs.
+/// Where what was not handled is found when its receiver's messages are in the store.
+const KEPT_LETTERS: &str = "dead letters (`dead-letters list`), which outlive the host";
+
+/// Where what was not handled is found otherwise: only the host has them, and only while it runs.
 const DEAD_LETTERS: &str = "dead letters (`dead-letters list`, while this host runs)";
 
 /// Whether its messages are in the store, whatever becomes of its actor.

@@ -1,7 +1,7 @@
 //! What a change of the interface means, whom it touches, and what becomes of state and messages.
 
 use super::fixture::{Scene, bare_surface, grant, name, needs, permissions, spec, surface, with};
-use crate::desired::spec::{OnUninstall, Spec};
+use crate::desired::spec::{Delivery, OnUninstall, Spec};
 use crate::observed::Phase;
 use crate::plan::action::{Effect, Instance, Kind};
 use crate::plan::approval::ApprovalName;
@@ -189,6 +189,18 @@ fn a_plan_says_what_becomes_of_state_and_messages() {
     assert_eq!(outcome(&scene, "api"), (State::LeftBehind, 4, Mailbox::Drained));
     assert!(scene.action("api").impact.outcome.expect("one").drain_ms.is_some_and(|ms| ms > 0));
     assert_eq!(outcome(&scene.phase("api", Phase::Stopped), "api"), (State::LeftBehind, 4, Mailbox::Empty));
+
+    let durable = with(spec("api"), |s| s.delivery = Delivery::Durable);
+    let kept = Scene::default().have(durable.clone(), "1.0.0").want(durable.clone(), "1.1.0");
+    assert_eq!(outcome(&kept, "api"), (State::Kept, 1, Mailbox::Kept));
+    let gone = Scene::default().settled(&["a", "b", "c"]).have(durable.clone(), "1.0.0");
+    assert_eq!(outcome(&gone, "api"), (State::LeftBehind, 4, Mailbox::DroppedInStore));
+    let text = gone.plan().text();
+    let told = "messages that wait in the store become dead letters (`dead-letters list`), which outlive the host";
+    assert!(text.contains(told), "{text}");
+    let other = with(durable.clone(), |s| s.package = "acme:another".parse().expect("a package"));
+    let scene = Scene::default().have(durable, "1.0.0").want(other, "1.0.0");
+    assert_eq!(outcome(&scene, "api"), (State::Replaced, 1, Mailbox::DroppedInStore));
 
     let purge = with(spec("api"), |s| s.on_uninstall = OnUninstall::Purge);
     let scene = Scene::default().settled(&["a", "b", "c"]).have(purge.clone(), "1.0.0");

@@ -19,7 +19,9 @@ pub(super) fn lines(impact: &Impact, kind: &str, is_new: bool) -> Vec<Line> {
     }
     let is_telling = matches!(kind, "update" | "move" | "uninstall");
     let is_told = |outcome: &&Outcome| {
-        is_telling || outcome.ends_requests || matches!(outcome.mailbox, Mailbox::Drained | Mailbox::Dropped)
+        is_telling
+            || outcome.ends_requests
+            || matches!(outcome.mailbox, Mailbox::Drained | Mailbox::Dropped | Mailbox::DroppedInStore)
     };
     let outcome = impact.outcome.as_ref().filter(is_told).and_then(Outcome::text);
     let loses = impact.outcome.is_some_and(|outcome| outcome.state == State::Removed);
