@@ -94,8 +94,11 @@ impl Committed {
 
     /// As the planner takes it, with what every actor does.
     pub fn observe(&self, phase: impl Fn(&InstallationName) -> Phase) -> Observed {
+        // Both are in the order of names, so none is looked up.
+        let mut slots = self.generation.entries.iter().peekable();
         let installed = self.records.iter().filter_map(|(name, targeted)| {
-            let slot = self.generation.entries.get(name)?;
+            while slots.next_if(|(before, _)| *before < name).is_some() {}
+            let (_, slot) = slots.next_if(|(same, _)| *same == name)?;
             let installed = Installed {
                 record: targeted.record.clone(),
                 target: targeted.target,

@@ -21,11 +21,19 @@ pub fn recent_set(
 ) -> Result<RecentSet, StateError> {
     let now = committed.records.len();
     // Without a candidate for a delete the guard has nothing to say, and history is not read.
-    if committed.records.keys().all(|name| desired.entries.contains_key(name)) {
+    if are_among(committed.records.keys(), desired.entries.keys()) {
         return Ok(RecentSet::unchanged(now));
     }
     let then = reader.names_at(now_unix_s.saturating_sub(GUARD_WINDOW_MS / 1_000))?.unwrap_or_default();
     Ok(count(&then, |name| committed.records.contains_key(name), now))
+}
+
+/// Whether all of the first are among the second, both in the order of names.
+fn are_among<'n>(
+    mut names: impl Iterator<Item = &'n InstallationName>,
+    mut others: impl Iterator<Item = &'n InstallationName>,
+) -> bool {
+    names.all(|name| others.find(|other| *other >= name) == Some(name))
 }
 
 fn count(then: &BTreeSet<InstallationName>, is_there: impl Fn(&InstallationName) -> bool, now: usize) -> RecentSet {
@@ -42,5 +50,17 @@ mod tests {
         let now = names("a b x y z");
         assert_eq!(count(&names("a b c d"), |n| now.contains(n), now.len()), RecentSet { size: 5, removed: 2 });
         assert_eq!(count(&BTreeSet::new(), |n| now.contains(n), now.len()), RecentSet::unchanged(5));
+    }
+
+    #[test]
+    fn names_are_among_others_when_none_is_missing() {
+        let names = |text: &str| text.split_whitespace().map(|n| n.parse().unwrap()).collect::<Vec<InstallationName>>();
+        let among = |some: &str, all: &str| are_among(names(some).iter(), names(all).iter());
+        for (some, all) in [("", ""), ("", "a"), ("a", "a"), ("b d", "a b c d e"), ("a b c", "a b c")] {
+            assert!(among(some, all), "{some} among {all}");
+        }
+        for (some, all) in [("a", ""), ("a", "b"), ("c", "a b"), ("a c", "a b d"), ("a b c d", "a b c")] {
+            assert!(!among(some, all), "{some} among {all}");
+        }
     }
 }

@@ -113,18 +113,18 @@ impl Resolver {
                 }
                 None => spec,
             };
-            let committed = committed.get(name).map(|targeted| &*targeted.record);
+            let committed = || committed.get(name).map(|targeted| &*targeted.record);
             let Source::File { path } = &spec.source else {
                 self.sources_changed |= self.cache.remove(name).is_some();
                 let resolution =
-                    self.resolve_remote((name, spec, committed), &policy_digest, policy, objects, now_unix_s);
+                    self.resolve_remote((name, spec, committed()), &policy_digest, policy, objects, now_unix_s);
                 self.resolutions.insert(name.clone(), resolution);
                 continue;
             };
             if self.still_holds(name, spec, path, &policy_digest, now_unix_s) {
                 continue;
             }
-            let attempt = self.attempt((spec, path, committed), policy, objects, now_unix_s);
+            let attempt = self.attempt((spec, path, committed()), policy, objects, now_unix_s);
             let Attempt { resolution, stamp, wasm_file, until } = attempt;
             let cached = Cached { spec: spec.clone(), policy: policy_digest, stamp, wasm_file, until };
             let before = self.cache.insert(name.clone(), cached);
