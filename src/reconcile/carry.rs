@@ -8,7 +8,7 @@ use crate::actor::{Standby, Switch};
 use crate::digest::Digest;
 use crate::floors::Floors;
 use crate::generation::Generation;
-use crate::name::InstallationName;
+use crate::name::{InstallationName, PackageName};
 use crate::plan::action::{Action, Effect, Kind, Storage};
 use crate::plan::notes;
 use crate::plan::ties::{self, Installed, Tie};
@@ -62,7 +62,8 @@ impl Reconciler {
     }
 
     fn carry_out_now(&mut self, actions: &[Action], holds: Holds, begun: Instant) -> anyhow::Result<Applied> {
-        let floors_rise = self.floors_of_policy() != self.committed.floors;
+        let floors_rise =
+            self.lowest_of_policy().any(|(package, lowest)| lowest > self.committed.floors.of(package).floor);
         let commit_moves =
             holds.applied_commit.is_some() && holds.applied_commit != self.committed.generation.applied_commit;
         if actions.is_empty() && holds.add.is_empty() && holds.drop.is_empty() && !commit_moves && !floors_rise {
@@ -185,12 +186,15 @@ impl Reconciler {
     /// The floors in force, raised by what the policy revokes: that stays forbidden when its line is gone.
     fn floors_of_policy(&self) -> Floors {
         let mut floors = self.committed.floors.clone();
-        for revocation in self.policy.revocations() {
-            if let Revoked::SequenceBelow(package, lowest) = &revocation.what {
-                floors.raise_floor(package, *lowest);
-            }
-        }
+        self.lowest_of_policy().for_each(|(package, lowest)| floors.raise_floor(package, lowest));
         floors
+    }
+
+    fn lowest_of_policy(&self) -> impl Iterator<Item = (&PackageName, u64)> {
+        self.policy.revocations().filter_map(|revocation| match &revocation.what {
+            Revoked::SequenceBelow(package, lowest) => Some((package, *lowest)),
+            _ => None,
+        })
     }
 
     /// Writes the records and the generation. Only now does anything that is on disk change.

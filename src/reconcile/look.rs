@@ -59,7 +59,9 @@ impl Reconciler {
         let resolutions = self.resolver.resolve(desired, &self.committed.records, &self.policy, objects, unix_now_s());
         let waits_for_sources = note_sources(&mut self.sources, desired, resolutions, now);
         let runs = self.parts.runs.then_some(&self.parts.actors);
-        let observed = self.committed.observe(|name| runs.map_or(Phase::NotRunning, |actors| phase(actors, name)));
+        let phase = |name: &_| runs.map_or(Phase::NotRunning, |actors| phase(actors, name));
+        let earlier = std::mem::take(&mut self.observed);
+        let observed = self.committed.observe_after(earlier, phase);
         let observed = Observed { room: self.room.at(now, &self.parts.engine), ..observed };
         let recent = recent_set(self.parts.store.reader(), &self.committed, desired, unix_now_s().unsigned_abs())?;
         let input = PlanInput {
@@ -88,6 +90,7 @@ impl Reconciler {
             plan = crate::plan::plan(&PlanInput { approvals: &approvals, ..input });
         }
         let stale = self.resolver.remote().stale();
+        self.observed = observed;
         // A commit that could not be had, or that is refused, may want something else.
         plan.is_stale = !stale.is_empty() || self.snapshots.is_some() && !problems.is_empty();
         Ok(Looked { plan, problems: problems.into_iter().chain(stale).collect(), waits_for_sources, now })

@@ -107,11 +107,25 @@ impl Committed {
             };
             Some((name.clone(), installed))
         });
+        self.observed(installed.collect())
+    }
+
+    /// The same where an earlier look is at hand: of the same generation, only what actors do can differ.
+    pub fn observe_after(&self, earlier: Observed, phase: impl Fn(&InstallationName) -> Phase) -> Observed {
+        if earlier.generation != self.generation.number || earlier.generation_digest != self.digest {
+            return self.observe(phase);
+        }
+        let mut installed = earlier.installed;
+        installed.iter_mut().for_each(|(name, installed)| installed.phase = phase(name));
+        self.observed(installed)
+    }
+
+    fn observed(&self, installed: BTreeMap<InstallationName, Installed>) -> Observed {
         Observed {
             generation: self.generation.number,
             // The first one is empty whoever made it and when: a plan before it and one after it are the same.
             generation_digest: self.digest.filter(|_| self.generation.number > 0),
-            installed: installed.collect(),
+            installed,
             held: self.generation.holds.clone(),
             paused: self.paused.clone(),
             room: Room::default(),

@@ -72,6 +72,8 @@ pub struct Parts {
 pub struct Reconciler {
     pub(super) parts: Parts,
     pub(super) committed: Committed,
+    /// What the last look observed, of which the next one keeps what cannot have changed.
+    pub(super) observed: Observed,
     pub(super) code: CodeMaker,
     pub(super) beside: Beside,
     pub(super) suspects: Suspects,
@@ -141,6 +143,7 @@ impl Reconciler {
         Ok(Self {
             good: snapshot.last_good,
             committed: Committed::from(snapshot),
+            observed: Observed::default(),
             code,
             beside: Beside::default(),
             suspects,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::effective::{Effective, effective};
+use super::effective::in_repository;
 use super::observe::Targeted;
 use super::remote::{Remote, SourceKey, SourceView, hint, known, source_text};
 use super::surfaces::{NoSurface, Surfaces};
@@ -92,11 +92,11 @@ impl Resolver {
         objects: &Objects,
         now_unix_s: i64,
     ) -> &BTreeMap<InstallationName, Resolution> {
-        let effective = effective(desired, self.commit.as_ref());
-        self.want_remote(&effective, committed, policy);
         // Anew in each pass: the directory may have been exchanged under the old handle.
         self.glance = Glance::new(&self.desired).ok();
         let policy_digest = policy.digest();
+        let record = |name| committed.get(name).map(|targeted: &Targeted| &*targeted.record);
+        let mut remote = Vec::new();
         for (name, entry) in &desired.entries {
             let Entry::Wanted { spec, .. } = entry else {
                 // A held name's source must be looked at afresh once the file is mended.
@@ -105,31 +105,35 @@ impl Resolver {
                 self.resolutions.remove(name);
                 continue;
             };
-            let spec = match effective.get(name) {
-                Some(Ok(spec)) => spec,
-                Some(Err(refusal)) => {
+            let fetched = self.commit.as_ref().map(|commit| in_repository(spec, commit)).transpose();
+            let spec = match &fetched {
+                Ok(fetched) => fetched.as_ref().unwrap_or(spec),
+                Err(refusal) => {
                     self.resolutions.insert(name.clone(), Resolution::Refused(refusal.clone()));
                     continue;
                 }
-                None => spec,
             };
-            let committed = || committed.get(name).map(|targeted| &*targeted.record);
             let Source::File { path } = &spec.source else {
                 self.sources_changed |= self.cache.remove(name).is_some();
-                let resolution =
-                    self.resolve_remote((name, spec, committed()), &policy_digest, policy, objects, now_unix_s);
-                self.resolutions.insert(name.clone(), resolution);
+                remote.push((name, Arc::clone(spec)));
                 continue;
             };
             if self.still_holds(name, spec, path, &policy_digest, now_unix_s) {
                 continue;
             }
-            let attempt = self.attempt((spec, path, committed()), policy, objects, now_unix_s);
+            let attempt = self.attempt((spec, path, record(name)), policy, objects, now_unix_s);
             let Attempt { resolution, stamp, wasm_file, until } = attempt;
             let cached = Cached { spec: spec.clone(), policy: policy_digest, stamp, wasm_file, until };
             let before = self.cache.insert(name.clone(), cached);
             self.sources_changed |= before.is_none_or(|before| before.spec.source != spec.source);
             self.resolutions.insert(name.clone(), resolution);
+        }
+        let wanted: Vec<_> = remote.iter().map(|(name, spec)| (spec, record(name))).collect();
+        self.remote.want(&wanted, policy);
+        for (name, spec) in &remote {
+            let resolution =
+                self.resolve_remote((name, spec, record(name)), &policy_digest, policy, objects, now_unix_s);
+            self.resolutions.insert((*name).clone(), resolution);
         }
         if self.resolutions.len() > desired.entries.len() {
             self.sources_changed = true;
@@ -162,22 +166,6 @@ impl Resolver {
     /// From now on desired files are those of this commit: paths in them stay inside it.
     pub fn set_commit(&mut self, commit: Option<AppliedCommit>) {
         self.commit = commit;
-    }
-
-    fn want_remote(
-        &self,
-        effective: &Effective,
-        committed: &BTreeMap<InstallationName, Targeted>,
-        policy: &Arc<TrustPolicy>,
-    ) {
-        let wanted = effective.iter().filter_map(|(name, spec)| match spec {
-            Ok(spec) if !matches!(spec.source, Source::File { .. }) => {
-                Some((spec, committed.get(name).map(|targeted| &*targeted.record)))
-            }
-            _ => None,
-        });
-        let wanted: Vec<_> = wanted.collect();
-        self.remote.want(&wanted, policy);
     }
 
     /// What is known of a remote source, as the policy of now sees it. Waits for nothing.
