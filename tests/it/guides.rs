@@ -1,6 +1,7 @@
 //! The guides in `docs/`: every command in them works, in the order in which it is read.
 //!
-//! `backup.md` has a test of its own in `upkeep`, and `storage.md` in `storage`.
+//! `backup.md` has a test of its own in `upkeep`, `storage.md` in `storage`, and the tables of `limits.md` in
+//! `documented_limits`.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
@@ -112,6 +113,7 @@ fn every_guide_has_a_test() {
         "file-drop.md",
         "gitops.md",
         "history.md",
+        "limits.md",
         "messaging.md",
         "service.md",
         "storage.md",

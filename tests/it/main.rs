@@ -9,6 +9,7 @@ mod control;
 mod crash;
 mod delivery;
 mod dependencies;
+mod documented_limits;
 mod durable;
 mod file_rules;
 mod from_git;
