@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::effective::in_repository;
+use super::in_repository::in_repository;
 use super::observe::Targeted;
 use super::remote::{Remote, SourceKey, SourceView, hint, known, source_text};
 use super::surfaces::{NoSurface, Surfaces};
@@ -122,11 +122,7 @@ impl Resolver {
                 continue;
             }
             let attempt = self.attempt((spec, path, record(name)), policy, objects, now_unix_s);
-            let Attempt { resolution, stamp, wasm_file, until } = attempt;
-            let cached = Cached { spec: spec.clone(), policy: policy_digest, stamp, wasm_file, until };
-            let before = self.cache.insert(name.clone(), cached);
-            self.sources_changed |= before.is_none_or(|before| before.spec.source != spec.source);
-            self.resolutions.insert(name.clone(), resolution);
+            self.keep(name, spec, policy_digest, attempt);
         }
         let wanted: Vec<_> = remote.iter().map(|(name, spec)| (spec, record(name))).collect();
         self.remote.want(&wanted, policy);
@@ -265,6 +261,14 @@ impl Resolver {
             && cached.policy == *policy
             && cached.until.is_none_or(|until| now_unix_s < until)
             && cached.stamp.still_holds(&glance.at(path, cached.wasm_file.as_deref()))
+    }
+
+    fn keep(&mut self, name: &InstallationName, spec: &Arc<Spec>, policy: Digest, attempt: Attempt) {
+        let Attempt { resolution, stamp, wasm_file, until } = attempt;
+        let cached = Cached { spec: spec.clone(), policy, stamp, wasm_file, until };
+        let before = self.cache.insert(name.clone(), cached);
+        self.sources_changed |= before.is_none_or(|before| before.spec.source != spec.source);
+        self.resolutions.insert(name.clone(), resolution);
     }
 
     fn attempt(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{PATIENCE, World, answering, ask, name, pass, until};
 use crate::actor::ActorPhase;
 use crate::observed::Phase;
-use crate::reconcile::Reconciler;
+use crate::reconcile::{Reconciler, reconciler};
 use crate::test_guest::TestGuest;
 
 #[test]
@@ -69,6 +69,34 @@ fn an_actor_that_is_gone_is_drift_and_is_started_again() {
     assert_eq!(pass(&mut reconciler, &world).summary.done, 1, "{}", world.told());
     assert_eq!(reconciler.actors().phase(&name("a")), Some(ActorPhase::Running));
     assert_eq!(reconciler.committed().generation.number, generation, "a restart commits nothing");
+}
+
+#[test]
+fn what_a_steady_pass_keeps_of_its_look_is_what_a_fresh_look_finds() {
+    let world = World::new();
+    for installation in ["a", "b"] {
+        world.publish(installation, 1, &answering("x"));
+        world.desire(installation, "", "");
+    }
+    let mut reconciler = world.reconciler();
+    let agrees = |reconciler: &mut Reconciler| {
+        let actors = reconciler.actors().clone();
+        let kept = std::mem::take(&mut reconciler.observed);
+        let after = reconciler.committed().observe_after(kept.clone(), |name| reconciler::phase(&actors, name));
+        assert_eq!(after, reconciler.observe());
+        reconciler.observed = kept;
+        after
+    };
+    pass(&mut reconciler, &world);
+    assert_eq!(agrees(&mut reconciler).installed.len(), 2, "the look before the commit found nothing");
+    assert_eq!(pass(&mut reconciler, &world).summary.done, 0);
+    reconciler.actors().switch(vec![crate::actor::Switch::Stop(name("a"))]);
+    assert_eq!(agrees(&mut reconciler).installed[&name("a")].phase, Phase::Stopped);
+    assert_eq!(pass(&mut reconciler, &world).summary.done, 1, "{}", world.told());
+    assert_eq!(agrees(&mut reconciler).installed[&name("a")].phase, Phase::Running);
+    world.desire("b", "enabled = false", "");
+    assert_eq!(pass(&mut reconciler, &world).summary.done, 1, "{}", world.told());
+    assert!(!agrees(&mut reconciler).installed[&name("b")].record.spec.enabled);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Specs as they are fetched, which differ from what is written where the desired files are from a repository.
+//! Where the desired files are from a repository, a spec is not fetched as it is written: what names a file means one of
+//! the same commit.
 
 use std::sync::Arc;
 
