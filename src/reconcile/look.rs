@@ -1,15 +1,12 @@
 //! The looking half of a pass: reads, resolves, observes and plans.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::backoff::{Jitter, Retries};
-use crate::desired::spec::Source;
-use crate::desired::{DesiredState, Entry};
-use crate::name::InstallationName;
 use crate::observed::{Observed, Phase};
 use crate::plan::{Plan, PlanInput};
-use crate::resolution::{Refusal, Resolution};
+use crate::resolution::Refusal;
 use crate::saved::{Inputs, Made, settings_digest};
 use crate::watch::files::{FileTimes, MAX_SETTLING};
 
@@ -56,8 +53,8 @@ impl Reconciler {
         };
         let desired = self.snapshots.as_ref().map_or(self.reader.state(), |snapshots| snapshots.state());
         let objects = self.parts.store.objects();
-        let resolutions = self.resolver.resolve(desired, &self.committed.records, &self.policy, objects, unix_now_s());
-        let waits_for_sources = note_sources(&mut self.sources, desired, resolutions, now);
+        self.resolver.resolve(desired, &self.committed.records, &self.policy, objects, unix_now_s());
+        let waits_for_sources = note_sources(&mut self.sources, self.resolver.lacks_file(), now);
         let runs = self.parts.runs.then_some(&self.parts.actors);
         let phase = |name: &_| runs.map_or(Phase::NotRunning, |actors| phase(actors, name));
         let earlier = std::mem::take(&mut self.observed);
@@ -66,7 +63,7 @@ impl Reconciler {
         let recent = recent_set(self.parts.store.reader(), &self.committed, desired, unix_now_s().unsigned_abs())?;
         let input = PlanInput {
             desired,
-            resolutions,
+            resolutions: self.resolver.resolutions(),
             secrets: self.secrets.look(desired, now),
             observed: &observed,
             recent,
@@ -137,16 +134,10 @@ impl Reconciler {
     }
 }
 
-/// Counts failed looks at sources that may be there later; gives the wait before the next one.
-fn note_sources(
-    sources: &mut Retries,
-    desired: &DesiredState,
-    resolutions: &BTreeMap<InstallationName, Resolution>,
-    now: Duration,
-) -> Option<Duration> {
-    // Sources on other machines have clocks of their own, which wake the loop.
-    let is_here = |name: &InstallationName| matches!(desired.entries.get(name), Some(Entry::Wanted { spec, .. }) if matches!(spec.source, Source::File { .. }));
-    if !resolutions.iter().any(|(name, resolution)| matches!(resolution, Resolution::Unavailable(_)) && is_here(name)) {
+/// Counts failed looks at sources that may be there later; gives the wait before the next one. Sources on other machines
+/// have clocks of their own, which wake the loop.
+fn note_sources(sources: &mut Retries, lacks_file: bool, now: Duration) -> Option<Duration> {
+    if !lacks_file {
         sources.reset();
         return None;
     }

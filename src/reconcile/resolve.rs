@@ -36,6 +36,8 @@ pub struct Resolver {
     remote: Arc<Remote>,
     remote_cache: BTreeMap<InstallationName, RemoteCached>,
     resolutions: BTreeMap<InstallationName, Resolution>,
+    /// Whether something that lies here could not be had in the last look.
+    lacks_file: bool,
     sources_changed: bool,
     surfaces: Surfaces,
 }
@@ -48,6 +50,23 @@ struct Cached {
     wasm_file: Option<String>,
     /// Seconds since 1970 from which the dates in the manifest say something else.
     until: Option<i64>,
+    is_unavailable: bool,
+}
+
+impl Cached {
+    /// Whether a look at the same files came to the same, so that they alone are looked at.
+    fn is_of(&self, spec: &Arc<Spec>, policy: &Digest, now_unix_s: i64) -> bool {
+        let same_spec = Arc::ptr_eq(&self.spec, spec)
+            || (self.spec.source == spec.source
+                && self.spec.package == spec.package
+                && self.spec.require == spec.require);
+        same_spec && self.policy == *policy && self.until.is_none_or(|until| now_unix_s < until)
+    }
+
+    fn looks_the_same(&self, glance: &mut Glance) -> bool {
+        let Source::File { path } = &self.spec.source else { return false };
+        self.stamp.still_holds(&glance.at(path, self.wasm_file.as_deref()))
+    }
 }
 
 /// What a remote source came to, and what that depended on.
@@ -78,6 +97,7 @@ impl Resolver {
             remote,
             remote_cache: BTreeMap::new(),
             resolutions: BTreeMap::new(),
+            lacks_file: false,
             sources_changed: true,
             surfaces: Surfaces::default(),
         }
@@ -97,7 +117,7 @@ impl Resolver {
         let policy_digest = policy.digest();
         let record = |name| committed.get(name).map(|targeted: &Targeted| &*targeted.record);
         let mut remote = Vec::new();
-        for (name, entry) in &desired.entries {
+        for (name, entry) in self.changed(desired, &policy_digest, now_unix_s) {
             let Entry::Wanted { spec, .. } = entry else {
                 // A held name's source must be looked at afresh once the file is mended.
                 self.cache.remove(name);
@@ -105,6 +125,7 @@ impl Resolver {
                 self.resolutions.remove(name);
                 continue;
             };
+            let is_here = matches!(spec.source, Source::File { .. });
             let fetched = self.commit.as_ref().map(|commit| in_repository(spec, commit)).transpose();
             let spec = match &fetched {
                 Ok(fetched) => fetched.as_ref().unwrap_or(spec),
@@ -115,20 +136,18 @@ impl Resolver {
             };
             let Source::File { path } = &spec.source else {
                 self.sources_changed |= self.cache.remove(name).is_some();
-                remote.push((name, Arc::clone(spec)));
+                remote.push((name, Arc::clone(spec), is_here));
                 continue;
             };
-            if self.still_holds(name, spec, path, &policy_digest, now_unix_s) {
-                continue;
-            }
             let attempt = self.attempt((spec, path, record(name)), policy, objects, now_unix_s);
             self.keep(name, spec, policy_digest, attempt);
         }
-        let wanted: Vec<_> = remote.iter().map(|(name, spec)| (spec, record(name))).collect();
+        let wanted: Vec<_> = remote.iter().map(|(name, spec, _)| (spec, record(name))).collect();
         self.remote.want(&wanted, policy);
-        for (name, spec) in &remote {
+        for (name, spec, is_here) in &remote {
             let resolution =
                 self.resolve_remote((name, spec, record(name)), &policy_digest, policy, objects, now_unix_s);
+            self.lacks_file |= *is_here && is_unavailable(&resolution);
             self.resolutions.insert((*name).clone(), resolution);
         }
         if self.resolutions.len() > desired.entries.len() {
@@ -157,6 +176,16 @@ impl Resolver {
     /// The sources on other machines.
     pub fn remote(&self) -> &Arc<Remote> {
         &self.remote
+    }
+
+    /// What the last look came to.
+    pub fn resolutions(&self) -> &BTreeMap<InstallationName, Resolution> {
+        &self.resolutions
+    }
+
+    /// Whether something that lies on this machine could not be had in the last look, so that only time tells when it can.
+    pub fn lacks_file(&self) -> bool {
+        self.lacks_file
     }
 
     /// From now on desired files are those of this commit: paths in them stay inside it.
@@ -244,28 +273,41 @@ impl Resolver {
         Some(self.cache.values().filter_map(path).collect())
     }
 
-    fn still_holds(
+    /// Looks at the files of every entry and gives those entries for which that is not enough. Both maps are in the order
+    /// of names, so none is looked up.
+    fn changed<'d>(
         &mut self,
-        name: &InstallationName,
-        spec: &Arc<Spec>,
-        path: &str,
+        desired: &'d DesiredState,
         policy: &Digest,
         now_unix_s: i64,
-    ) -> bool {
-        let (Some(cached), Some(glance)) = (self.cache.get(name), self.glance.as_mut()) else { return false };
-        let same_spec = Arc::ptr_eq(&cached.spec, spec)
-            || (cached.spec.source == spec.source
-                && cached.spec.package == spec.package
-                && cached.spec.require == spec.require);
-        same_spec
-            && cached.policy == *policy
-            && cached.until.is_none_or(|until| now_unix_s < until)
-            && cached.stamp.still_holds(&glance.at(path, cached.wasm_file.as_deref()))
+    ) -> Vec<(&'d InstallationName, &'d Entry)> {
+        self.lacks_file = false;
+        // Files of a commit are those of its snapshot, and none that lies here.
+        let (Some(glance), None) = (self.glance.as_mut(), &self.commit) else {
+            return desired.entries.iter().collect();
+        };
+        let mut cache = self.cache.iter().peekable();
+        let mut changed = Vec::new();
+        for (name, entry) in &desired.entries {
+            while cache.next_if(|(before, _)| *before < name).is_some() {}
+            let cached = cache.next_if(|(same, _)| *same == name).map(|(_, cached)| cached);
+            match (entry, cached) {
+                (Entry::Wanted { spec, .. }, Some(cached))
+                    if cached.is_of(spec, policy, now_unix_s) && cached.looks_the_same(glance) =>
+                {
+                    self.lacks_file |= cached.is_unavailable;
+                }
+                _ => changed.push((name, entry)),
+            }
+        }
+        changed
     }
 
     fn keep(&mut self, name: &InstallationName, spec: &Arc<Spec>, policy: Digest, attempt: Attempt) {
         let Attempt { resolution, stamp, wasm_file, until } = attempt;
-        let cached = Cached { spec: spec.clone(), policy, stamp, wasm_file, until };
+        let is_unavailable = is_unavailable(&resolution);
+        self.lacks_file |= is_unavailable;
+        let cached = Cached { spec: spec.clone(), policy, stamp, wasm_file, until, is_unavailable };
         let before = self.cache.insert(name.clone(), cached);
         self.sources_changed |= before.is_none_or(|before| before.spec.source != spec.source);
         self.resolutions.insert(name.clone(), resolution);
@@ -350,6 +392,10 @@ impl Resolver {
             Err(refusal) => failed(Resolution::Refused(refusal)),
         }
     }
+}
+
+fn is_unavailable(resolution: &Resolution) -> bool {
+    matches!(resolution, Resolution::Unavailable(_))
 }
 
 /// A host that the settings do not allow.

@@ -5,9 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::desired::config;
+use crate::desired::spec::Spec;
 use crate::desired::{DesiredState, Entry};
 use crate::host::GuestConfig;
 use crate::name::InstallationName;
@@ -42,6 +44,7 @@ pub struct Secrets {
     /// None before a host made one: nothing is committed yet, and nothing has to be told apart.
     key: Option<SecretKey>,
     seen: BTreeMap<SecretReference, Seen>,
+    named: Named,
     states: AllSecrets,
 }
 
@@ -52,26 +55,53 @@ struct Seen {
     at: Duration,
 }
 
+/// The secrets that specs name.
+#[derive(Default)]
+struct Named {
+    /// In the order of their installations' names.
+    specs: Vec<Arc<Spec>>,
+    /// Each with its installation and its place in the config.
+    secrets: Vec<(InstallationName, String, SecretReference)>,
+}
+
+impl Named {
+    /// Those of a desired state. Where every spec is the same one as before, none is read.
+    fn in_state(self, desired: &DesiredState) -> Self {
+        let specs = || {
+            desired.entries.values().filter_map(|entry| match entry {
+                Entry::Wanted { spec, .. } => Some(spec),
+                Entry::Held(_) => None,
+            })
+        };
+        if specs().map(Arc::as_ptr).eq(self.specs.iter().map(Arc::as_ptr)) {
+            return self;
+        }
+        let of = |spec: &Arc<Spec>| {
+            let name = spec.name.clone();
+            config::secrets(&spec.config).into_iter().map(move |(place, reference)| (name.clone(), place, reference))
+        };
+        Self { specs: specs().cloned().collect(), secrets: specs().flat_map(of).collect() }
+    }
+}
+
 impl Secrets {
     /// Nothing was looked at yet.
     pub fn new(places: SecretPlaces, key: Option<SecretKey>) -> Self {
-        Self { places, key, seen: BTreeMap::new(), states: AllSecrets::new() }
+        Self { places, key, seen: BTreeMap::new(), named: Named::default(), states: AllSecrets::new() }
     }
 
     /// Looks at every secret that a file names. Files are read when they changed, commands run now and then.
     pub fn look(&mut self, desired: &DesiredState, now: Duration) -> &AllSecrets {
         self.states.clear();
-        let mut used = BTreeSet::new();
         let begun = Instant::now();
-        for (name, entry) in &desired.entries {
-            let Entry::Wanted { spec, .. } = entry else { continue };
-            for (place, reference) in config::secrets(&spec.config) {
-                let found = self.look_at(&reference, now, begun);
-                self.states.entry(name.clone()).or_default().insert(place, found);
-                used.insert(reference);
-            }
+        let named = std::mem::take(&mut self.named).in_state(desired);
+        for (name, place, reference) in &named.secrets {
+            let found = self.look_at(reference, now, begun);
+            self.states.entry(name.clone()).or_default().insert(place.clone(), found);
         }
+        let used: BTreeSet<_> = named.secrets.iter().map(|(_, _, reference)| reference).collect();
         self.seen.retain(|reference, _| used.contains(reference));
+        self.named = named;
         &self.states
     }
 
