@@ -4,7 +4,8 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use similar::{ChangeTag, TextDiff};
+use similar::algorithms::{Capture, Compact, Replace, myers};
+use similar::{ChangeTag, group_diff_ops};
 
 /// Most lines of one side that are compared; larger configs are only said to differ.
 pub const MAX_COMPARED_LINES: usize = 2_000;
@@ -51,23 +52,27 @@ pub(super) fn between(before: &Map<String, Value>, after: &Map<String, Value>) -
     if before == after {
         return None;
     }
-    if before.lines().count().max(after.lines().count()) > MAX_COMPARED_LINES {
-        let left_out = before.lines().count() + after.lines().count();
-        return Some(ConfigDiff { lines: Vec::new(), left_out });
+    let (before, after): (Vec<&str>, Vec<&str>) = (before.lines().collect(), after.lines().collect());
+    if before.len().max(after.len()) > MAX_COMPARED_LINES {
+        return Some(ConfigDiff { lines: Vec::new(), left_out: before.len() + after.len() });
     }
-    let diff = TextDiff::from_lines(&before, &after);
+    let (before, after) = (before.as_slice(), after.as_slice());
+    // By hand what `TextDiff` does, which brings every algorithm there is: some percent of what this program is made of.
+    let mut found = Compact::new(Replace::new(Capture::new()), before, after);
+    let Ok(()) = myers::diff(&mut found, before, 0..before.len(), after, 0..after.len());
+    let ops = found.into_inner().into_inner().into_ops();
     let mut lines = Vec::new();
-    for (index, hunk) in diff.grouped_ops(CONTEXT_LINES).iter().enumerate() {
+    for (index, hunk) in group_diff_ops(ops, CONTEXT_LINES).iter().enumerate() {
         if index > 0 {
             lines.push(DiffLine { side: Side::Gap, text: String::new() });
         }
-        for change in hunk.iter().flat_map(|op| diff.iter_changes(op)) {
+        for change in hunk.iter().flat_map(|op| op.iter_changes(before, after)) {
             let side = match change.tag() {
                 ChangeTag::Equal => Side::Both,
                 ChangeTag::Delete => Side::Before,
                 ChangeTag::Insert => Side::After,
             };
-            lines.push(DiffLine { side, text: change.value().trim_end_matches('\n').to_owned() });
+            lines.push(DiffLine { side, text: change.value().to_owned() });
         }
     }
     let left_out = lines.len().saturating_sub(MAX_DIFF_LINES);
