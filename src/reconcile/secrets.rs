@@ -183,3 +183,45 @@ pub fn as_recorded(desired: &DesiredState, committed: &BTreeMap<InstallationName
     }
     states
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desired::{self, DesiredFile, file};
+    use crate::secret::SecretRules;
+    use crate::source::secret::Environment;
+
+    fn parsed(name: &str, secret: &str) -> DesiredFile {
+        let text = format!(
+            "package = \"test:{name}\"\n[source.file]\npath = \"../{name}\"\n[config]\nkey = {{ secret-env = \"{secret}\" }}\n"
+        );
+        DesiredFile::Parsed(Arc::new(file::parse(&format!("{name}.toml"), text.as_bytes())))
+    }
+
+    #[test]
+    fn a_secret_is_named_as_long_as_a_spec_names_it_however_often_the_same_specs_are_looked_at() {
+        let names = |named: &Named| {
+            named.secrets.iter().map(|(name, place, at)| format!("{name} {place} {at}")).collect::<Vec<_>>()
+        };
+        let files = |second: &str| {
+            let a = parsed("a", "ONE");
+            BTreeMap::from([("a.toml".to_owned(), a), ("b.toml".to_owned(), parsed("b", second))])
+        };
+        let (rules, environment) = (SecretRules::default(), Environment::Own);
+        let places = SecretPlaces { directory: None, rules, environment, own: Vec::new() };
+        let mut secrets = Secrets::new(places, None);
+        for second in ["TWO", "THREE"] {
+            let state = desired::assemble(&files(second), &BTreeMap::new());
+            let first = Named::default().in_state(&state);
+            assert_eq!(names(&first).len(), 2, "{:?}", state.entries);
+            assert!(names(&first)[1].contains(second), "{:?}", names(&first));
+            for look in 0..2 {
+                assert_eq!(secrets.look(&state, Duration::ZERO).len(), 2, "look {look}");
+                assert_eq!(names(&secrets.named), names(&first), "look {look}");
+                assert_eq!(secrets.seen.len(), 2, "look {look}: what no spec names any more is forgotten");
+            }
+        }
+        assert!(secrets.look(&DesiredState::default(), Duration::ZERO).is_empty());
+        assert!(secrets.seen.is_empty());
+    }
+}

@@ -115,6 +115,20 @@ fn an_install_that_fails_waits_longer_each_time_and_a_new_release_is_tried_at_on
 }
 
 #[test]
+fn a_source_that_is_away_is_waited_for_also_when_nothing_changed_since_the_last_look() {
+    let world = World::new();
+    world.desire("a", "", "");
+    let mut reconciler = world.reconciler();
+    for look in 0..3 {
+        let looked = pass(&mut reconciler, &world);
+        assert!(looked.look_again_in.is_some() && reconciler.resolver.lacks_file(), "look {look}: {}", world.told());
+    }
+    world.publish("a", 1, &answering("x"));
+    assert_eq!(pass(&mut reconciler, &world).summary.done, 1, "{}", world.told());
+    assert!(!reconciler.resolver.lacks_file());
+}
+
+#[test]
 fn t14_what_a_revoked_key_signed_does_not_start_again() {
     let world = World::new();
     world.publish("a", 1, &answering("x"));
