@@ -21,7 +21,7 @@ impl Digest {
     }
 
     /// A digest that was computed elsewhere, for instance while bytes were copied.
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 

@@ -2,6 +2,7 @@
 //!
 //! A value that `reconcile::observe` fills and `plan` reads; it reads nothing itself.
 
+pub mod quarantine;
 pub mod room;
 
 use std::collections::BTreeMap;
@@ -65,6 +66,8 @@ pub enum Phase {
     Failed,
     /// Stopped. Right for a disabled installation; a plan restarts any other.
     Stopped,
+    /// Took the host down too often, and is not started. A plan holds it; a new target replaces it as if it ran.
+    Quarantined,
     /// No host is running, so nothing is. A plan leaves it alone: a host starts its set by itself.
     NotRunning,
 }

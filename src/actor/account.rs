@@ -5,6 +5,7 @@
 //! well. Another version begins anew.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,7 @@ pub(super) struct Account {
     breaker: Option<spec::Breaker>,
     breakers: Mutex<BTreeMap<InstallationName, Arc<Mutex<Breaker>>>>,
     cpu: Option<Mutex<CpuShare>>,
+    denied: AtomicU64,
 }
 
 impl Account {
@@ -40,7 +42,18 @@ impl Account {
             breaker,
             breakers: Mutex::default(),
             cpu: limits.max_cpu_percent.map(|percent| Mutex::new(CpuShare::new(percent, now))),
+            denied: AtomicU64::new(0),
         }
+    }
+
+    /// It asked for something that it may not do.
+    pub(super) fn denied(&self) {
+        self.denied.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often that was.
+    pub(super) fn times_denied(&self) -> u64 {
+        self.denied.load(Ordering::Relaxed)
     }
 
     /// Its share of the mailbox of a target.

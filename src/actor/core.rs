@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::cell::ActorCell;
 use super::dead::DeadLetters;
+use super::denied::Denials;
 use super::instance::Instance;
 use super::post::PostOffice;
 use super::request::OpenRequests;
@@ -79,6 +80,7 @@ pub(super) struct Core {
     pub(super) storage: Arc<Storage>,
     pub(super) post: PostOffice,
     pub(super) topics: Arc<Topics>,
+    pub(super) denials: Denials,
     scheduler: OnceLock<Scheduler<Job>>,
     timer: Mutex<Option<Timer<Due>>>,
     events: Option<EventSink>,
@@ -111,6 +113,7 @@ impl Core {
             storage,
             post: PostOffice::default(),
             topics: Arc::default(),
+            denials: Denials::default(),
             environment,
             scheduler: OnceLock::new(),
             timer: Mutex::new(None),

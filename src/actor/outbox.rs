@@ -142,7 +142,11 @@ impl ActorOutbox {
     /// Finds the way of a message and takes room for it.
     fn take_room(&mut self, link: &str, content: Content<'_>) -> Result<Way, SendError> {
         let Transaction { hops, sends, .. } = self.transaction;
-        let Found { cell, share, breaker } = self.reach(link)?;
+        let Found { cell, share, breaker } = self.reach(link).inspect_err(|error| match error {
+            SendError::NotPermitted => self.denied("send", link),
+            SendError::RefusedByTarget => self.denied("receive", link),
+            _ => {}
+        })?;
         if self.sent >= sends {
             return Err(SendError::TooManySends(sends));
         }
@@ -328,6 +332,11 @@ impl Outbox for ActorOutbox {
         self.sent += 1;
         self.pending.push(Outgoing { cell, share, claim, outcome, payload, request, topic });
         Ok(id)
+    }
+
+    fn denied(&self, permission: &'static str, what: &str) {
+        self.version.account.denied();
+        self.core.denials.add(&self.version.record.spec.name, permission, what);
     }
 
     fn cancel(&mut self, id: u64) -> bool {

@@ -129,6 +129,8 @@ pub struct ActorStatus {
     pub memory_bytes: u64,
     /// Log lines that were dropped.
     pub log_lines_lost: u64,
+    /// How often it asked for something that it may not do; another version begins anew.
+    pub denied: u64,
     /// What its instance subscribed to at run time.
     pub subscribed: BTreeSet<Topic>,
 }

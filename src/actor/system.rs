@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::cell::{Activation, ActorCell, Control, Reconfiguration, StopOrder, not_started};
 use super::core::{Core, locked};
 use super::dead::DeadLetter;
+use super::denied::Denial;
 use super::instance::{Crash, Ended, Instance};
 use super::mailbox::{Ask, Claim, Envelope, NoRoom, SentBy};
 use super::post::Posting;
@@ -546,6 +547,11 @@ impl System {
             Envelope { id, sent_by: SentBy::Host, payload, hops: 0, expires, reply, kept: None, outcome: None },
             claim,
         ))
+    }
+
+    /// What components asked for and may not do, as far as it is due to be told, or all of it.
+    pub fn take_denials(&self, all: bool) -> Vec<Denial> {
+        self.core.denials.take(Instant::now(), all)
     }
 
     /// Where components keep things.

@@ -4,6 +4,7 @@
 //! `exit`; `plan` and `apply` have their own above 9.
 
 mod apply;
+mod audit;
 mod call;
 mod completions;
 mod control;
@@ -125,6 +126,8 @@ enum Command {
     History(history::HistoryArgs),
     /// Show what made an installation what it is
     Why(why::WhyArgs),
+    /// Show who ordered and approved what, what was done and refused, and what components were denied
+    Audit(audit::AuditArgs),
 }
 
 /// Parses the command line, runs the command, and says how it ended.
@@ -167,6 +170,7 @@ pub fn main() -> ExitCode {
         Command::Worker => Ok(crate::worker::serve()),
         Command::History(args) => history::history(&cli.global, args),
         Command::Why(args) => why::why(&cli.global, args),
+        Command::Audit(args) => audit::audit(&cli.global, args),
     };
     match result {
         Ok(code) => code,

@@ -127,6 +127,8 @@ pub trait Outbox: Send {
     fn send(&mut self, link: &str, content: Content<'_>) -> Result<(), SendError>;
     /// Takes one message that wants an answer, or says why not; gives the number of the request.
     fn request(&mut self, link: &str, content: Content<'_>, timeout_ms: u64) -> Result<u64, RequestError>;
+    /// Counts that the guest asked for something that it may not do: which permission it lacks, and for what.
+    fn denied(&self, permission: &'static str, what: &str);
     /// Gives up a request. Whether it was open.
     fn cancel(&mut self, id: u64) -> bool;
     /// Takes one message for whoever subscribes to the topic, or says why not; gives how many took it.
@@ -183,6 +185,7 @@ impl Outbox for NoOutbox {
     fn request(&mut self, _link: &str, _content: Content<'_>, _timeout_ms: u64) -> Result<u64, RequestError> {
         Err(SendError::NotPermitted.into())
     }
+    fn denied(&self, _permission: &'static str, _what: &str) {}
     fn cancel(&mut self, _id: u64) -> bool {
         false
     }

@@ -154,7 +154,16 @@ fn outside<T>(
     mut store: Store<'_>,
     call: impl FnOnce(Option<&mut HandlerStorage>, &Store<'_>) -> wasmtime::Result<Result<T, Error>>,
 ) -> Answer<T> {
-    Ok((taken_out(&mut store, call)?,))
+    let answer = taken_out(&mut store, call)?;
+    if answer.as_ref().err() == Some(&Error::NotPermitted) {
+        denied(&store);
+    }
+    Ok((answer,))
+}
+
+/// Counts that the guest asked for more than its level of storage.
+pub(super) fn denied(store: &Store<'_>) {
+    store.data().outbox.denied("storage", "its own storage");
 }
 
 fn call<T>(

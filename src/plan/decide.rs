@@ -16,7 +16,7 @@ use crate::desired::spec::{Origin, Spec};
 use crate::desired::{Entry, Held};
 use crate::floors::Floors;
 use crate::name::InstallationName;
-use crate::observed::{HeldTarget, Installed, Phase};
+use crate::observed::{HeldTarget, Installed, Phase, quarantine};
 use crate::resolution::{Candidate, Refusal, Resolution};
 use crate::secret::{AllSecrets, Fingerprints, SecretStates};
 use crate::surface::HostSurface;
@@ -229,6 +229,11 @@ fn fingerprints(states: Option<&SecretStates>) -> Result<Fingerprints, (&str, &R
 }
 
 fn unchanged(row: &Row<'_>, have: &Installed, origin: &Origin, rules: &Rules<'_>) -> Decided {
+    if have.phase == Phase::Quarantined && have.record.spec.enabled {
+        let hint = format!("change the file or the artifact, or run `airssys-wasm resume {}`, to try again", row.name);
+        let reason = Reason::new("quarantined", quarantine::why()).hint(hint);
+        return stopped(row, Kind::Hold, reason, Location::of(origin, &["package"])).into();
+    }
     let verdict = if is_down(have) || is_up(have) { drift(have, origin, rules) } else { Verdict::Unchanged };
     Decided { verdict, releases_hold: row.hold.is_some_and(|hold| hold.target != have.target) }
 }
@@ -335,7 +340,7 @@ fn instance(
         return if ran || base.is_some_and(is_up) { Instance::Stop } else { Instance::Keep };
     }
     // What failed or stands still gets a new try with every new target.
-    let is_down = base.is_some_and(|base| matches!(base.phase, Phase::Failed | Phase::Stopped));
+    let is_down = base.is_some_and(|base| matches!(base.phase, Phase::Failed | Phase::Stopped | Phase::Quarantined));
     // Under another name its log and its senders change: an instance under the old one must not go on.
     if !ran || moves || is_down {
         Instance::Fresh

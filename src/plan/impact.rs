@@ -241,7 +241,7 @@ fn may_ask(have: &Installed, host: &HostSurface<'_>) -> bool {
 }
 
 fn is_there(have: &Installed) -> bool {
-    !matches!(have.phase, Phase::Stopped | Phase::NotRunning)
+    !matches!(have.phase, Phase::Stopped | Phase::Quarantined | Phase::NotRunning)
 }
 
 /// Installations that have to do with one.

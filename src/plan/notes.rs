@@ -75,6 +75,50 @@ impl<'a> ActionNote<'a> {
     }
 }
 
+/// What [`of_commit`] says of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrderNote<'a> {
+    /// What, in a few words.
+    pub what: &'a str,
+    /// Who: name and number of the user.
+    pub by: &'a str,
+}
+
+impl<'a> OrderNote<'a> {
+    /// Reads a note back; `None` when it is of another kind.
+    pub fn read(note: &'a Note) -> Option<Self> {
+        let text = (note.kind == ORDER).then_some(&*note.text)?;
+        let (text, _) = text.rsplit_once(" at ")?;
+        let (what, by) = text.rsplit_once(" by ")?;
+        Some(Self { what, by })
+    }
+}
+
+/// What [`of_commit`] says of an approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ApprovalNote<'a> {
+    /// The approval.
+    pub approval: &'a str,
+    /// For which installation it was spent.
+    pub installation: &'a str,
+    /// The digest of the action.
+    pub action: &'a str,
+    /// Who: name and number of the user.
+    pub by: &'a str,
+}
+
+impl<'a> ApprovalNote<'a> {
+    /// Reads a note back; `None` when it is of another kind.
+    pub fn read(note: &'a Note) -> Option<Self> {
+        let text = (note.kind == APPROVAL).then_some(&*note.text)?;
+        let (approval, rest) = text.split_once(" for ")?;
+        let (installation, rest) = rest.split_once(" action ")?;
+        let (action, rest) = rest.split_once(" by ")?;
+        let (by, _) = rest.rsplit_once(" at ")?;
+        Some(Self { approval, installation, action, by })
+    }
+}
+
 /// What the order of a rollback says before its number.
 const ROLLBACK: &str = "rollback to generation ";
 

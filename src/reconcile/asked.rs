@@ -4,6 +4,7 @@
 
 use std::time::Instant;
 
+use crate::audit::{Entry, Kind};
 use crate::name::InstallationName;
 use crate::paused::{MAX_PAUSED, Paused, PausedBy};
 use crate::plan::approval::Operator;
@@ -46,16 +47,21 @@ impl Reconciler {
         let mut paused = self.committed.paused.clone();
         match name {
             // Who paused first stays known.
-            None => drop(paused.all.get_or_insert(by)),
+            None => drop(paused.all.get_or_insert(by.clone())),
             Some(name) => {
                 self.check_known(name)?;
                 if paused.names.len() >= MAX_PAUSED && !paused.names.contains_key(name) {
                     return Err(PauseError::TooMany);
                 }
-                paused.names.entry(name.clone()).or_insert(by);
+                paused.names.entry(name.clone()).or_insert(by.clone());
             }
         }
-        self.set_paused(paused)
+        let changes = paused != self.committed.paused;
+        self.set_paused(paused)?;
+        if changes {
+            self.record_of_operator(Kind::Pause, name, &by.by, "paused");
+        }
+        Ok(())
     }
 
     /// Lifts what holds one installation back (its pause, and the hold of a target that failed or was
@@ -65,22 +71,42 @@ impl Reconciler {
         let Some(name) = name else {
             let lifted = Lifted { pause: paused.all.take().is_some(), hold: false };
             self.set_paused(paused)?;
+            if lifted.pause {
+                self.record_of_operator(Kind::Resume, None, by, "the pause is lifted");
+            }
             return Ok(lifted);
         };
         let lifted = Lifted {
             pause: paused.names.remove(name).is_some(),
-            hold: self.committed.generation.holds.contains_key(name),
+            hold: self.committed.generation.holds.contains_key(name) || self.quarantined.get(name).is_some(),
         };
         if lifted == (Lifted { pause: false, hold: false }) {
             self.check_known(name)?;
         }
         self.set_paused(paused)?;
-        if lifted.hold {
+        if lifted.pause {
+            self.record_of_operator(Kind::Resume, Some(name), by, "the pause is lifted");
+        }
+        if self.lift_quarantine(name) {
+            self.record_of_operator(Kind::Resume, Some(name), by, "the quarantine is lifted");
+        }
+        if self.committed.generation.holds.contains_key(name) {
             let order = Some(Order { what: format!("resume of {name}"), by: by.clone() });
             let holds = Holds { drop: vec![name.clone()], order, ..Holds::default() };
             self.carry_out(&[], holds, Instant::now()).map_err(PauseError::Commit)?;
         }
         Ok(lifted)
+    }
+
+    fn record_of_operator(&self, kind: Kind, name: Option<&InstallationName>, by: impl ToString, what: &str) {
+        self.recorder.note(|now| {
+            let entry = Entry::new(now, kind, what).by(by);
+            match name {
+                Some(name) => entry.about(name),
+                None => Entry { what: format!("everything: {what}"), ..entry },
+            }
+        });
+        self.recorder.write(&self.parts.store, &self.parts.tell);
     }
 
     /// The same without a host. Nobody has read the desired files yet, which say what a name may be.

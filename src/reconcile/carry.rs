@@ -74,6 +74,11 @@ impl Reconciler {
         let Chosen { mut actions, is_shared, mut put_off } =
             self.turns.choose(actions, &before, is_one_piece, &self.beside);
         let (mut standbys, mut failed) = self.prepare(&actions, is_shared);
+        // The host outlived it.
+        for action in actions.iter().filter(|action| apply::fresh_record(action).is_some()) {
+            self.suspects.remove(&action.name);
+            self.forgive(&action.name);
+        }
         let configs = self.new_configs(&actions, &mut failed);
         if self.parts.stopping.load(Ordering::Relaxed) {
             // Given up half-way: what failed because of that must not be held against it.
@@ -153,7 +158,12 @@ impl Reconciler {
             let Some(record) = apply::fresh_record(action).filter(|record| record.spec.enabled) else { continue };
             match self.admit(record) {
                 Ok(artifact) => {
-                    let start = Start { record: record.clone(), artifact, storage_id: self.storage_of(action) };
+                    let start = Start {
+                        record: record.clone(),
+                        target: record.target_digest(),
+                        artifact,
+                        storage_id: self.storage_of(action),
+                    };
                     starts.insert(action.name.clone(), start);
                 }
                 Err(why) => failed.push(FailedAction { action: action.clone(), why }),
@@ -162,7 +172,14 @@ impl Reconciler {
         let mut standbys = BTreeMap::new();
         let limits = &self.parts.compile_limits;
         let limits = if is_shared { &turns::first_turn(limits) } else { limits };
-        for (name, result) in self.preparer(Expect::AsRecorded, limits).all(&starts, parallelism()) {
+        let preparer = self.preparer(Expect::AsRecorded, limits);
+        // Whoever was starting when the last host died comes last and alone, so that only the guilty one is counted.
+        let last: Vec<_> = starts.extract_if(.., |name, _| self.suspects.contains_key(name)).collect();
+        let mut prepared = preparer.all(&starts, parallelism());
+        for (name, start) in last {
+            prepared.extend(preparer.all(&BTreeMap::from([(name, start)]), 1));
+        }
+        for (name, result) in prepared {
             match (result, actions.iter().find(|action| action.name == name)) {
                 (Ok(standby), _) => drop(standbys.insert(name, standby)),
                 (Err(why), Some(action)) => failed.push(FailedAction { action: action.clone(), why }),
@@ -225,6 +242,13 @@ impl Reconciler {
             return Ok(());
         }
         let done = self.parts.store.commit(next, floors).wait()?;
+        if let Some(error) = &done.not_recorded {
+            self.recorder.tell_not_written(error, &self.parts.tell);
+        }
+        let gone: Vec<InstallationName> = ready.iter().filter(|a| ends_target(a)).map(|a| a.name.clone()).collect();
+        for name in &gone {
+            self.lift_quarantine(name);
+        }
         self.committed.generation = done.current.generation.clone();
         self.committed.digest = Some(done.current.digest);
         self.committed.next_number = done.next_number;
@@ -271,6 +295,7 @@ impl Reconciler {
             let notice = Notice::Failed { verb: action.kind.as_str(), name: action.name.clone(), why: why.clone() };
             (self.parts.tell)(&notice);
         }
+        self.recorder.failed(&failed);
         let now = self.now();
         self.aftermath.note(ready, &failed, now);
         Applied {
@@ -293,6 +318,11 @@ fn leave_tied(actions: &[Action], before: &Installed, failed: &mut Vec<FailedAct
 fn without<'a>(actions: &'a [Action], failed: &[FailedAction]) -> Vec<&'a Action> {
     let failed: BTreeSet<&InstallationName> = failed.iter().map(|failed| &failed.action.name).collect();
     actions.iter().filter(|action| !failed.contains(&action.name)).collect()
+}
+
+/// Whether what was committed under the name is no longer.
+fn ends_target(action: &Action) -> bool {
+    matches!(&action.effect, Some(Effect::Commit(_) | Effect::Uninstall { .. }))
 }
 
 /// Whether a storage belongs to nobody after this action that belonged to somebody before.

@@ -59,7 +59,8 @@ impl Reconciler {
         let phase = |name: &_| runs.map_or(Phase::NotRunning, |actors| phase(actors, name));
         let earlier = std::mem::take(&mut self.observed);
         let observed = self.committed.observe_after(earlier, phase);
-        let observed = Observed { room: self.room.at(now, &self.parts.engine), ..observed };
+        let mut observed = Observed { room: self.room.at(now, &self.parts.engine), ..observed };
+        self.quarantined.put_into(&mut observed);
         let recent = recent_set(self.parts.store.reader(), &self.committed, desired, unix_now_s().unsigned_abs())?;
         let input = PlanInput {
             desired,

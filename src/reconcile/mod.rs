@@ -25,6 +25,7 @@ mod purge;
 pub mod read;
 mod recent;
 mod reconfigure;
+mod recorder;
 pub mod remote;
 pub mod repository;
 pub mod resolve;
@@ -49,6 +50,7 @@ pub use asked::{Lifted, PauseError};
 pub use held::why_not;
 pub use pass::Pass;
 pub use reconciler::{Parts, Reconciler, unix_now_s};
+pub use recorder::MAX_WAITING_RECORDS;
 pub use surfaces::surface_of;
 
 /// Where notices go. Called from the loop's thread; must not block for long.

@@ -115,7 +115,10 @@ pub fn plan(look: Look<'_>) -> anyhow::Result<Made> {
     });
     // The other home's machine is another one: what it has room for is not known here.
     let room = if against.is_some() { Room::default() } else { of_host(&EngineConfig::with(&memory), running) };
-    let observed = Observed { room, ..observed };
+    let mut observed = Observed { room, ..observed };
+    if against.is_none() {
+        reader.quarantined()?.put_into(&mut observed);
+    }
     let host = running.and_then(|status| status.host.as_ref());
     let environment = host.map_or(Environment::Own, |host| Environment::Of(host.pid));
     let places = secret_places(home, is_directory.then_some(desired), rules, environment);
@@ -194,6 +197,7 @@ fn phase(running: Option<&HostStatus>, name: &InstallationName) -> Phase {
         Some(ComponentState::Starting) => Phase::Starting,
         Some(ComponentState::Backoff) => Phase::Backoff,
         Some(ComponentState::Failed) => Phase::Failed,
+        Some(ComponentState::Quarantined) => Phase::Quarantined,
         Some(_) => Phase::Stopped,
         None if running.is_some() => Phase::Stopped,
         None => Phase::NotRunning,
@@ -204,9 +208,15 @@ fn phase(running: Option<&HostStatus>, name: &InstallationName) -> Phase {
 pub fn status(home: &Home) -> anyhow::Result<HostStatus> {
     let committed = Committed::from(StateReader::new(home).snapshot()?);
     let held = &committed.generation.holds;
+    let quarantined = StateReader::new(home).quarantined()?;
+    let state = |name: &InstallationName, targeted: &Targeted| match targeted.record.spec.enabled {
+        true if quarantined.holds(name, &targeted.target) => ComponentState::Quarantined,
+        true => ComponentState::Down,
+        false => ComponentState::Stopped,
+    };
     let components = committed.records.iter().map(|(name, targeted)| ComponentStatus {
         name: name.to_string(),
-        state: if targeted.record.spec.enabled { ComponentState::Down } else { ComponentState::Stopped },
+        state: state(name, targeted),
         installed: Some(installed(targeted)),
         actor: None,
         paused: committed.paused.names.get(name).cloned(),

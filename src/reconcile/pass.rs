@@ -97,12 +97,16 @@ impl Reconciler {
         // A file that is new and still settles is not told yet: in a moment it is complete, or a problem.
         let settles = self.reader.look_again_after().is_some_and(|wait| wait < SETTLES_SOON);
         problems.extend(plan.unreadable.iter().filter(|_| !settles).map(bad_file));
-        self.told.problems(&problems, &self.parts.tell);
+        let news = self.told.problems(&problems, &self.parts.tell);
+        self.recorder.problems(&news);
         self.beside.look(&effects.iter().filter_map(turns::wasm_of).collect());
         let wanted = effects.len();
         let Timed { actions, waiting } = self.timed(effects, order, now);
         let order = order.map(ApplyOrder::note);
         let applied_commit = self.snapshots.as_ref().and_then(Snapshots::applies);
+        for name in &plan.released {
+            self.lift_quarantine(name);
+        }
         let holds = Holds { drop: plan.released.clone(), order, applied_commit, ..Holds::default() };
         let applied = self.carry_out(&actions, holds, begun)?;
         self.late_tried(&actions, &applied);
@@ -112,7 +116,9 @@ impl Reconciler {
         if matches!(self.purges, Purges::Due) {
             self.settle_purges();
         }
-        self.told.held(held_notices(&plan), &self.parts.tell);
+        let news = self.told.held(held_notices(&plan), &self.parts.tell);
+        self.recorder.refused(&news);
+        self.recorder.write(&self.parts.store, &self.parts.tell);
         let summary = PassSummary {
             number: self.passes,
             cause: cause.to_owned(),

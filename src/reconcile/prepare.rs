@@ -36,6 +36,8 @@ pub const NO_CODE: &str = "no-code";
 pub struct Start {
     /// What is to run.
     pub record: Arc<Record>,
+    /// [`Record::target_digest`] of that.
+    pub target: Digest,
     /// The proof that it may.
     pub artifact: Arc<VerifiedArtifact>,
     /// Its storage, unless the commit gives it a new one.
@@ -104,8 +106,9 @@ impl Preparer<'_> {
     ) -> Prepared {
         // One marker a component, so that a death of the host in here leaves the names behind. A disk that
         // takes no marker must not keep components from starting: only that finding is lost.
-        let alone = if names.len() == 1 && parallel == 1 { state::Start::Alone } else { state::Start::Together };
-        let _ = self.store.mark_starting(names.to_vec(), alone).wait();
+        let alone = if names.len() == 1 { state::Start::Alone } else { state::Start::Together };
+        let targets = names.iter().map(|name| (name.clone(), starts[name].target));
+        let _ = self.store.mark_starting(targets.collect(), alone).wait();
         let next = AtomicUsize::new(0);
         let results = Mutex::new(Prepared::new());
         let work = || {

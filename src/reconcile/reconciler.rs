@@ -11,11 +11,12 @@ use crate::backoff::{Backoff, Retries};
 use crate::config::StateSettings;
 use crate::engine::Engine;
 use crate::name::InstallationName;
+use crate::observed::quarantine::Quarantined;
 use crate::observed::{Observed, Phase};
 use crate::resolution::Refusal;
 use crate::source::secret::SecretPlaces;
 use crate::source::trust_file::{self, TrustLocation};
-use crate::state::{Opened, Store, Suspects};
+use crate::state::{AuditSink, Deaths, Opened, Store, Suspects, quarantined};
 use crate::trust::TrustPolicy;
 use crate::worker::{CompileLimits, Workers};
 
@@ -28,6 +29,7 @@ use super::observe::Committed;
 use super::prepare::Preparer;
 use super::purge::Purges;
 use super::read::Reader;
+use super::recorder::Recorder;
 use super::remote::{Remote, RemoteOptions};
 use super::repository::{FromGit, SnapshotParts, Snapshots};
 use super::resolve::Resolver;
@@ -77,6 +79,10 @@ pub struct Reconciler {
     pub(super) code: CodeMaker,
     pub(super) beside: Beside,
     pub(super) suspects: Suspects,
+    /// Components with a count of host deaths.
+    pub(super) deaths: Deaths,
+    pub(super) quarantined: Quarantined,
+    pub(super) recorder: Recorder,
     pub(super) resolver: Resolver,
     pub(super) secrets: Secrets,
     pub(super) policy: Arc<TrustPolicy>,
@@ -102,7 +108,7 @@ pub struct Reconciler {
 impl Reconciler {
     /// Takes the state as it is on disk. Nothing runs yet; see [`Reconciler::start_committed`].
     pub fn new(opened: Opened, parts: impl FnOnce(Store) -> Parts) -> Result<Self, trust_file::TrustFileError> {
-        let Opened { store, snapshot, suspects, deaths: _ } = opened;
+        let Opened { store, snapshot, suspects, deaths } = opened;
         let parts = parts(store);
         let loaded = trust_file::load(&parts.trust)?;
         if let Some(text) = loaded.warning {
@@ -147,6 +153,9 @@ impl Reconciler {
             code,
             beside: Beside::default(),
             suspects,
+            quarantined: quarantined(&deaths),
+            deaths,
+            recorder: Recorder::default(),
             resolver: Resolver::new(&parts.desired, remote),
             secrets: Secrets::new(parts.secrets.clone(), Some(parts.store.secret_key().clone())),
             policy: Arc::new(loaded.policy),
@@ -245,7 +254,34 @@ impl Reconciler {
     pub(super) fn observe(&self) -> Observed {
         let runs = self.parts.runs;
         let actors = &self.parts.actors;
-        self.committed.observe(|name| if runs { phase(actors, name) } else { Phase::NotRunning })
+        let phase = |name: &_| if runs { phase(actors, name) } else { Phase::NotRunning };
+        let mut observed = self.committed.observe(phase);
+        self.quarantined.put_into(&mut observed);
+        observed
+    }
+
+    /// Targets that took the host down too often.
+    pub fn quarantined(&self) -> &Quarantined {
+        &self.quarantined
+    }
+
+    /// Writes into the audit log from elsewhere.
+    pub fn audit_sink(&self) -> AuditSink {
+        self.parts.store.audit_sink()
+    }
+
+    /// What another target of a name did, or an operator let go, says nothing of what comes now.
+    pub(super) fn lift_quarantine(&mut self, name: &InstallationName) -> bool {
+        let lifted = self.quarantined.lift(name);
+        self.forgive(name);
+        lifted
+    }
+
+    /// The host outlived its start. A count that stays costs no more than a start too few.
+    pub(super) fn forgive(&mut self, name: &InstallationName) {
+        if self.deaths.remove(name).is_some() {
+            let _ = self.parts.store.forgive(name.clone()).wait();
+        }
     }
 
     pub(super) fn preparer<'a>(&'a self, expect: Expect, limits: &'a CompileLimits) -> Preparer<'a> {

@@ -196,7 +196,9 @@ impl Reconciler {
             is_whole: true,
             ..Holds::default()
         };
-        let applied = self.carry_out(&rollback.actions, holds, begun)?;
+        let applied = self.carry_out(&rollback.actions, holds, begun);
+        self.recorder.write(&self.parts.store, &self.parts.tell);
+        let applied = applied?;
         if let Some(failed) = applied.failed.into_iter().next() {
             let message = format!("{} can't go back: {}", failed.action.name, failed.why.message);
             let refusal = Refusal { message, ..failed.why };

@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::actor::Switch;
+use crate::audit::{Entry, Kind};
 use crate::floors::Floors;
 use crate::name::InstallationName;
+use crate::observed::quarantine;
 use crate::plan::action::{Action, Effect, Location};
 use crate::plan::{Plan, drift};
 use crate::record::Record;
@@ -29,20 +31,28 @@ impl Reconciler {
     /// that takes the host down with it is found out, and the others are up before it is tried.
     pub fn start_committed(&mut self) -> usize {
         let suspects = std::mem::take(&mut self.suspects);
+        self.record_quarantine();
         let mut starts = BTreeMap::new();
         let mut tally = self.room.at(self.now(), &self.parts.engine).tally();
         for (name, targeted) in self.committed.records.iter().filter(|(_, t)| t.record.spec.enabled) {
+            if self.quarantined.holds(name, &targeted.target) {
+                continue;
+            }
             let fits = |artifact| tally.start(&targeted.record, None).map(|()| artifact);
             match self.admit(&targeted.record).and_then(fits) {
                 Ok(artifact) => {
                     let storage_id = self.committed.generation.entries.get(name).map(|slot| slot.storage_id);
-                    starts.insert(name.clone(), Start { record: targeted.record.clone(), artifact, storage_id });
+                    starts.insert(
+                        name.clone(),
+                        Start { record: targeted.record.clone(), target: targeted.target, artifact, storage_id },
+                    );
                 }
                 Err(why) => self.tell_failed_start(name, why),
             }
         }
         let last: Vec<_> = starts.extract_if(.., |name, _| suspects.contains_key(name)).collect();
         let mut late = BTreeSet::new();
+        let tried: Vec<InstallationName> = starts.keys().chain(last.iter().map(|(name, _)| name)).cloned().collect();
         let mut running = self.start(&starts, parallelism(), &mut late);
         for (name, start) in last {
             running += self.start(&BTreeMap::from([(name, start)]), 1, &mut late);
@@ -51,9 +61,14 @@ impl Reconciler {
             let text = format!("{} of the committed components start when their code is compiled", late.len());
             (self.parts.tell)(&Notice::Info { text });
         }
+        tried.iter().filter(|name| !late.contains(*name)).for_each(|name| self.forgive(name));
         self.late = late;
         // What was suspected and does not start now, because it is switched off or refused, is none any more.
-        self.no_longer_starting(suspects.into_keys().collect());
+        self.no_longer_starting(suspects.keys().cloned().collect());
+        // What is not committed yet is tried by a pass, and is in hand alone then.
+        self.suspects = suspects;
+        self.suspects.retain(|name, _| !self.committed.records.contains_key(name));
+        self.recorder.write(&self.parts.store, &self.parts.tell);
         self.end_mail_left_behind();
         self.resume_probations();
         self.room.forget();
@@ -126,7 +141,17 @@ impl Reconciler {
         }
     }
 
+    /// Records and tells what is not started any more.
+    fn record_quarantine(&self) {
+        for (name, target) in self.quarantined.iter() {
+            let what = format!("target {}: {}", target.short(), quarantine::why());
+            self.recorder.note(|now| Entry::new(now, Kind::Quarantined, what).about(name));
+        }
+    }
+
     fn tell_failed_start(&self, name: &InstallationName, why: Refusal) {
+        let what = format!("start: {} [{}]", why.message, why.code);
+        self.recorder.note(|now| Entry::new(now, Kind::Failed, what).about(name));
         (self.parts.tell)(&Notice::Failed { verb: "start", name: name.clone(), why });
     }
 

@@ -16,33 +16,31 @@ pub struct Told {
 }
 
 impl Told {
-    /// Tells what is new or different among `held`, and what is gone.
-    pub fn held(&mut self, held: BTreeMap<InstallationName, Notice>, tell: &Tell) {
-        for (name, notice) in &held {
-            if self.held.get(name) != Some(notice) {
-                tell(notice);
-            }
-        }
+    /// Tells what is new or different among `held`, and what is gone; gives what is new or different.
+    pub fn held(&mut self, held: BTreeMap<InstallationName, Notice>, tell: &Tell) -> Vec<Notice> {
+        let news = held.iter().filter(|(name, notice)| self.held.get(*name) != Some(*notice));
+        let news: Vec<Notice> = news.map(|(_, notice)| notice.clone()).collect();
+        news.iter().for_each(|notice| tell(notice));
         for name in self.held.keys().filter(|name| !held.contains_key(*name)) {
             tell(&Notice::Released { name: name.clone() });
         }
         self.held = held;
+        news
     }
 
     /// The same for problems that concern no single name.
-    pub fn problems(&mut self, problems: &[Refusal], tell: &Tell) {
+    pub fn problems(&mut self, problems: &[Refusal], tell: &Tell) -> Vec<Refusal> {
         let problems: BTreeMap<String, Refusal> =
             problems.iter().map(|problem| (format!("{} {}", problem.code, problem.message), problem.clone())).collect();
-        for (key, why) in &problems {
-            if !self.problems.contains_key(key) {
-                tell(&Notice::Problem { why: why.clone() });
-            }
-        }
+        let news = problems.iter().filter(|(key, _)| !self.problems.contains_key(*key));
+        let news: Vec<Refusal> = news.map(|(_, why)| why.clone()).collect();
+        news.iter().for_each(|why| tell(&Notice::Problem { why: why.clone() }));
         let codes: std::collections::BTreeSet<&str> = problems.values().map(|why| why.code.as_str()).collect();
         let gone = self.problems.values().filter(|why| !codes.contains(why.code.as_str()));
         let gone: std::collections::BTreeSet<String> = gone.map(|why| why.code.clone()).collect();
         gone.into_iter().for_each(|code| tell(&Notice::Solved { code }));
         self.problems = problems;
+        news
     }
 }
 

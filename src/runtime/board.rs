@@ -9,6 +9,7 @@ use crate::actor::{self, ActorPhase};
 use crate::codec::Codec;
 use crate::engine::{Engine, threads};
 use crate::name::InstallationName;
+use crate::observed::quarantine::Quarantined;
 use crate::paused::Paused;
 use crate::plan::action::{Action, Kind};
 use crate::reconcile::observe::{Committed, Targeted};
@@ -52,6 +53,7 @@ pub(super) struct Board {
     watch: String,
     notes: BTreeMap<InstallationName, Note>,
     paused: Paused,
+    quarantined: Quarantined,
     problems: Vec<Refusal>,
     last_pass: Option<(PassSummary, Instant)>,
 }
@@ -66,6 +68,7 @@ impl Shared {
             applied_commit: committed.generation.applied_commit.clone(),
             trust: reconciler.trust_shown().to_owned(),
             paused: reconciler.paused().clone(),
+            quarantined: reconciler.quarantined().clone(),
             ..Board::default()
         };
         Self {
@@ -92,6 +95,7 @@ impl Shared {
             board.applied_commit.clone_from(&committed.generation.applied_commit);
         }
         board.trust = rounds.reconciler.trust_shown().to_owned();
+        board.quarantined.clone_from(rounds.reconciler.quarantined());
         board.watch = match &self.repository {
             Some(repository) => repository.watch_text(),
             None => watch_text(rounds.watcher.mode()),
@@ -148,7 +152,7 @@ impl Shared {
     pub fn status(&self) -> HostStatus {
         let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
         let mut components: BTreeMap<&InstallationName, ComponentStatus> =
-            board.records.iter().map(|(name, targeted)| (name, self.component(name, targeted))).collect();
+            board.records.iter().map(|(name, targeted)| (name, self.component(&board, name, targeted))).collect();
         for (name, note) in &board.notes {
             let component = components.entry(name).or_insert_with(|| ComponentStatus {
                 name: name.to_string(),
@@ -206,7 +210,7 @@ impl Shared {
         }
     }
 
-    fn component(&self, name: &InstallationName, targeted: &Targeted) -> ComponentStatus {
+    fn component(&self, board: &Board, name: &InstallationName, targeted: &Targeted) -> ComponentStatus {
         let status = self.actors.status(name);
         let state = match status.as_ref().map(|status| status.phase) {
             Some(ActorPhase::Running) => ComponentState::Running,
@@ -214,6 +218,7 @@ impl Shared {
             Some(ActorPhase::Backoff) => ComponentState::Backoff,
             Some(ActorPhase::Failed) => ComponentState::Failed,
             Some(ActorPhase::Stopping) => ComponentState::Stopping,
+            None if board.quarantined.holds(name, &targeted.target) => ComponentState::Quarantined,
             Some(ActorPhase::Stopped) | None if targeted.record.spec.enabled => ComponentState::Down,
             Some(ActorPhase::Stopped) | None => ComponentState::Stopped,
         };
@@ -257,6 +262,7 @@ fn counters(status: &actor::ActorStatus) -> ActorCounters {
         asleep: status.asleep,
         codecs: codec_counts(&status.codecs),
         subscribed: status.subscribed.iter().map(ToString::to_string).collect(),
+        denied: status.denied,
     }
 }
 

@@ -9,6 +9,7 @@ mod config;
 mod dead_letters;
 mod open;
 mod pulse;
+mod recording;
 mod requests;
 mod telling;
 
@@ -150,7 +151,10 @@ impl Host {
         let trust_directory = config.trust.path().parent().map(PathBuf::from);
         let (watcher, wake) = Watcher::open(&config.desired, jitter_permille());
         tell(&Notice::Info { text: telling::opening_line(config, &reconciler) });
-        reconciler.start_committed();
+        let running = reconciler.start_committed();
+        let started = recording::started(running, reconciler.committed().records.len());
+        // What can't be written is told by the first record that must be.
+        let _ = reconciler.audit_sink().record(vec![started]).wait();
         let shared = Arc::new(Shared::new(config, &reconciler));
         let (inlet, asked) = request::channel();
         Ok(Self {
@@ -186,6 +190,8 @@ impl Host {
         };
         let served = tokio::spawn(server.serve(shown, stop.clone()));
         tokio::spawn(give_up_on_stop(stop.clone(), rounds.reconciler.stopping().clone()));
+        let sink = rounds.reconciler.audit_sink();
+        let recording = tokio::spawn(recording::denials(shared.actors.clone(), sink.clone(), stop.clone()));
         let fetched = Arc::new(Notify::new());
         let news = fetched.clone();
         if let Some(snapshots) = rounds.reconciler.snapshots() {
@@ -257,6 +263,8 @@ impl Host {
             Ok::<_, anyhow::Error>((running, in_time, undelivered))
         })
         .await?;
+        let _ = recording.await;
+        let _ = sink.record(recording::stopped(&shared.actors, running, in_time)).await;
         let _ = served.await;
         Ok(StopReport { stopped: running, undelivered, in_time, took: begun.elapsed() })
     }

@@ -30,8 +30,9 @@ pub struct Kind {
 }
 
 /// All of them, in the order of their names.
-pub const KINDS: [Kind; 23] = [
+pub const KINDS: [Kind; 24] = [
     kind::<ApplyBody>("apply", "body of POST /v1/apply"),
+    kind::<crate::audit::query::Audit>("audit", "`audit`, what was decided, done and denied"),
     kind::<CallReplyDocument>("call-reply", "`call`, the reply to one message"),
     kind::<forms::ConfigFile>("config", "config.toml, the host's own settings"),
     kind::<DeadLetterDocument>("dead-letter", "`dead-letters show`, a message that was not handled"),

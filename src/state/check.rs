@@ -19,6 +19,7 @@ use super::mirrors;
 use super::read::{ObjectBytes, list, read_file, read_object};
 use super::reader::{Reader, Snapshot};
 use super::secret_key::read_secret_key;
+use crate::audit::query::Query;
 use crate::digest::Digest;
 use crate::escape::escape;
 use crate::manifest::MAX_WASM_BYTES;
@@ -98,6 +99,7 @@ pub fn check(reader: &Reader, engine: &Digest) -> Result<Checked, StateError> {
     check_objects(layout, &mut checked)?;
     check_cache(layout, engine, &mut checked)?;
     check_leftovers(layout, &mut checked)?;
+    check_audit(reader, &mut checked)?;
     mirrors::check(layout, &mut checked)?;
     Ok(checked)
 }
@@ -210,6 +212,17 @@ fn check_current(layout: &Layout, checked: &mut Checked) -> Result<(), StateErro
         }
     }
     checked.snapshot = Some(snapshot);
+    Ok(())
+}
+
+/// The chain of the audit log.
+fn check_audit(reader: &Reader, checked: &mut Checked) -> Result<(), StateError> {
+    let found = reader.audit(&Query::default())?.chain;
+    if found.broken > 0 {
+        let why = found.breaks.first().cloned().unwrap_or_default();
+        let advice = "`airssys-wasm audit --verify` shows every place; a backup may have what is missing";
+        checked.findings.push(Finding::new("audit-broken", "audit", why, advice));
+    }
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! It takes the set as it is; what belongs in it was decided before.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use super::layout::{current_target, temporary};
 use super::load::{GOOD_FIRST_LINE, MAX_RECORD_BYTES, damaged_floors, named_objects};
 use super::read::{ObjectBytes, open_file, read_file, read_link, read_object};
 use super::writer::HostWriter;
+use crate::audit::Accepted;
 use crate::digest::Digest;
 use crate::floors::{Floors, FloorsFile, MAX_FLOORS_BYTES};
 use crate::generation::{Decoded, Generation, Note};
@@ -36,6 +37,8 @@ pub struct Committed {
     pub floors: Floors,
     /// The number for the next generation.
     pub next_number: u64,
+    /// Why what it changed is not in the audit log yet, if it is not: the next record or the next start writes it.
+    pub not_recorded: Option<String>,
 }
 
 /// Objects of a set that are not durable yet.
@@ -44,6 +47,8 @@ struct NewObjects {
     digests: BTreeSet<Digest>,
     files: Vec<PathBuf>,
     directories: BTreeSet<PathBuf>,
+    /// What the records that the set before did not have accepted.
+    accepted: BTreeMap<Digest, Accepted>,
 }
 
 impl Committed {
@@ -93,11 +98,13 @@ impl HostWriter {
         }
         self.point_current_to(number)?;
         self.highest = number;
-        self.current = Arc::new(decoded);
+        let before = std::mem::replace(&mut self.current, Arc::new(decoded));
+        let not_recorded = self.record_commit(&before.generation, &new_objects.accepted);
         Ok(Committed {
             current: Arc::clone(&self.current),
             floors: self.floors.floors.clone(),
             next_number: self.highest + 1,
+            not_recorded,
         })
     }
 
@@ -208,6 +215,7 @@ impl HostWriter {
         let mut objects = NewObjects::default();
         for (name, slot) in generation.entries.iter().filter(|(_, slot)| !before.contains(&slot.record)) {
             let record = self.read_record(name, &slot.record)?;
+            objects.accepted.insert(slot.record, Accepted::from(&record.artifact));
             self.add(&mut objects, slot.record);
             for digest in named_objects(&record) {
                 let path = self.layout.object(&digest);

@@ -13,6 +13,9 @@ pub(crate) const TEMPORARY: &str = ".tmp";
 /// Ending of generation files that were found damaged; kept for a while for whoever looks for the cause.
 pub(crate) const DAMAGED: &str = ".damaged";
 
+/// Ending of the files of the audit log.
+const AUDIT_ENDING: &str = ".jsonl";
+
 /// The places below one state directory.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
@@ -29,9 +32,10 @@ impl Layout {
     }
 
     /// The directories that a host needs, parents first.
-    pub(crate) fn directories(&self) -> [PathBuf; 7] {
+    pub(crate) fn directories(&self) -> [PathBuf; 8] {
         let [objects, digests] = self.object_directories();
-        [objects, digests, self.generations(), self.starting(), self.cache(), self.scratch(), self.mirrors()]
+        let [generations, starting, audit] = [self.generations(), self.starting(), self.audit()];
+        [objects, digests, generations, starting, audit, self.cache(), self.scratch(), self.mirrors()]
     }
 
     /// The directories that `plan` writes below, parents first.
@@ -94,6 +98,21 @@ impl Layout {
         self.root.join("starting")
     }
 
+    /// The directory of the audit log.
+    pub(crate) fn audit(&self) -> PathBuf {
+        self.root.join("audit")
+    }
+
+    /// One file of the audit log.
+    pub(crate) fn audit_file(&self, number: u64) -> PathBuf {
+        self.audit().join(format!("{}{AUDIT_ENDING}", generation_name(number)))
+    }
+
+    /// Where the audit log ends.
+    pub(crate) fn audit_head(&self) -> PathBuf {
+        self.audit().join("head")
+    }
+
     pub(crate) fn markers(&self) -> PathBuf {
         self.starting().join("markers")
     }
@@ -147,6 +166,11 @@ pub(crate) fn current_target(number: u64) -> PathBuf {
 pub(crate) fn generation_number(name: &str) -> Option<u64> {
     let number = name.parse().ok()?;
     (generation_name(number) == name).then_some(number)
+}
+
+/// The number in a name of a file of the audit log; `None` for every other text.
+pub(crate) fn audit_file_number(name: &str) -> Option<u64> {
+    generation_number(name.strip_suffix(AUDIT_ENDING)?)
 }
 
 /// The path of the file that is written before it is renamed to `path`.

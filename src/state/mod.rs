@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 
+use crate::audit::Entry;
 use crate::config::StateSettings;
+use crate::digest::Digest;
 use crate::floors::Floors;
 use crate::generation::Generation;
 use crate::home::Home;
@@ -20,6 +22,7 @@ use crate::name::InstallationName;
 use crate::paused::Paused;
 use crate::status::collected::Collected;
 
+mod audit;
 mod cache;
 mod check;
 mod collect;
@@ -41,6 +44,7 @@ mod secret_key;
 mod sink;
 mod writer;
 
+pub use audit::{MAX_AUDIT_FILE_BYTES, MAX_AUDIT_FILES};
 pub use cache::{CacheKey, CacheLookup, CachedCode, CodeCache};
 pub use check::{Checked, Finding, check, repair};
 pub use collect::{Keep, MAX_KEPT_GENERATIONS, MIN_OBJECT_AGE_S};
@@ -48,9 +52,10 @@ pub use commit::Committed;
 pub use disk::{Fault, FaultHook, FaultPoint};
 pub use error::StateError;
 pub use load::Recovered;
-pub use marker::{Deaths, Start, Suspects};
+pub use marker::{Death, Deaths, Start, Suspect, Suspects};
 pub use mirrors::SourcesInUse;
 pub use object::{Objects, StoredObject};
+pub(crate) use reader::quarantined;
 pub use reader::{ObjectProblem, Past, Reader, Snapshot};
 pub use reply::Reply;
 pub use secret_key::SecretKey;
@@ -185,14 +190,19 @@ impl Store {
         self.ask(|answer| Command::SetPaused { paused, answer })
     }
 
-    /// Notes that components are about to start.
-    pub fn mark_starting(&self, names: Vec<InstallationName>, start: Start) -> Reply<()> {
-        self.ask(|answer| Command::Marker(MarkerCommand::Set { names, start, answer }))
+    /// Notes that these targets are about to start.
+    pub fn mark_starting(&self, targets: Vec<(InstallationName, Digest)>, start: Start) -> Reply<()> {
+        self.ask(|answer| Command::Marker(MarkerCommand::Set { targets, start, answer }))
     }
 
     /// Notes that components are healthy, or were stopped.
     pub fn clear_starting(&self, names: Vec<InstallationName>) -> Reply<()> {
         self.ask(|answer| Command::Marker(MarkerCommand::Clear { names, answer }))
+    }
+
+    /// Writes records into the audit log. They are on disk when it answers.
+    pub fn record(&self, entries: Vec<Entry>) -> Reply<()> {
+        self.ask(|answer| Command::Record { entries, answer })
     }
 
     /// Sets a component's count of host deaths back to zero.
@@ -210,10 +220,31 @@ impl Store {
         self.syncs.load(Ordering::Relaxed)
     }
 
+    /// Writes records into the audit log from elsewhere.
+    pub fn audit_sink(&self) -> AuditSink {
+        AuditSink { commands: self.commands.clone() }
+    }
+
     fn ask<T>(&self, command: impl FnOnce(reply::Answer<T>) -> Command) -> Reply<T> {
         let (answer, reply) = reply::channel();
         // A thread that is gone drops the command, and with it the answer.
         let _ = self.commands.send(command(answer));
+        reply
+    }
+}
+
+/// Writes records into the audit log. Once the store is dropped it writes nothing, and says so.
+#[derive(Clone)]
+pub struct AuditSink {
+    commands: SyncSender<Command>,
+}
+
+impl AuditSink {
+    /// Writes records. They are on disk when it answers.
+    pub fn record(&self, entries: Vec<Entry>) -> Reply<()> {
+        let (answer, reply) = reply::channel();
+        // A thread that is gone drops the command, and with it the answer.
+        let _ = self.commands.send(Command::Record { entries, answer });
         reply
     }
 }

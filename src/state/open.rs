@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use rustix::process::{Pid, test_kill_process};
 
+use super::audit::AuditLog;
 use super::cache::{CacheKeyBytes, CacheWriter, open_cache_key};
 use super::disk::Disk;
 use super::error::StateError;
 use super::layout::{DAMAGED, Layout, TEMPORARY, current_target, with_ending};
 use super::load::{FORMAT, Loaded, load, read_generation};
 use super::lock::Lock;
-use super::marker::{Deaths, Start, Suspects, open_markers};
+use super::marker::{Deaths, Suspects, open_markers, together};
 use super::mirrors::remove;
 use super::object::{ObjectWriter, Room, ensure_dir, scratch_prefix};
 use super::read::{ObjectBytes, list, read_file, read_object};
@@ -66,13 +67,15 @@ pub(crate) fn open(layout: Arc<Layout>, disk: Disk, options: &Options) -> Result
     sweep(&layout, &disk)?;
     let cache_key = open_cache_key(&layout, &disk)?;
     let secret_key = open_secret_key(&layout, &disk)?;
-    let (deaths, suspects) = open_markers(&layout, &disk, &loaded.current.generation)?;
+    let (deaths, suspects) = open_markers(&layout, &disk)?;
     let mut snapshot = Snapshot::of(&layout, loaded.clone())?;
     let mut objects = ObjectWriter::new(Arc::clone(&layout), Room::of(options));
     objects.set_durable(snapshot.generation.entries.values().map(|slot| slot.record));
     objects.set_durable(snapshot.records.values().flat_map(|record| load::named_objects(record)));
+    let audit = AuditLog::unopened(Arc::clone(&layout));
     let mut writer = HostWriter {
         objects,
+        audit,
         cache: CacheWriter::new(Arc::clone(&layout), options.kept_bytes),
         disk,
         layout,
@@ -81,7 +84,7 @@ pub(crate) fn open(layout: Arc<Layout>, disk: Disk, options: &Options) -> Result
         highest: loaded.highest,
         last_good: loaded.last_good,
         deaths: deaths.clone(),
-        starting: suspects.keys().map(|name| (name.clone(), Start::Together)).collect(),
+        starting: together(&suspects),
         named_by: BTreeMap::new(),
         _lock: lock,
     };
@@ -92,6 +95,7 @@ pub(crate) fn open(layout: Arc<Layout>, disk: Disk, options: &Options) -> Result
         snapshot.digest = Some(committed.current.digest);
         snapshot.next_number = committed.next_number;
     }
+    writer.open_audit(options.now_unix_s)?;
     Ok((writer, Parts { snapshot, suspects, deaths, cache_key, secret_key }))
 }
 
@@ -162,7 +166,8 @@ fn repair(writer: &HostWriter, loaded: &Loaded) -> Result<(), StateError> {
 
 /// Removes what unfinished writes left. Nothing names any of it.
 fn sweep(layout: &Layout, disk: &Disk) -> Result<(), StateError> {
-    for directory in [layout.root().to_owned(), layout.generations(), layout.starting(), layout.cache()] {
+    for directory in [layout.root().to_owned(), layout.generations(), layout.starting(), layout.audit(), layout.cache()]
+    {
         for name in list(&directory)?.iter().filter(|name| name.ends_with(TEMPORARY)) {
             remove(disk, &directory.join(name), 0)?;
         }

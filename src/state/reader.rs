@@ -5,18 +5,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::audit;
 use super::error::StateError;
 use super::layout::Layout;
 use super::load::{self, Loaded, Recovered, load, read_chain, read_generation, read_records};
+use super::marker::{Deaths, read_deaths};
 use super::pause;
-use super::read::{ObjectBytes, read_object};
+use super::read::{ObjectBytes, read_file, read_object};
 use super::secret_key::{SecretKey, read_secret_key};
+use crate::audit::chain::Walk;
+use crate::audit::query::{Audit, Newest, Query};
 use crate::digest::Digest;
 use crate::floors::Floors;
 use crate::generation::{Decoded, Generation};
 use crate::home::Home;
 use crate::manifest::MAX_WASM_BYTES;
 use crate::name::InstallationName;
+use crate::observed::quarantine::Quarantined;
 use crate::paused::Paused;
 use crate::plan::notes;
 use crate::record::Record;
@@ -192,6 +197,34 @@ impl Reader {
         Ok(Some(names))
     }
 
+    /// Targets that took the host down too often.
+    pub fn quarantined(&self) -> Result<Quarantined, StateError> {
+        Ok(quarantined(&read_deaths(&self.layout)?))
+    }
+
+    /// What the audit log says, and whether its chain is whole.
+    pub fn audit(&self, query: &Query) -> Result<Audit, StateError> {
+        // Before the lines: what a host writes meanwhile must not look like a change.
+        let head = audit::head(&self.layout)?;
+        let mut walk = Walk::new(head);
+        let mut newest = Newest::new(query);
+        for number in audit::audit_files(&self.layout)? {
+            let path = self.layout.audit_file(number);
+            let Some(bytes) = read_file(&path, audit::MAX_READ_BYTES)? else { continue };
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            // A last line without its end is being written, or a host died writing it.
+            let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            let lines = bytes[..whole].split_inclusive(|byte| *byte == b'\n');
+            for (at, line) in lines.enumerate() {
+                let line = line.strip_suffix(b"\n").unwrap_or(line);
+                if let Some(record) = walk.line(|| format!("{name}:{}", at + 1), line) {
+                    newest.see(record);
+                }
+            }
+        }
+        Ok(newest.found(walk.end()))
+    }
+
     fn walk_back(&self, from: u64, most: usize, is_enough: impl Fn(&Past) -> bool) -> Result<Vec<Past>, StateError> {
         let mut found = Vec::new();
         let mut next = Some(from);
@@ -236,6 +269,11 @@ impl Reader {
         }
         Ok(problems)
     }
+}
+
+/// Those that took the host down too often.
+pub(crate) fn quarantined(deaths: &Deaths) -> Quarantined {
+    Quarantined::of(deaths.iter().map(|(name, death)| (name, death.count, death.target)))
 }
 
 fn empty() -> Snapshot {

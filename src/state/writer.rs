@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
+use super::audit::AuditLog;
 use super::cache::{CacheCommand, CacheWriter};
 use super::collect::Keep;
 use super::commit::Committed;
@@ -18,6 +19,7 @@ use super::lock::Lock;
 use super::marker::{Deaths, MarkerCommand, Suspects};
 use super::object::{ObjectCommand, ObjectWriter, Room, ensure_dir};
 use super::reply::Answer;
+use crate::audit::Entry;
 use crate::digest::Digest;
 use crate::floors::{Floors, FloorsFile};
 use crate::generation::{Decoded, Generation};
@@ -43,6 +45,8 @@ pub(crate) enum Command {
     Marker(MarkerCommand),
     /// About compiled code.
     Cache(CacheCommand),
+    /// Writes records into the audit log.
+    Record { entries: Vec<Entry>, answer: Answer<()> },
     /// Removes what no kept generation names.
     Collect { keep: Keep, answer: Answer<Collected> },
     /// Ends the thread after everything before it.
@@ -55,6 +59,7 @@ pub(crate) struct HostWriter {
     pub(super) layout: Arc<Layout>,
     pub(super) objects: ObjectWriter,
     pub(super) cache: CacheWriter,
+    pub(super) audit: AuditLog,
     pub(super) current: Arc<Decoded>,
     /// The floors file on disk.
     pub(super) floors: FloorsFile,
@@ -80,6 +85,7 @@ impl HostWriter {
                 Command::SetPaused { paused, answer } => answer.send(self.set_paused(&paused)),
                 Command::Marker(command) => self.change_markers(command),
                 Command::Cache(command) => self.cache.carry_out(&self.disk, command),
+                Command::Record { entries, answer } => answer.send(self.record(&entries)),
                 Command::Collect { keep, answer } => answer.send(self.collect(&keep)),
                 Command::Stop => break,
             }

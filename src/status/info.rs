@@ -379,6 +379,9 @@ fn counters(text: &mut String, actor: &ActorCounters) {
     for (target, state) in actor.breakers.iter().filter(|(_, state)| *state != "closed") {
         let _ = writeln!(text, "breaker     {target} {state}");
     }
+    if actor.denied > 0 {
+        let _ = writeln!(text, "denied      {}; `airssys-wasm audit --kind denied` tells more", actor.denied);
+    }
     if let Some(next) = actor.next_start_ms {
         let _ = writeln!(text, "next start  in {}", span(next));
     }

@@ -162,6 +162,8 @@ pub enum ComponentState {
     Stopped,
     /// Committed, and no host runs it now.
     Down,
+    /// Took the host down too often, and is not started.
+    Quarantined,
     /// Wanted, and not installed.
     Missing,
 }
@@ -177,6 +179,7 @@ impl ComponentState {
             Self::Stopping => "stopping",
             Self::Stopped => "stopped",
             Self::Down => "down",
+            Self::Quarantined => "quarantined",
             Self::Missing => "missing",
         }
     }
@@ -386,6 +389,13 @@ pub struct ActorCounters {
     /// Topics that its instance subscribed to at run time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subscribed: Vec<String>,
+    /// How often it asked for something that it may not do; another version begins anew.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub denied: u64,
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Messages of one codec.

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use airssys_wasm::quantity::{ByteSize, Millis};
-use airssys_wasm::{actor, control, engine, host, limits, logs, manifest, remote, source, storage, watch};
+use airssys_wasm::{
+    actor, audit, control, engine, host, limits, logs, manifest, observed, reconcile, remote, source, state, storage,
+    watch,
+};
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("it is there")
@@ -102,6 +105,13 @@ fn the_guide_says_the_fixed_limits_as_they_are() {
         ("dead letters in the store", storage::MAX_LETTERS.to_string()),
         ("bytes of dead letters in the store", bytes(storage::MAX_LETTER_BYTES)),
         ("threads in calls that do not end", actor::MAX_STUCK_THREADS.to_string()),
+        ("host deaths with one component in hand", observed::quarantine::MAX_DEATHS.to_string()),
+        ("denials of a component told apart", actor::MAX_DENIALS_TOLD_APART.to_string()),
+        ("time between records of a component's denials", ms(actor::DENIALS_GATHERED_MS)),
+        ("text of a record of the audit log", bytes(audit::MAX_WHAT_BYTES)),
+        ("file of the audit log", bytes(state::MAX_AUDIT_FILE_BYTES)),
+        ("files of the audit log", state::MAX_AUDIT_FILES.to_string()),
+        ("records that wait for an audit log that can't be written", reconcile::MAX_WAITING_RECORDS.to_string()),
     ];
     assert_eq!(rows::<2>("Fixed"), expected.map(|(what, limit)| [what.to_owned(), limit]));
 }

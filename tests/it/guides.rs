@@ -102,12 +102,27 @@ fn going_back_as_the_guide_says_holds_until_it_is_resumed() {
 }
 
 #[test]
+fn the_log_tells_as_the_guide_says_who_did_what_and_what_was_denied() {
+    let told = follow("audit.md");
+    for words in [
+        "order      -           apply; by ",
+        "approval   alerter     delete for action",
+        "refused    sensor",
+        "are whole; the last one is sha256:",
+        "the log was changed, or part of it is lost: 4 places",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+}
+
+#[test]
 fn every_guide_has_a_test() {
     let guides = std::fs::read_dir(root().join("docs")).expect("readable");
     let guides: BTreeSet<String> =
         guides.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
     let tested = [
         "approvals.md",
+        "audit.md",
         "backup.md",
         "components.md",
         "file-drop.md",

@@ -3,6 +3,7 @@
 mod approvals;
 mod architecture;
 mod attacks;
+mod audit;
 mod bombs;
 mod components;
 mod control;

@@ -600,6 +600,7 @@ impl ActorCell {
             cpu: version.account.cpu_use(),
             memory_bytes: news.memory.load(Ordering::Relaxed),
             log_lines_lost: version.log.lost(),
+            denied: version.account.times_denied(),
             subscribed: own_topics.map(|topics| topics.patterns()).unwrap_or_default(),
         })
     }

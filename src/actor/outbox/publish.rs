@@ -11,7 +11,7 @@ use super::super::topics::{MAX_RUN_TIME_SUBSCRIPTIONS, MAX_SUBSCRIBERS};
 use super::{ActorOutbox, Content, Outgoing, kept, millis};
 use crate::codec::Payload;
 use crate::host::contract::Sender;
-use crate::host::{PublishError, SubscribeError, Transaction};
+use crate::host::{Outbox as _, PublishError, SubscribeError, Transaction};
 use crate::limits::DEFAULT_MESSAGE_BYTES;
 use crate::permission::{PatternError, Topic};
 
@@ -84,6 +84,7 @@ impl ActorOutbox {
         let Transaction { hops, sends, .. } = self.transaction;
         let bytes = bytes as u64;
         if !self.version.record.effective.may_publish(topic) {
+            self.denied("publish", topic.as_str());
             return Err(PublishError::NotPermitted);
         }
         if bytes > DEFAULT_MESSAGE_BYTES {
@@ -102,6 +103,7 @@ impl ActorOutbox {
         let invalid = |error: PatternError| SubscribeError::InvalidPattern(error.to_string());
         let pattern: Topic = pattern.parse().map_err(invalid)?;
         if !self.version.record.effective.may_subscribe(&pattern) {
+            self.denied("subscribe", pattern.as_str());
             return Err(SubscribeError::NotPermitted);
         }
         if !self.version.linked.takes_messages() {

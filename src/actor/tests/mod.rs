@@ -22,6 +22,7 @@ use crate::test_guest::TestGuest;
 mod asides;
 mod basics;
 mod codecs;
+mod denied;
 mod directory;
 mod durable;
 mod gate;

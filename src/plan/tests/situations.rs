@@ -61,6 +61,19 @@ fn a_failed_component_is_left_to_its_supervisor_until_its_target_changes() {
 }
 
 #[test]
+fn a_component_in_quarantine_is_held_until_its_target_changes() {
+    let settled = Scene::default().settled(&["a"]).phase("a", Phase::Quarantined);
+    assert_eq!(settled.reason("a"), "hold quarantined");
+    assert!(settled.plan().actions[0].effect.is_none() && settled.plan().exit_code() == 12);
+    let other = Scene::default().have(spec("a"), "1.0.0").phase("a", Phase::Quarantined);
+    let update = Scene::default().have(spec("a"), "1.0.0").want(spec("a"), "1.1.0").phase("a", Phase::Quarantined);
+    assert_eq!(instance(&update, "a"), Instance::Fresh);
+    assert_eq!(other.reason("a"), "uninstall file-removed");
+    let off = Scene::default().have(spec("a"), "1.0.0").want(off("a"), "1.0.0").phase("a", Phase::Quarantined);
+    assert_eq!(off.reason("a"), "reconfigure disabled");
+}
+
+#[test]
 fn a_component_that_stands_still_is_restarted_even_while_its_source_is_away() {
     let scene = Scene::default().settled(&["a"]).phase("a", Phase::Stopped);
     assert_eq!(scene.reason("a"), "restart not-running");

@@ -8,6 +8,8 @@ use proptest::prelude::*;
 
 use super::super::*;
 use super::fixture::*;
+use crate::audit::Kind;
+use crate::audit::query::Query;
 use crate::digest::Digest;
 use crate::home::HomeError;
 
@@ -20,7 +22,7 @@ fn full_home(temp: &tempfile::TempDir) -> crate::home::Home {
     let home = lived_in_home(temp);
     let opened = open(&home);
     opened.store.cache().put(&cache_key(), vec![1; 5000]).wait().unwrap();
-    opened.store.mark_starting(vec![name("alpha")], Start::Alone).wait().unwrap();
+    opened.store.mark_starting(vec![(name("alpha"), Digest::of(b"alpha"))], Start::Alone).wait().unwrap();
     drop(opened);
     // The second start writes the counts.
     drop(open(&home));
@@ -92,6 +94,11 @@ fn check_tampered(top: &str, place: &str, before: &Snapshot, opened: &Opened) ->
         "cache" | "cache-key" => {
             prop_assert!(is_same);
             prop_assert!(matches!(opened.store.cache().get(&cache_key()), CacheLookup::Refused(_)), "{place}");
+        }
+        "audit" => {
+            let audit = opened.store.reader().audit(&Query { most: 100, ..Query::default() }).unwrap();
+            let is_told = audit.records.iter().any(|record| record.kind == Kind::Gap);
+            prop_assert!(is_same && (audit.chain.broken > 0 || is_told), "{place}");
         }
         // A damaged key is replaced, so that every fingerprint is another one.
         "secret-key" => prop_assert!(is_same && opened.store.reader().secret_key().is_some()),

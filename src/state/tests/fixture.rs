@@ -277,7 +277,9 @@ pub fn check_sound(home: &Home, allowed: &[&Snapshot], context: &str) -> Snapsho
     assert!(snapshot.next_number > found.generation.number, "{context}");
     assert!(matches!(Store::open(home, options()), Err(StateError::Locked { .. })), "{context}: opened twice");
     drop(opened.store);
+    super::audit::check_told(home, &snapshot, context);
     drop(open(home));
+    super::audit::check_told(home, &snapshot, context);
     let leftovers: Vec<_> = state_files(home)
         .into_iter()
         .filter(|path| {

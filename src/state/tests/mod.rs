@@ -1,4 +1,5 @@
 mod attacks;
+mod audit;
 mod cache;
 mod collect;
 mod crashes;

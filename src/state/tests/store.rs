@@ -244,20 +244,34 @@ fn a_component_that_was_starting_alone_when_the_host_ended_is_counted_once() {
     let temp = temp_dir();
     let home = lived_in_home(&temp);
     let opened = open(&home);
-    opened.store.mark_starting(vec![name("alpha"), name("beta"), name("gamma")], Start::Together).wait().unwrap();
+    let target = |text: &str| (name(text), Digest::of(text.as_bytes()));
+    let three = vec![target("alpha"), target("beta"), target("gamma")];
+    opened.store.mark_starting(three, Start::Together).wait().unwrap();
     opened.store.clear_starting(vec![name("gamma")]).wait().unwrap();
     drop(opened);
     let opened = open(&home);
-    let suspects: Vec<_> = opened.suspects.iter().map(|(name, start)| (name.as_str(), *start)).collect();
+    let suspects: Vec<_> = opened.suspects.iter().map(|(name, suspect)| (name.as_str(), suspect.start)).collect();
     assert_eq!(suspects, [("alpha", Start::Together), ("beta", Start::Together)]);
     assert!(opened.deaths.is_empty());
-    opened.store.mark_starting(vec![name("alpha")], Start::Alone).wait().unwrap();
+    opened.store.mark_starting(vec![target("alpha")], Start::Alone).wait().unwrap();
     drop(opened);
+    let death = |count, text: &str| Some(Death { count, target: target(text).1 });
     for _ in 0..2 {
         let opened = open(&home);
-        assert_eq!(opened.deaths.get("alpha"), Some(&1));
+        assert_eq!(opened.deaths.get("alpha").copied(), death(1, "alpha"));
         assert_eq!(opened.suspects.len(), 2, "beta is still a suspect");
     }
+    // Another target of the same name, and one that is not committed.
+    let opened = open(&home);
+    opened.store.mark_starting(vec![(name("alpha"), target("other").1)], Start::Alone).wait().unwrap();
+    opened.store.mark_starting(vec![target("new")], Start::Alone).wait().unwrap();
+    drop(opened);
+    let opened = open(&home);
+    assert_eq!(opened.deaths.get("alpha").copied(), death(1, "other"), "it counts from zero");
+    assert_eq!(opened.deaths.get("new").copied(), death(1, "new"));
+    opened.store.forgive(name("new")).wait().unwrap();
+    opened.store.clear_starting(vec![name("new")]).wait().unwrap();
+    drop(opened);
     let opened = open(&home);
     opened.store.forgive(name("alpha")).wait().unwrap();
     opened.store.clear_starting(vec![name("alpha"), name("beta")]).wait().unwrap();

@@ -12,7 +12,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Linker, LinkerInstance, Lower, Resource, ResourceType, WasmList, WasmStr};
 
 use super::super::Guest;
-use super::super::storage::taken_out;
+use super::super::storage::{denied, taken_out};
 use crate::storage::{MAX_PAGE_KEYS, Page, PageOf, StorageError, Transaction};
 
 /// The names of the bucket.
@@ -110,6 +110,7 @@ fn open(store: &Store<'_>, name: &str) -> Result<Resource<Bucket>, Error> {
         return Err(Error::NoSuchStore);
     }
     if store.data().storage.is_none() {
+        denied(store);
         return Err(Error::AccessDenied);
     }
     Ok(Resource::new_own(0))
@@ -154,13 +155,17 @@ fn with<T, E>(
 where
     Error: From<E>,
 {
-    taken_out(store, |storage, store| {
+    let answer = taken_out(store, |storage, store| {
         let Some(storage) = storage else { return Ok(Err(Error::AccessDenied)) };
         match storage.transaction() {
             Ok(transaction) => Ok(call(transaction, store)?.map_err(Error::from)),
             Err(error) => Ok(Err(error.into())),
         }
-    })
+    })?;
+    if matches!(answer, Err(Error::AccessDenied)) {
+        denied(store);
+    }
+    Ok(answer)
 }
 
 fn with_key<T>(
