@@ -28,7 +28,7 @@
 //!
 //! | floor | modules | may touch |
 //! |---|---|---|
-//! | 0 vocabulary | [`name`], [`digest`], [`key`], [`quantity`], [`codec`], [`permission`], [`limits`], [`hex`], [`timestamp`], [`sealed`], [`escape`], [`diagnostic`], [`document`], [`remote_url`], [`secret`] | nothing |
+//! | 0 vocabulary | [`name`], [`address`], [`digest`], [`key`], [`quantity`], [`codec`], [`permission`], [`limits`], [`hex`], [`timestamp`], [`sealed`], [`escape`], [`diagnostic`], [`document`], [`remote_url`], [`secret`] | nothing |
 //! | 1 decisions | [`desired`], [`manifest`], [`trust`], [`record`], [`resolution`], [`observed`], [`paused`], [`plan`], [`snapshot`], [`generation`], [`floors`], [`backoff`], [`remote`], [`status`], [`surface`], [`history`], [`audit`], [`config`], [`saved`], [`export`] | nothing: no files, clock, randomness, environment |
 //! | 2 adapters | `home`, `safe_open`, `source`, `state`, `watch`, `logs`, `engine`, `storage`, `host`, `user` | one outside thing each |
 //! | 2½ workers | `worker` | processes of this program, in which sources fetch and the engine compiles |
@@ -56,6 +56,7 @@
 #[cfg(windows)]
 compile_error!("airssys-wasm runs on Linux and, as a best effort, on macOS; Windows is not supported");
 
+pub mod address;
 pub mod audit;
 pub mod backoff;
 pub mod codec;

@@ -3,10 +3,14 @@
 //! Plumbing without decisions; what happens to an actor is decided in `cell`.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::ops::Bound;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
 
 use super::cell::ActorCell;
 use super::dead::DeadLetters;
@@ -26,6 +30,8 @@ use crate::logs::{ComponentLog, Level, Source};
 use crate::name::InstallationName;
 use crate::storage::{Storage, Store, StoreError};
 
+/// Threads of components that may wait, to begin with; while they all wait there are more, as many as may be stuck.
+const WAITING_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
 /// Message numbers that a sender takes at a time, so that senders do not fight over one counter.
 const ID_BLOCK: u64 = 64;
 
@@ -82,6 +88,12 @@ pub(super) struct Core {
     pub(super) topics: Arc<Topics>,
     pub(super) denials: Denials,
     scheduler: OnceLock<Scheduler<Job>>,
+    /// The threads of components that may wait; none before the first of them.
+    waiting: OnceLock<Scheduler<Job>>,
+    /// Becomes true when whoever waits is to end.
+    hurry: watch::Sender<bool>,
+    /// What belongs to this host, and is no component's.
+    pub(super) own: Vec<PathBuf>,
     timer: Mutex<Option<Timer<Due>>>,
     events: Option<EventSink>,
     pub(super) environment: Lookup,
@@ -101,7 +113,7 @@ impl Core {
         max_hops: u32,
         storage: Arc<Storage>,
         idle: Duration,
-        (events, environment): (Option<EventSink>, Lookup),
+        (events, environment, own): (Option<EventSink>, Lookup, Vec<PathBuf>),
     ) -> Self {
         use std::hash::BuildHasher as _;
         Self {
@@ -116,6 +128,9 @@ impl Core {
             denials: Denials::default(),
             environment,
             scheduler: OnceLock::new(),
+            waiting: OnceLock::new(),
+            hurry: watch::Sender::new(false),
+            own,
             timer: Mutex::new(None),
             events,
             epoch: Instant::now(),
@@ -127,11 +142,11 @@ impl Core {
         }
     }
 
-    pub(super) fn start(self: &Arc<Self>, workers: std::num::NonZeroUsize) -> std::io::Result<()> {
+    pub(super) fn start(self: &Arc<Self>, workers: NonZeroUsize) -> std::io::Result<()> {
         let core = Arc::clone(self);
-        let scheduler = Scheduler::start(workers, move |job| match job {
-            Job::Actor(cell) => cell.run(&core),
-            Job::Retire(retired) => retired.end(),
+        let scheduler = Scheduler::start(workers, move |job| match core.waiting_for(&job) {
+            Some(waiting) => waiting.submit(job),
+            None => job.run(&core),
         })?;
         let core = Arc::clone(self);
         let timer = Timer::start(move |due: &Due, at| core.fire(due, at))?;
@@ -141,10 +156,45 @@ impl Core {
         Ok(())
     }
 
+    /// The threads on which a job is done that may wait; none for any other job.
+    fn waiting_for(self: &Arc<Self>, job: &Job) -> Option<&Scheduler<Job>> {
+        let waits = match job {
+            Job::Actor(cell) => cell.waits(),
+            Job::Retire(retired) => retired.instance.waits(),
+        };
+        if waits { self.waiting.get() } else { None }
+    }
+
+    /// Starts the threads of components that may wait, unless they are there.
+    pub(super) fn start_waiting(self: &Arc<Self>) -> std::io::Result<()> {
+        if self.waiting.get().is_some() {
+            return Ok(());
+        }
+        let core = Arc::clone(self);
+        let waiting = Scheduler::start(WAITING_THREADS, move |job: Job| job.run(&core))?;
+        // Of two at a time the second one's threads end at once.
+        let _ = self.waiting.set(waiting);
+        Ok(())
+    }
+
+    /// Tells whoever waits when it is to end.
+    pub(super) fn hurry(&self) -> watch::Receiver<bool> {
+        self.hurry.subscribe()
+    }
+
+    /// Ends every call that is under way, and whatever it waits for.
+    pub(super) fn end_calls(&self) {
+        self.engine.expire_running_calls();
+        self.hurry.send_replace(true);
+    }
+
     /// Ends all threads, and with them the circle of references between actors and this.
     pub(super) fn stop(&self) {
         drop(locked(&self.timer).take());
-        self.scheduler().stop(|| self.engine.expire_running_calls());
+        self.scheduler().stop(|| self.end_calls());
+        if let Some(waiting) = self.waiting.get() {
+            waiting.stop(|| self.end_calls());
+        }
         let cells = self.registry.take_all();
         // What one of them leaves may go to another, which must not ask for a thread that is gone.
         for cell in &cells {
@@ -240,6 +290,15 @@ impl Core {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         // The upper half is as random as the whole.
         (z >> 32) as u32
+    }
+}
+
+impl Job {
+    fn run(self, core: &Arc<Core>) {
+        match self {
+            Self::Actor(cell) => cell.run(core),
+            Self::Retire(retired) => retired.end(),
+        }
     }
 }
 

@@ -31,7 +31,7 @@ use crate::host::contract::{
     Answer, Body, CallbackParams, CallbackResults, GuestCodec, HandleParams, HandleResults, InitParams, InitResults,
     Message, Sender,
 };
-use crate::host::{Guest, HOSTCALL_BYTES, MAX_HANDLES, Transaction, WouldWait};
+use crate::host::{Guest, HOSTCALL_BYTES, MAX_HANDLES, Outside, Transaction, WaitedTooLong, WouldWait};
 use crate::quantity::Millis;
 use crate::storage::{MailKey, Written};
 
@@ -75,6 +75,8 @@ pub enum CrashKind {
     Exit,
     /// The guest tried to wait for something.
     Wait,
+    /// What it was granted outside of this host can't be had.
+    Unavailable,
     /// The host failed in a call of the guest.
     Host,
 }
@@ -118,6 +120,7 @@ pub(super) struct Instance {
     call_time: Millis,
     call_ticks: u64,
     sends: u64,
+    waits: bool,
     pub(super) number: u64,
 }
 
@@ -137,6 +140,14 @@ impl Instance {
         guest.storage = version.handler_storage(&core.storage);
         guest.post = Some(Arc::clone(&core.storage));
         guest.environment = version.environment(&core.environment, &guest.log);
+        let effective = &version.record.effective;
+        let reached = Outside::open(effective, &core.own, core.hurry()).map_err(|error| unavailable(&error))?;
+        let waits = reached.is_some();
+        if let Some(mut reached) = reached {
+            core.start_waiting().map_err(|error| unavailable(&error))?;
+            reached.begin(limits.init.duration());
+            guest.give(reached).map_err(|error| unavailable(&format_args!("{error:#}")))?;
+        }
         let mut store = Store::new(version.linked.pre.engine(), guest);
         store.limiter(|guest| &mut guest.limiter);
         store.set_hostcall_fuel(HOSTCALL_BYTES);
@@ -176,6 +187,7 @@ impl Instance {
                 call_time: limits.call,
                 call_ticks: ticks(limits.call.duration()),
                 sends: limits.sends,
+                waits,
                 number,
             }),
             Ok((_, _, _, _, Err(text))) => Err(Ended::Refused(quote(&version.config.redactions().apply(&text)))),
@@ -240,6 +252,9 @@ impl Instance {
         let (time, call_ticks) = left.map_or(usual, |left| (millis(left), ticks(left))).min(usual);
         self.store.data_mut().begin(Transaction { hops, sends: self.sends, until, mail });
         self.store.set_epoch_deadline(call_ticks);
+        if self.waits {
+            self.store.data_mut().may_take(time.duration());
+        }
         match metered(self.account.cpu(), || call(&mut self.store)) {
             Ok(Ok(answer)) => match self.store.data_mut().finish() {
                 Ok(written) => Ok(Said { answer, written }),
@@ -269,10 +284,22 @@ impl Instance {
     /// Tells the guest that it ends, within `time`, and drops it.
     pub(super) fn shut_down(mut self, time: Duration) -> Result<(), Crash> {
         let Some(shutdown) = self.shutdown else { return Ok(()) };
-        self.store.data_mut().begin_aside();
-        self.store.set_epoch_deadline(ticks(time));
+        self.begin_aside(time);
         metered(self.account.cpu(), || shutdown.call(&mut self.store, ()))
             .map_err(|failure| failure.describe(&self.store, millis(time)))
+    }
+
+    /// A call begins that is no transaction and may take `time`.
+    fn begin_aside(&mut self, time: Duration) {
+        let guest = self.store.data_mut();
+        guest.begin_aside();
+        guest.may_take(time);
+        self.store.set_epoch_deadline(ticks(time));
+    }
+
+    /// Whether its calls may wait for something.
+    pub(super) fn waits(&self) -> bool {
+        self.waits
     }
 
     /// What messages of the last call hold that wait outside full mailboxes, once.
@@ -306,6 +333,10 @@ impl Instance {
     pub(super) fn memory_gauge(&self) -> Arc<AtomicU64> {
         self.store.data().limiter.gauge()
     }
+}
+
+fn unavailable(why: &dyn std::fmt::Display) -> Ended {
+    Ended::Crashed(Crash { kind: CrashKind::Unavailable, text: quote(&why.to_string()) })
 }
 
 fn nothing() -> Body {
@@ -363,6 +394,9 @@ fn refused_before(refusal: &MemoryRefusal) -> String {
 fn describe_error(error: &wasmtime::Error, time: Millis) -> (CrashKind, String) {
     if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
         return (CrashKind::Exit, format!("it ended itself with exit code {}", exit.0));
+    }
+    if let Some(waited) = error.downcast_ref::<WaitedTooLong>() {
+        return (CrashKind::Deadline, format!("it took longer than the {time} it may: {waited}{}", frames(error)));
     }
     if let Some(wait) = error.downcast_ref::<WouldWait>() {
         return (CrashKind::Wait, format!("{wait}{}", frames(error)));

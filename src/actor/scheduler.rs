@@ -122,7 +122,9 @@ impl<J: Send + 'static> Scheduler<J> {
         LOCAL.with_borrow_mut(|local| {
             let Some(local) = local else { return false };
             local.calls += 1;
-            if local.calls.is_multiple_of(CALLS_PER_LOOK) {
+            // A thread of another scheduler has nothing to share here.
+            let is_ours = local.scheduler == std::ptr::from_ref(&*self.shared).addr();
+            if local.calls.is_multiple_of(CALLS_PER_LOOK) && is_ours {
                 self.share(local);
             }
             local.tick.load(Ordering::Relaxed) != local.job_tick

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
@@ -14,7 +15,7 @@ use super::cell::{Activation, ActorCell, Control, Reconfiguration, StopOrder, no
 use super::core::{Core, locked};
 use super::dead::DeadLetter;
 use super::denied::Denial;
-use super::instance::{Crash, Ended, Instance};
+use super::instance::{Crash, CrashKind, Ended, Instance};
 use super::mailbox::{Ask, Claim, Envelope, NoRoom, SentBy};
 use super::post::Posting;
 use super::reply::{self, CallError, PendingReply, Reply};
@@ -57,6 +58,8 @@ pub struct SystemConfig {
     pub events: Option<EventSink>,
     /// Where components find the environment variables that they are granted, at each start of an instance.
     pub environment: Lookup,
+    /// Directories that belong to the host: no component is given one of them, nor what is around it.
+    pub own: Vec<PathBuf>,
 }
 
 /// Finds the value of an environment variable.
@@ -74,6 +77,7 @@ impl SystemConfig {
             sleep_after: DEFAULT_SLEEP_AFTER.duration(),
             events: None,
             environment: Arc::new(|name| std::env::var(name).ok()),
+            own: Vec::new(),
         }
     }
 }
@@ -154,6 +158,9 @@ pub enum PrepareError {
     /// Its `init` said no; its words, escaped.
     #[error("init answered with an error: {0}")]
     Refused(String),
+    /// What it was granted outside of this host can't be had.
+    #[error("{0}")]
+    Unavailable(String),
     /// It did not come up.
     #[error("it did not start: {0}")]
     Crashed(Crash),
@@ -256,9 +263,10 @@ pub enum StartError {
 impl System {
     /// Starts the threads. There are no actors yet.
     pub fn start(config: SystemConfig) -> Result<Self, StartError> {
-        let SystemConfig { engine, logs, workers, max_hops, storage, sleep_after, events, environment } = config;
+        let SystemConfig { engine, logs, workers, max_hops, storage, sleep_after, events, environment, own } = config;
         let linker = QuietLinker::new(&engine).map_err(|e| StartError::Interfaces(format!("{e:#}")))?;
-        let core = Arc::new(Core::new(engine, linker, max_hops, Arc::new(storage), sleep_after, (events, environment)));
+        let core =
+            Arc::new(Core::new(engine, linker, max_hops, Arc::new(storage), sleep_after, (events, environment, own)));
         let one = NonZeroUsize::MIN;
         // Dead letters of an earlier host are shown, and its messages have their numbers. A store that can't be opened
         // is told to whoever needs it.
@@ -319,6 +327,7 @@ impl System {
                 Err(crash) => Err(PrepareError::HealthCrashed(crash)),
             },
             Err(Ended::Refused(text) | Ended::NotKept(text)) => Err(PrepareError::Refused(text)),
+            Err(Ended::Crashed(Crash { kind: CrashKind::Unavailable, text })) => Err(PrepareError::Unavailable(text)),
             Err(ended) => Err(PrepareError::Crashed(not_started(ended))),
         }
     }
@@ -691,7 +700,7 @@ impl System {
     pub fn stop_all(&self, within: Duration) -> bool {
         if self.stopping.swap(true, Ordering::SeqCst) {
             self.hurry.store(true, Ordering::SeqCst);
-            self.core.engine.expire_running_calls();
+            self.core.end_calls();
             return self.core.registry.all().is_empty();
         }
         let _one = locked(&self.switching);

@@ -18,6 +18,7 @@ mod multicodec;
 #[cfg(test)]
 mod offered;
 pub mod operations;
+pub mod outside;
 pub mod reconfiguration;
 mod requests;
 mod standard;
@@ -32,9 +33,10 @@ pub use directory::{ComponentInfo, Contact, ContactPage};
 pub(crate) use link::Exports;
 pub use link::{LinkError, Linked, QuietLinker};
 pub use messaging::{BodyInGuest, CodecRefusal, Content, Outbox, SendError, Transaction};
+pub use outside::{Outside, TreeError};
 pub use requests::RequestError;
 pub use topics::{PublishError, SubscribeError};
-pub(crate) use wasi::WouldWait;
+pub(crate) use wasi::{WaitedTooLong, WouldWait};
 use wasmtime::component::Linker;
 
 use crate::engine::InstanceLimiter;
@@ -92,6 +94,13 @@ pub const OFFERED: &[&str] = &[
     "wasi:random/insecure-seed@0.2.12",
     "wasi:random/insecure@0.2.12",
     "wasi:random/random@0.2.12",
+    "wasi:sockets/instance-network@0.2.12",
+    "wasi:sockets/ip-name-lookup@0.2.12",
+    "wasi:sockets/network@0.2.12",
+    "wasi:sockets/tcp-create-socket@0.2.12",
+    "wasi:sockets/tcp@0.2.12",
+    "wasi:sockets/udp-create-socket@0.2.12",
+    "wasi:sockets/udp@0.2.12",
 ];
 
 /// The surface that this host has for components. What is in the interfaces comes from their WIT, by way of a test that
@@ -119,6 +128,8 @@ pub struct Guest {
     /// The environment variables that it sees.
     pub(crate) environment: Box<[(String, String)]>,
     pub(crate) config: Arc<GuestConfig>,
+    /// Only for a component that may reach something outside.
+    outside: Option<Box<Outside>>,
     wasi: Option<Box<wasi::Wasi>>,
     handles: Option<Box<standard::Handles>>,
 }
@@ -135,8 +146,23 @@ impl Guest {
             log,
             environment: Box::default(),
             config,
+            outside: None,
             wasi: None,
             handles: None,
+        }
+    }
+
+    /// Gives it what it may reach outside.
+    pub(crate) fn give(&mut self, outside: Outside) -> wasmtime::Result<()> {
+        self.wasi = Some(Box::new(wasi::Wasi::new(&self.log, &self.environment, Some(&outside))?));
+        self.outside = Some(Box::new(outside));
+        Ok(())
+    }
+
+    /// A call begins that may take `time`, waiting included.
+    pub(crate) fn may_take(&mut self, time: std::time::Duration) {
+        if let Some(outside) = &mut self.outside {
+            outside.begin(time);
         }
     }
 

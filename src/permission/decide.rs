@@ -9,8 +9,18 @@ use super::forbidden::why_forbidden;
 use super::{Grant, Permissions};
 
 /// The kinds that this version enforces. What nothing enforces is not given to anybody.
-pub const ENFORCED_KINDS: &[Kind] =
-    &[Kind::Env, Kind::Storage, Kind::Send, Kind::Receive, Kind::Publish, Kind::Subscribe];
+pub const ENFORCED_KINDS: &[Kind] = &[
+    Kind::FsRead,
+    Kind::FsWrite,
+    Kind::NetConnect,
+    Kind::NetListen,
+    Kind::Env,
+    Kind::Storage,
+    Kind::Send,
+    Kind::Receive,
+    Kind::Publish,
+    Kind::Subscribe,
+];
 
 /// What came of an ask.
 ///

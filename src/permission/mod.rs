@@ -23,6 +23,7 @@ mod forbidden;
 mod grant;
 mod net;
 mod pattern;
+mod reach;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -39,6 +40,7 @@ pub use pattern::{
     EnvName, MAX_ENV_NAME_BYTES, MAX_PATH_BYTES, MAX_PATH_SEGMENT_BYTES, MAX_TOPIC_SEGMENTS, PatternError, Peer,
     StorageLevel, Topic, Tree,
 };
+pub use reach::{MAX_REMEMBERED_ADDRESSES, Reach};
 pub use text::MAX_ENTRIES_PER_KIND;
 
 use crate::name::{InstallationName, LinkName};
@@ -106,6 +108,25 @@ impl Permissions {
             Entry::Env(name) => Some(name),
             _ => None,
         })
+    }
+
+    /// The directory trees that it sees, each with whether it may write there; none that another one includes.
+    pub fn trees(&self) -> Vec<(Tree, bool)> {
+        let reduced = self.reduced();
+        let tree = |entry: &Entry| match entry {
+            Entry::FsRead(tree) => Some((tree.clone(), false)),
+            Entry::FsWrite(tree) => Some((tree.clone(), true)),
+            _ => None,
+        };
+        reduced.entries().filter_map(tree).collect()
+    }
+
+    /// Whether it may do something for which it may have to wait: reach files or hosts.
+    pub fn waits(&self) -> bool {
+        let waits = |entry: &Entry| {
+            matches!(entry, Entry::FsRead(_) | Entry::FsWrite(_) | Entry::NetConnect(_) | Entry::NetListen(_))
+        };
+        self.entries.iter().any(waits)
     }
 
     /// How far the component may use its storage; `None` is not at all.

@@ -3,7 +3,7 @@
 //! Compares spellings, never resolves a name: to which address a host name leads is for the host to check.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::str::FromStr;
 
@@ -54,6 +54,20 @@ impl Connect {
     /// Whether `port` is among the ports.
     pub(super) fn has_port(&self, port: u16) -> bool {
         self.port.is_none_or(|own| own.get() == port)
+    }
+
+    /// Whether the host with this name is meant, at one of its ports at least.
+    pub(super) fn means_name(&self, name: &str) -> bool {
+        match &self.host {
+            Host::Name(own) => &**own == name,
+            Host::Below(domain) => is_below(name, domain),
+            Host::Address(_) => false,
+        }
+    }
+
+    /// Whether exactly this address is meant.
+    pub(super) fn means_address(&self, address: IpAddr) -> bool {
+        self.host == Host::Address(address)
     }
 
     /// Whether a host is meant that is this machine by its spelling.
@@ -205,6 +219,11 @@ pub struct Listen {
 }
 
 impl Listen {
+    /// Whether exactly this place is meant.
+    pub(super) fn is(&self, address: SocketAddr) -> bool {
+        self.address == address.ip().to_canonical() && self.port.get() == address.port()
+    }
+
     /// The port.
     pub(super) fn port(&self) -> u16 {
         self.port.get()

@@ -196,6 +196,14 @@ fn decline_hint(record: &Record, entries: &[Entry]) -> String {
     }
 }
 
+/// A text as TOML writes it; one of JSON in single quotes, so that a person can read it.
+fn quoted(text: &str) -> String {
+    match text.contains(['"', '\\']) && !text.contains('\'') {
+        true => format!("'{text}'"),
+        false => toml::Value::from(text).to_string(),
+    }
+}
+
 /// The line that declines the asks behind `entries`, complete with what is declined already.
 fn without_line(record: &Record, entries: &[Entry]) -> String {
     let kinds: BTreeSet<Kind> = entries.iter().map(Entry::kind).collect();
@@ -204,6 +212,6 @@ fn without_line(record: &Record, entries: &[Entry]) -> String {
     let grant = &record.spec.grant;
     let mut declined = grant.without.clone();
     declined.extend(asked.map(|ask| Declined::Entry(ask.clone())));
-    let texts: Vec<String> = declined.iter().map(|declined| format!("\"{declined}\"")).collect();
+    let texts: Vec<String> = declined.iter().map(|declined| quoted(&declined.to_string())).collect();
     format!("without = [{}]", texts.join(", "))
 }

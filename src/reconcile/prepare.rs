@@ -194,6 +194,9 @@ fn not_prepared(error: &PrepareError) -> Refusal {
             ("store-in-memory", "remove the line, or give the host a store on disk: fjall or redb")
         }
         PrepareError::Storage(_) => ("storage-unavailable", "components without storage are not affected"),
+        PrepareError::Unavailable(_) => {
+            ("grant-unavailable", "make the directory, or grant another one; it is tried again by itself")
+        }
         PrepareError::Refused(_) => {
             ("init-refused", "`[config]` of the desired file reaches init; see also the component's log")
         }

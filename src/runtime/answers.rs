@@ -8,6 +8,7 @@ use crate::codec::{Codec, Payload};
 use crate::control::request::{Because, Refused};
 use crate::control::server::Called;
 use crate::name::{InstallationName, OperationName};
+use crate::reconcile::observe::Targeted;
 use crate::resolution::Refusal;
 use crate::status::info::{self, CommittedInfo, INFO_TYPE, InfoDocument, Use};
 
@@ -20,18 +21,27 @@ impl Shared {
         let shared = status.host.as_ref().map(info::shared).unwrap_or_default();
         let component = status.components.into_iter().find(|component| component.name == name.as_str());
         let component = component.ok_or_else(|| no_such(name))?;
-        let used = self.actors.status(name).map(|status| Use {
-            memory_bytes: status.memory_bytes,
-            mailbox: status.mailbox_messages,
-            mailbox_bytes: status.mailbox_bytes,
-            cpu_percent: status.cpu.map(|cpu| cpu.percent),
-        });
         let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
         let committed = board.records.get(name).map(|targeted| {
             let storage_id = board.storage_ids.get(name).copied().unwrap_or_default();
+            let used = self.actors.status(name).map(|status| Use {
+                memory_bytes: status.memory_bytes,
+                mailbox: status.mailbox_messages,
+                mailbox_bytes: status.mailbox_bytes,
+                cpu_percent: status.cpu.map(|cpu| cpu.percent),
+                open_requests: status.requests.open,
+                storage: self.kept(storage_id, targeted),
+            });
             CommittedInfo::of(&targeted.record, board.generation, storage_id, used, &crate::reconcile::HOST_SURFACE)
         });
         Ok(InfoDocument { document: INFO_TYPE.to_owned(), component, committed, shared })
+    }
+
+    /// Bytes and keys of what it keeps; none where it may keep nothing or that can't be read.
+    fn kept(&self, storage_id: u64, targeted: &Targeted) -> Option<(u64, u64)> {
+        targeted.record.effective.storage()?;
+        let Some(store) = self.actors.storage().opened() else { return Some((0, 0)) };
+        store.usage(storage_id).ok().map(|usage| (usage.bytes, usage.keys))
     }
 
     /// Delivers one message, or calls an operation, and gives the reply, at most `timeout` later. Without a codec, the content

@@ -46,6 +46,7 @@ pub(super) fn open(config: &HostConfig, tell: Tell, mode: Mode) -> Result<Opened
         events: Some(Arc::new(move |event: &ActorEvent| drop(sender.try_send(event.clone())))),
         storage: Storage::at(BackendKind::from(config.state.storage_backend), &config.home.kv_dir()),
         sleep_after: config.memory.sleep_after.duration(),
+        own: vec![config.home.root().to_owned()],
         ..actor::SystemConfig::new(engine.clone(), logs)
     };
     let actors = Arc::new(actor::System::start(system).map_err(anyhow::Error::from)?);

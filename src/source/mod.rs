@@ -2,7 +2,6 @@
 //!
 //! Verifies nothing and decides nothing about trust; the bytes go to `trust` as they are.
 
-pub mod address;
 pub mod credentials;
 pub mod file;
 pub mod git;

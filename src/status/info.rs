@@ -176,6 +176,10 @@ pub struct Use {
     pub mailbox_bytes: u64,
     /// What of a second's worth of a core is used up, in percent of a core; only where that is limited.
     pub cpu_percent: Option<u64>,
+    /// Requests that are not answered yet.
+    pub open_requests: u64,
+    /// What it keeps, in bytes and keys; none where that can't be read now.
+    pub storage: Option<(u64, u64)>,
 }
 
 impl CommittedInfo {
@@ -238,6 +242,7 @@ fn limits(record: &Record, used: Option<Use>) -> Vec<LimitInfo> {
     let limits = &record.limits;
     let row = |name: &str, unit, limit, used| LimitInfo { name: name.to_owned(), unit, limit, used };
     let time = |name, time: Millis| row(name, Unit::Ms, time.0, None);
+    let kept = used.and_then(|used| used.storage);
     let mut rows = vec![
         time("call", limits.call),
         time("init", limits.init),
@@ -248,9 +253,9 @@ fn limits(record: &Record, used: Option<Use>) -> Vec<LimitInfo> {
         row("mailbox", Unit::Count, limits.mailbox, used.map(|used| used.mailbox)),
         row("mailbox-bytes", Unit::Bytes, limits.mailbox_bytes.0, used.map(|used| used.mailbox_bytes)),
         row("sends", Unit::Count, limits.sends, None),
-        row("open-requests", Unit::Count, limits.open_requests, None),
-        row("storage", Unit::Bytes, limits.storage.0, None),
-        row("storage-keys", Unit::Count, limits.storage_keys, None),
+        row("open-requests", Unit::Count, limits.open_requests, used.map(|used| used.open_requests)),
+        row("storage", Unit::Bytes, limits.storage.0, kept.map(|(bytes, _)| bytes)),
+        row("storage-keys", Unit::Count, limits.storage_keys, kept.map(|(_, keys)| keys)),
     ];
     if limits.mailbox_overflow == Overflow::Wait {
         rows.push(time("mailbox-wait", limits.mailbox_wait));

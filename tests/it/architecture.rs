@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules of the pure core: names, decisions, formats.
 const PURE: &[&str] = &[
+    "address",
     "audit",
     "backoff",
     "codec",

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use airssys_wasm::quantity::{ByteSize, Millis};
 use airssys_wasm::{
-    actor, audit, control, engine, host, limits, logs, manifest, observed, reconcile, remote, source, state, storage,
-    watch,
+    actor, audit, control, engine, host, limits, logs, manifest, observed, permission, reconcile, remote, source,
+    state, storage, watch,
 };
 
 fn read(path: &str) -> String {
@@ -105,6 +105,12 @@ fn the_guide_says_the_fixed_limits_as_they_are() {
         ("dead letters in the store", storage::MAX_LETTERS.to_string()),
         ("bytes of dead letters in the store", bytes(storage::MAX_LETTER_BYTES)),
         ("threads in calls that do not end", actor::MAX_STUCK_THREADS.to_string()),
+        ("files that an instance has open", host::outside::MAX_OPEN_FILES.to_string()),
+        ("lists of directories that an instance has open", host::outside::MAX_OPEN_LISTS.to_string()),
+        ("names of a directory that is listed", host::outside::MAX_LISTED_NAMES.to_string()),
+        ("sockets of an instance", host::outside::MAX_SOCKETS.to_string()),
+        ("lookups of names that an instance has open", host::outside::MAX_LOOKUPS.to_string()),
+        ("addresses of names that an instance remembers", permission::MAX_REMEMBERED_ADDRESSES.to_string()),
         ("host deaths with one component in hand", observed::quarantine::MAX_DEATHS.to_string()),
         ("denials of a component told apart", actor::MAX_DENIALS_TOLD_APART.to_string()),
         ("time between records of a component's denials", ms(actor::DENIALS_GATHERED_MS)),

@@ -116,6 +116,19 @@ fn the_log_tells_as_the_guide_says_who_did_what_and_what_was_denied() {
 }
 
 #[test]
+fn what_a_component_may_do_is_shown_blocked_declined_and_denied_as_the_guide_says() {
+    let told = follow("permissions.md");
+    for words in [
+        "may         + publish \"readings.*\"",
+        "it asks for publish \"readings.*\", which [grant] withholds",
+        "publish: readings.",
+        "  denied      ",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+}
+
+#[test]
 fn every_guide_has_a_test() {
     let guides = std::fs::read_dir(root().join("docs")).expect("readable");
     let guides: BTreeSet<String> =
@@ -130,6 +143,7 @@ fn every_guide_has_a_test() {
         "history.md",
         "limits.md",
         "messaging.md",
+        "permissions.md",
         "service.md",
         "storage.md",
     ]

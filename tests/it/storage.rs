@@ -373,7 +373,7 @@ fn a_desired_file_sets_how_much_its_component_may_keep() {
     let refused = world.output(&["call", "keeper", "sixteen bytes..."]);
     assert!(stderr(&refused).contains("not taken"), "{}", stderr(&refused));
     let info = stdout(&world.output(&["info", "keeper"]));
-    assert!(info.contains("storage           16B\n") && info.contains("storage-keys      1\n"), "{info}");
+    assert!(info.contains("storage           16B of 16B\n") && info.contains("storage-keys      1 of 1\n"), "{info}");
     world.desire("keeper", "test:keeper", "keeper", &with("storage = \"1GiB\""));
     host.wait_for(&["keeper", "reconfigured"]);
     call(&world, "keeper", "sixteen bytes...");

@@ -2,6 +2,7 @@
 //!
 //! What follows from a crash is `supervisor`'s decision; the messages between the turns are the parent's.
 
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender as Acknowledge;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
@@ -67,6 +68,7 @@ impl ActorCell {
             core.watch_for_idle();
         }
         seat.rest = None;
+        self.waits.store(version.record.effective.waits(), Ordering::Relaxed);
         *self.face.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&version));
         let opens = if messages {
             self.open_mailbox(core, &version)

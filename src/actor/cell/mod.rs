@@ -15,7 +15,7 @@ mod reconfigure;
 mod sleep;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender as Acknowledge;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant, SystemTime};
@@ -110,6 +110,8 @@ pub(in crate::actor) struct ActorCell {
     dead: Arc<DeadLetters>,
     /// The storage id under which its messages are kept; 0 when they are not.
     mail_id: AtomicU64,
+    /// Whether a call of its component may wait for something.
+    waits: AtomicBool,
     /// Of those whose messages are kept.
     shares: Mutex<BTreeMap<InstallationName, Arc<Share>>>,
     face: RwLock<Option<Arc<Version>>>,
@@ -214,6 +216,7 @@ impl ActorCell {
             counters: Counters::default(),
             dead,
             mail_id: AtomicU64::new(0),
+            waits: AtomicBool::new(false),
             shares: Mutex::default(),
             face: RwLock::new(None),
             news: Mutex::new(news),
@@ -226,6 +229,11 @@ impl ActorCell {
     /// The active version.
     pub(in crate::actor) fn version(&self) -> Option<Arc<Version>> {
         self.face.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether a call of its component may wait for something, so that it needs a thread for that.
+    pub(in crate::actor) fn waits(&self) -> bool {
+        self.waits.load(Ordering::Relaxed)
     }
 
     /// Takes a message with what was claimed for it.
@@ -315,8 +323,11 @@ impl ActorCell {
         done: impl Fn() -> bool,
     ) {
         let put = self.mailbox.put(envelope, claim, None);
-        if self.note(core, put) {
-            self.run_until(core, done);
+        match self.note(core, put) {
+            // Nobody knows what the caller's thread may wait for.
+            true if self.waits() => core.schedule(Arc::clone(self)),
+            true => self.run_until(core, done),
+            false => {}
         }
     }
 

@@ -12,7 +12,6 @@ use super::super::reply::CallError;
 use super::super::version::Version;
 use super::{Circumstances, Crash, Ended, Instance, Said, metered, millis, quote};
 use crate::codec::Payload;
-use crate::engine::ticks;
 use crate::host::Guest;
 use crate::host::contract::Body;
 use crate::host::draining::{DrainParams, DrainResults};
@@ -74,8 +73,7 @@ impl Instance {
     /// Asks how it is; none when it can't say. A call that does not return leaves it unusable.
     pub(in crate::actor) fn check_health(&mut self) -> Result<Option<HealthStatus>, Crash> {
         let Some(check) = self.optional.check else { return Ok(None) };
-        self.store.data_mut().begin_aside();
-        self.store.set_epoch_deadline(ticks(HEALTH_CALL));
+        self.begin_aside(HEALTH_CALL);
         match metered(self.account.cpu(), || check.call(&mut self.store, ())) {
             Ok((said,)) => {
                 let config = &self.store.data().config;
@@ -109,12 +107,11 @@ impl Instance {
             return Err(Ended::Refused("it does not export `reconfigure`".to_owned()));
         };
         let time = version.record.limits.init;
+        self.begin_aside(time.duration());
         let guest = self.store.data_mut();
-        guest.begin_aside();
         // What it writes may hold secrets of both.
         let redactions = guest.config.redactions().and(version.config.redactions());
         guest.redact(redactions.clone());
-        self.store.set_epoch_deadline(ticks(time.duration()));
         match metered(self.account.cpu(), || reconfigure.call(&mut self.store, (version.config.text(),))) {
             Ok((Ok(()),)) => {
                 self.store.data_mut().config = Arc::clone(&version.config);

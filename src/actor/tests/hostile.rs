@@ -277,14 +277,14 @@ fn a_flood_of_log_lines_is_bounded_and_counted() {
 #[test]
 fn a_component_with_imports_that_nobody_offers_is_refused_with_all_of_them() {
     let guest = TestGuest::new().imports(
-        r#"(import "wasi:sockets/tcp@0.2.3" (instance (export "f" (func))))
+        r#"(import "wasi:http/outgoing-handler@0.2.3" (instance (export "f" (func))))
            (import "acme:db/query@1.0.0" (instance (export "q" (func))))"#,
     );
     let host = with_bystander();
     let compiled = host.compile(&guest);
-    assert_eq!(host.system.missing_imports(&compiled), ["acme:db/query@1.0.0", "wasi:sockets/tcp@0.2.3"]);
+    assert_eq!(host.system.missing_imports(&compiled), ["acme:db/query@1.0.0", "wasi:http/outgoing-handler@0.2.3"]);
     let refused = host.prepare_compiled(&quick("guest"), &compiled).unwrap_err().to_string();
-    assert!(refused.contains("does not offer: `acme:db/query@1.0.0`, `wasi:sockets/tcp@0.2.3`"), "{refused}");
+    assert!(refused.contains("does not offer: `acme:db/query@1.0.0`, `wasi:http/outgoing-handler@0.2.3`"), "{refused}");
     assert!(refused.contains("offered are: `airssys:component/config@0.1.0`"), "{refused}");
 }
 

@@ -32,6 +32,7 @@ mod limited;
 mod mailboxes;
 mod messages;
 mod operations;
+mod outside;
 mod overflow;
 mod parked;
 mod requests;
@@ -194,6 +195,8 @@ struct Actor {
     supervision: Supervision,
     triggers: Vec<Trigger>,
     env: Vec<&'static str>,
+    /// Trees and hosts, by kind.
+    outside: Vec<(&'static str, Vec<&'static str>)>,
     publish: Vec<&'static str>,
     subscribe: Vec<&'static str>,
     subscriptions: Vec<&'static str>,
@@ -219,6 +222,7 @@ impl Actor {
             supervision: Supervision::default(),
             triggers: Vec::new(),
             env: Vec::new(),
+            outside: Vec::new(),
             publish: Vec::new(),
             subscribe: Vec::new(),
             subscriptions: Vec::new(),
@@ -258,6 +262,10 @@ impl Actor {
         });
         if let Some(level) = self.storage {
             effective["storage"] = level.into();
+        }
+        for (kind, entries) in &self.outside {
+            let (table, key) = kind.split_once('.').unwrap();
+            effective[table][key] = entries.clone().into();
         }
         let effective: Permissions = serde_json::from_value(effective).unwrap();
         let serde_json::Value::Object(config) = self.config.clone() else { panic!("a table is meant") };

@@ -1,6 +1,6 @@
-//! Owns `wasi:clocks/monotonic-clock` for guests that must not wait.
+//! Owns `wasi:clocks/monotonic-clock`.
 //!
-//! A deadline can be made and asked whether it has passed; only waiting for it is refused, in `io`.
+//! A deadline can be made and asked whether it has passed; whether it may be waited for is decided in `wait`.
 
 use std::time::{Duration, Instant};
 
@@ -12,17 +12,17 @@ use wasmtime_wasi::{WasiView as _, async_trait};
 use super::super::Guest;
 
 /// Offers the clock of this module.
-pub(super) struct Quiet;
+pub(super) struct Clocks;
 
-impl HasData for Quiet {
-    type Data<'a> = QuietClock<'a>;
+impl HasData for Clocks {
+    type Data<'a> = Clock<'a>;
 }
 
 /// The clock with the table into which its deadlines go.
-pub(super) struct QuietClock<'a>(&'a mut ResourceTable);
+pub(super) struct Clock<'a>(&'a mut ResourceTable);
 
-pub(super) fn view(guest: &mut Guest) -> QuietClock<'_> {
-    QuietClock(guest.ctx().table)
+pub(super) fn view(guest: &mut Guest) -> Clock<'_> {
+    Clock(guest.ctx().table)
 }
 
 /// The instant that guests see as zero: the first time that any guest of this process asked.
@@ -41,21 +41,23 @@ struct Deadline(Option<Instant>);
 #[async_trait]
 impl Pollable for Deadline {
     async fn ready(&mut self) {
-        if self.0.is_none_or(|at| at > Instant::now()) {
-            // Nobody waits for this future; it is looked at once.
-            std::future::pending().await
+        match self.0 {
+            Some(at) if at <= Instant::now() => {}
+            // Without a timer nobody waits for this future; it is looked at once.
+            Some(at) if tokio::runtime::Handle::try_current().is_ok() => tokio::time::sleep_until(at.into()).await,
+            _ => std::future::pending().await,
         }
     }
 }
 
-impl QuietClock<'_> {
+impl Clock<'_> {
     fn deadline(&mut self, wait: Duration) -> wasmtime::Result<Resource<DynPollable>> {
         let deadline = self.0.push(Deadline(Instant::now().checked_add(wait)))?;
         subscribe(self.0, deadline)
     }
 }
 
-impl monotonic_clock::Host for QuietClock<'_> {
+impl monotonic_clock::Host for Clock<'_> {
     fn now(&mut self) -> wasmtime::Result<u64> {
         Ok(now_ns())
     }

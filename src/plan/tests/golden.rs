@@ -229,9 +229,14 @@ fn permissions_that_are_not_given_block_and_say_which_lines_are_missing() {
         .want_with(with(spec("withheld"), |s| s.grant = grant(&["send audit"])), "1.0.0", |c| {
             c.artifact.ask = permissions(&["send audit", "send alerter", "receive api"]);
         })
-        .want_with(with(spec("not-enforced"), |s| s.grant = grant(&["fs.read /data/**"])), "1.0.0", |c| {
-            c.artifact.ask = permissions(&["fs.read /data/in/**"]);
-        })
+        .want_with(
+            with(spec("not-enforced"), |s| s.grant = grant(&[r#"custom.metrics {"prefix":"shop"}"#])),
+            "1.0.0",
+            |c| {
+                c.artifact.ask = permissions(&[r#"custom.metrics {"prefix":"shop"}"#]);
+                c.permissions_max = c.artifact.ask.clone();
+            },
+        )
         .want_with(with(spec("over-cap"), |s| s.grant = grant(&["send *"])), "1.0.0", |c| {
             c.artifact.ask = permissions(&["send audit", "send alerter"]);
             c.permissions_max = permissions(&["send audit"]);

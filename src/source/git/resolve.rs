@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
+use crate::address;
 use crate::remote_url::RemoteUrl;
-use crate::source::address;
 use crate::source::remote::FetchFailure;
 
 /// Most addresses of one host that are looked at.

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | U1 https, http only to a literal loopback address | [`crate::remote_url`], `redirect` |
 //! | U2 no redirects, or few ones on the same origin | `redirect` |
-//! | U3 addresses are judged before they are connected to | [`super::address`], `names` |
+//! | U3 addresses are judged before they are connected to | [`crate::address`], `names` |
 //! | U4 no proxies of the environment | `client` |
 //! | U5 no compressed answers | `head` |
 //! | U6 caps independent of what a header says | `body` |

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use super::super::address::{self, Scope};
 use super::bounds::MAX_ADDRESSES;
+use crate::address::{self, Scope};
 
 /// Looks a name up. May block.
 pub type Names = Arc<dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync>;

@@ -6,12 +6,12 @@ use reqwest::header::{ACCEPT_ENCODING, HeaderValue, IF_NONE_MATCH, LOCATION};
 use reqwest::{Client, Response, StatusCode};
 use url::{Host, Url};
 
-use super::super::address;
 use super::super::remote::{Access, FetchFailure, UrlJob};
 use super::body::Body;
 use super::bounds::{MAX_REDIRECTS, Times};
 use super::file::File;
 use super::{Network, client, fault, head, redirect};
+use crate::address;
 use crate::remote_url::Transport;
 
 /// One server, with what opens its door.

@@ -1,4 +1,4 @@
-//! Decides which network addresses a remote source may lead to.
+//! Owns what network addresses stand for, and which of them a remote source may lead to.
 //!
 //! Pure: it looks nothing up. Who connects asks it about the address that is really connected to, since a
 //! name may lead to one address now and to another a moment later.
