@@ -14,10 +14,12 @@ use super::core::locked;
 use super::cpu::CpuShare;
 use super::mailbox::{Mailbox, Share};
 use super::rate::Rate;
+use super::seen::{Seen, SeenGrant};
 use super::status::CpuUse;
 use crate::desired::spec;
 use crate::limits::Limits;
 use crate::name::InstallationName;
+use crate::permission::Entry;
 
 /// Targets of which a sender's share is remembered; beyond this, shares that nobody uses are forgotten.
 pub(super) const MAX_SHARES: usize = 1_024;
@@ -30,11 +32,12 @@ pub(super) struct Account {
     breakers: Mutex<BTreeMap<InstallationName, Arc<Mutex<Breaker>>>>,
     cpu: Option<Mutex<CpuShare>>,
     denied: AtomicU64,
+    seen: Option<Seen>,
 }
 
 impl Account {
     /// Nothing is used up yet.
-    pub(super) fn new(limits: &Limits, breaker: Option<spec::Breaker>, now: Instant) -> Self {
+    pub(super) fn new(limits: &Limits, breaker: Option<spec::Breaker>, seen: Option<Seen>, now: Instant) -> Self {
         let rate = limits.send_rate.zip(limits.send_burst);
         Self {
             shares: Mutex::default(),
@@ -43,12 +46,32 @@ impl Account {
             breakers: Mutex::default(),
             cpu: limits.max_cpu_percent.map(|percent| Mutex::new(CpuShare::new(percent, now))),
             denied: AtomicU64::new(0),
+            seen,
         }
     }
 
     /// It asked for something that it may not do.
     pub(super) fn denied(&self) {
         self.denied.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It did something, or asked for it, that this covers; kept where it observes.
+    pub(super) fn needs(&self, entry: impl FnOnce() -> Option<Entry>) {
+        if let Some(seen) = &self.seen
+            && let Some(entry) = entry()
+        {
+            seen.add(entry);
+        }
+    }
+
+    /// Whether that is kept.
+    pub(super) fn observes(&self) -> bool {
+        self.seen.is_some()
+    }
+
+    /// The smallest grant that covers what was seen, where it observes.
+    pub(super) fn seen(&self) -> Option<SeenGrant> {
+        self.seen.as_ref().map(Seen::grant)
     }
 
     /// How often that was.

@@ -28,6 +28,7 @@ mod rate;
 mod reply;
 mod request;
 mod scheduler;
+mod seen;
 mod status;
 mod supervisor;
 mod sync;
@@ -47,6 +48,7 @@ pub use denied::{DENIALS_GATHERED_MS, Denial, MAX_DENIALS_TOLD_APART};
 pub use instance::{Crash, CrashKind, HEALTH_CALL};
 pub use reply::{CallError, PendingReply, Reply};
 pub use scheduler::MAX_STUCK_THREADS;
+pub use seen::{MAX_SEEN, SeenGrant};
 pub use status::{
     ActorChange, ActorEvent, ActorPhase, ActorStatus, CodecCounts, Counts, CpuUse, DeadReason, EventSink, Health,
     RequestCounts,

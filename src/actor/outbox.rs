@@ -25,8 +25,9 @@ use crate::codec::Payload;
 use crate::host::{
     Contact, ContactPage, Content, Outbox, PublishError, RequestError, SendError, SubscribeError, Transaction,
 };
+
 use crate::name::{InstallationName, MAX_NAME_PART_BYTES};
-use crate::permission::Topic;
+use crate::permission::{Entry, Peer, Topic};
 use crate::storage::{MailSet, Posted};
 use publish::Published;
 
@@ -142,6 +143,7 @@ impl ActorOutbox {
     /// Finds the way of a message and takes room for it.
     fn take_room(&mut self, link: &str, content: Content<'_>) -> Result<Way, SendError> {
         let Transaction { hops, sends, .. } = self.transaction;
+        self.needs(&|| Some(Entry::Send(Peer::Named(link.parse().ok()?))));
         let Found { cell, share, breaker } = self.reach(link).inspect_err(|error| match error {
             SendError::NotPermitted => self.denied("send", link),
             SendError::RefusedByTarget => self.denied("receive", link),
@@ -270,7 +272,9 @@ impl Leaving<'_> {
 fn find(core: &Core, version: &Version, target: &InstallationName) -> Result<Reach, SendError> {
     let cell = core.registry.get(target).ok_or(SendError::NoSuchTarget)?;
     let receiver = cell.version().ok_or(SendError::NoSuchTarget)?;
-    if !receiver.receives_from(&version.record.spec.name) {
+    let sender = &version.record.spec.name;
+    receiver.account.needs(|| Some(Entry::Receive(Peer::Named(sender.clone()))));
+    if !receiver.receives_from(sender) {
         return Err(SendError::RefusedByTarget);
     }
     let share = version.share(target, &cell);
@@ -337,6 +341,14 @@ impl Outbox for ActorOutbox {
     fn denied(&self, permission: &'static str, what: &str) {
         self.version.account.denied();
         self.core.denials.add(&self.version.record.spec.name, permission, what);
+    }
+
+    fn needs(&self, entry: &dyn Fn() -> Option<Entry>) {
+        self.version.account.needs(entry);
+    }
+
+    fn observes(&self) -> bool {
+        self.version.account.observes()
     }
 
     fn cancel(&mut self, id: u64) -> bool {

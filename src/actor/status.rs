@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::breaker::BreakerState;
 use super::mailbox::NoRoom;
+use super::seen::SeenGrant;
 use crate::codec::Codec;
 use crate::host::contract::{Answer, CallbackError};
 use crate::host::health::HealthStatus;
@@ -131,6 +132,8 @@ pub struct ActorStatus {
     pub log_lines_lost: u64,
     /// How often it asked for something that it may not do; another version begins anew.
     pub denied: u64,
+    /// What it was seen to need, where it observes; another version begins anew.
+    pub seen: Option<SeenGrant>,
     /// What its instance subscribed to at run time.
     pub subscribed: BTreeSet<Topic>,
 }

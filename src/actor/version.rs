@@ -9,6 +9,7 @@ use super::account::Account;
 use super::attempts::Policy;
 use super::cell::ActorCell;
 use super::mailbox::Share;
+use super::seen::Seen;
 use super::system::Lookup;
 use crate::desired::spec::Delivery;
 use crate::host::{GuestConfig, Linked};
@@ -40,7 +41,8 @@ impl Version {
     pub(super) fn new(record: Arc<Record>, linked: Arc<Linked>, log: &ComponentLog, config: Arc<GuestConfig>) -> Self {
         let log = log.redacting(config.redactions().clone());
         let sender = record.spec.name.as_str().into();
-        let account = Arc::new(Account::new(&record.limits, record.spec.breaker, Instant::now()));
+        let account =
+            Arc::new(Account::new(&record.limits, record.spec.breaker, Seen::of(&record.spec.grant), Instant::now()));
         let retry = Policy::of(&record.limits);
         Self { record, linked, config, log, storage_id: Arc::default(), sender, account, retry }
     }

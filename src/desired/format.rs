@@ -16,7 +16,7 @@ use crate::document::{Report, Table, Value, shown};
 use crate::escape::escape;
 use crate::limits::LimitOverrides;
 use crate::name::{InstallationName, LinkName, MAX_NAME_PART_BYTES};
-use crate::permission::{Declined, Entry, Grant, Topic};
+use crate::permission::{Declined, Entry, Grant, Mode, Topic};
 
 /// Most entries of `depends-on`.
 pub const MAX_DEPENDENCIES: usize = 256;
@@ -37,6 +37,7 @@ pub const HOMES: &[(&str, &str)] = &[
     ("depends-on", TOP),
     ("moved-from", TOP),
     ("delivery", TOP),
+    ("permissions", TOP),
     ("subscriptions", TOP),
     ("version", "in [require]"),
     ("signer", "in [require]"),
@@ -76,8 +77,7 @@ pub const HOMES: &[(&str, &str)] = &[
 ];
 
 /// Keys of the document that later versions carry out, and what to do today.
-const LATER: [(&str, &str); 12] = [
-    ("permissions", "what you grant stands in [grant]; there is no mode that only observes"),
+const LATER: [(&str, &str); 11] = [
     ("schedule", "the only trigger of this version is a period: [[trigger]] every = \"1m\""),
     ("cron", "the only trigger of this version is a period: [[trigger]] every = \"1m\""),
     ("on", "the only trigger of this version is a period: [[trigger]] every = \"1m\""),
@@ -163,6 +163,7 @@ fn read_rest<'t>(
     let require = root.table("require", report).map(|table| require(table, report));
     let source = source::read(root, report);
     let grant = root.take("grant").and_then(|value| grant(&value, report));
+    let mode = root.take("permissions").and_then(|value| mode(&value, report));
     let links = root.table("links", report).map(|table| links(table, report));
     let config = root.take("config").map(|value| config::read(&value, report));
     let limits = root.table("limits", report).map(|table| LimitOverrides::read(table, report));
@@ -181,7 +182,7 @@ fn read_rest<'t>(
         moved_from,
         require: require.unwrap_or_default(),
         source: source?,
-        grant: grant.unwrap_or_default(),
+        grant: Grant { mode: mode.unwrap_or_default(), ..grant.unwrap_or_default() },
         links: links.unwrap_or_default(),
         config: config.unwrap_or_default(),
         limits: limits.unwrap_or_default(),
@@ -293,6 +294,18 @@ fn require<'t>(mut table: Table<'_, 't>, report: &mut Report<'t>) -> Require {
     let signer = table.parsed("signer", report);
     table.finish(report);
     Require { version, signer }
+}
+
+/// What becomes of what is asked for and not granted.
+fn mode<'t>(value: &Value<'_, 't>, report: &mut Report<'t>) -> Option<Mode> {
+    if value.is_table() {
+        let hint =
+            "what you grant stands in [grant]; `permissions` is \"enforce\" or \"observe\", at the top of the file";
+        report.error_with_hint(value.key_span.clone(), "`permissions` is no table", hint);
+        return None;
+    }
+    let known = [Mode::Enforce, Mode::Observe].map(|mode| (mode.as_str(), mode));
+    value.word(&known, &[], report)
 }
 
 fn grant<'t>(value: &Value<'_, 't>, report: &mut Report<'t>) -> Option<Grant> {

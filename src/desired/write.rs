@@ -10,7 +10,7 @@ use toml::Value as Toml;
 
 use crate::desired::spec::{Breaker, Delivery, GitReference, OnUninstall, Source, Spec, Supervision};
 use crate::limits::LimitOverrides;
-use crate::permission::{Entry, Grant};
+use crate::permission::{Entry, Grant, Mode};
 use crate::quantity::{ByteSize, Millis};
 
 /// The text of a desired file that asks for `spec`.
@@ -48,6 +48,9 @@ pub fn write(spec: &Spec) -> String {
     text += &line("moved-from", moved_from.as_ref());
     if *delivery != Delivery::default() {
         text += &line("delivery", Some(&delivery.as_str()));
+    }
+    if grant.mode != Mode::default() {
+        text += &line("permissions", Some(&grant.mode.as_str()));
     }
 
     add_table(
@@ -197,7 +200,8 @@ fn supervision_lines(supervision: &Supervision) -> String {
 }
 
 fn grant_lines(grant: &Grant) -> String {
-    let Grant { permissions, without } = grant;
+    // The mode stands at the top of the file.
+    let Grant { permissions, without, mode: _ } = grant;
     let mut lines = String::new();
     if !without.is_empty() {
         lines += &format!("without = [{}]\n", without.iter().map(quoted).collect::<Vec<_>>().join(", "));

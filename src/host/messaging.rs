@@ -10,6 +10,7 @@ use wasmtime::component::{ComponentType, Lift, Linker, Lower, WasmList, WasmStr}
 use super::contract::GuestCodec;
 use super::{Contact, ContactPage, Guest, PublishError, RequestError, SubscribeError};
 use crate::codec::{Codec, NotTaken};
+use crate::permission::Entry;
 use crate::storage::{MailKey, MailSet, Posted};
 
 pub(super) const INTERFACE: &str = "airssys:component/messaging@0.1.0";
@@ -129,6 +130,10 @@ pub trait Outbox: Send {
     fn request(&mut self, link: &str, content: Content<'_>, timeout_ms: u64) -> Result<u64, RequestError>;
     /// Counts that the guest asked for something that it may not do: which permission it lacks, and for what.
     fn denied(&self, permission: &'static str, what: &str);
+    /// Notes what covers something that the guest does or asks for, where that is observed.
+    fn needs(&self, entry: &dyn Fn() -> Option<Entry>);
+    /// Whether it is.
+    fn observes(&self) -> bool;
     /// Gives up a request. Whether it was open.
     fn cancel(&mut self, id: u64) -> bool;
     /// Takes one message for whoever subscribes to the topic, or says why not; gives how many took it.
@@ -186,6 +191,10 @@ impl Outbox for NoOutbox {
         Err(SendError::NotPermitted.into())
     }
     fn denied(&self, _permission: &'static str, _what: &str) {}
+    fn needs(&self, _entry: &dyn Fn() -> Option<Entry>) {}
+    fn observes(&self) -> bool {
+        false
+    }
     fn cancel(&mut self, _id: u64) -> bool {
         false
     }

@@ -9,6 +9,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, Linker, Lower, WasmList, WasmStr};
 
 use super::Guest;
+use crate::permission::StorageLevel;
 use crate::storage::{HandlerStorage, Page, PageOf, StorageError, Transaction};
 
 pub(super) const INTERFACE: &str = "airssys:component/storage@0.1.0";
@@ -98,13 +99,17 @@ type Scan = (WasmStr, Option<WasmStr>, u32);
 
 pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     let mut instance = linker.instance(INTERFACE)?;
-    instance.func_wrap("get", |store: Store<'_>, (key,): (WasmStr,)| with_key(store, key, |t, key| t.get(key)))?;
-    instance.func_wrap("has", |store: Store<'_>, (key,): (WasmStr,)| with_key(store, key, |t, key| t.has(key)))?;
+    instance.func_wrap("get", |store: Store<'_>, (key,): (WasmStr,)| {
+        with_key(store, StorageLevel::ReadOnly, key, |t, key| t.get(key))
+    })?;
+    instance.func_wrap("has", |store: Store<'_>, (key,): (WasmStr,)| {
+        with_key(store, StorageLevel::ReadOnly, key, |t, key| t.has(key))
+    })?;
     instance.func_wrap("delete", |store: Store<'_>, (key,): (WasmStr,)| {
-        with_key(store, key, |transaction, key| transaction.delete(key))
+        with_key(store, StorageLevel::ReadWrite, key, |transaction, key| transaction.delete(key))
     })?;
     instance.func_wrap("set", |store: Store<'_>, (key, value): (WasmStr, WasmList<u8>)| {
-        outside(store, |storage, store| {
+        outside(store, StorageLevel::ReadWrite, |storage, store| {
             let key = key.to_str(store)?;
             // Read in the guest's memory, and copied once it is taken.
             Ok(call(storage, |transaction| transaction.set(&key, value.as_le_slice(store))))
@@ -121,18 +126,22 @@ pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
         Ok((page.map(|mut it| EntryPage { next: it.next.take(), entries: entries(it) }),))
     })?;
     instance.func_wrap("size", |store: Store<'_>, (): ()| {
-        let usage = outside(store, |storage, _| Ok(call(storage, Transaction::usage)))?.0;
+        let usage = outside(store, StorageLevel::ReadOnly, |storage, _| Ok(call(storage, Transaction::usage)))?.0;
         Ok((usage.map(|it| Usage { bytes: it.bytes, keys: it.keys }),))
     })?;
     instance.func_wrap("clear", |store: Store<'_>, (): ()| {
-        outside(store, |storage, _| Ok(call(storage, Transaction::clear)))
+        outside(store, StorageLevel::Admin, |storage, _| Ok(call(storage, Transaction::clear)))
     })?;
     instance.func_wrap("get-many", |store: Store<'_>, (keys,): (Vec<String>,)| {
-        outside(store, |storage, _| Ok(call(storage, |transaction| transaction.get_many(&keys))))
+        outside(store, StorageLevel::ReadOnly, |storage, _| {
+            Ok(call(storage, |transaction| transaction.get_many(&keys)))
+        })
     })?;
     instance.func_wrap("set-many", |store: Store<'_>, (entries,): (Vec<NewEntry>,)| {
         let entries: Vec<_> = entries.into_iter().map(|entry| (entry.key, entry.value)).collect();
-        outside(store, |storage, _| Ok(call(storage, |transaction| transaction.set_many(&entries))))
+        outside(store, StorageLevel::ReadWrite, |storage, _| {
+            Ok(call(storage, |transaction| transaction.set_many(&entries)))
+        })
     })
 }
 
@@ -152,13 +161,20 @@ pub(super) fn taken_out<R>(
 
 fn outside<T>(
     mut store: Store<'_>,
+    level: StorageLevel,
     call: impl FnOnce(Option<&mut HandlerStorage>, &Store<'_>) -> wasmtime::Result<Result<T, Error>>,
 ) -> Answer<T> {
+    needs(&store, level);
     let answer = taken_out(&mut store, call)?;
     if answer.as_ref().err() == Some(&Error::NotPermitted) {
         denied(&store);
     }
     Ok((answer,))
+}
+
+/// Notes that it needs this level.
+pub(super) fn needs(store: &Store<'_>, level: StorageLevel) {
+    store.data().outbox.needs(&|| Some(crate::permission::Entry::Storage(level)));
 }
 
 /// Counts that the guest asked for more than its level of storage.
@@ -176,17 +192,18 @@ fn call<T>(
 
 fn with_key<T>(
     store: Store<'_>,
+    level: StorageLevel,
     key: WasmStr,
     run: impl FnOnce(&mut Transaction, &str) -> Result<T, StorageError>,
 ) -> Answer<T> {
-    outside(store, |storage, store| {
+    outside(store, level, |storage, store| {
         let key = key.to_str(store)?;
         Ok(call(storage, |transaction| run(transaction, &key)))
     })
 }
 
 fn page(store: Store<'_>, of: PageOf, (prefix, after, limit): Scan) -> Answer<Page> {
-    outside(store, |storage, store| {
+    outside(store, StorageLevel::ReadOnly, |storage, store| {
         let prefix = prefix.to_str(store)?;
         let after = after.as_ref().map(|after| after.to_str(store)).transpose()?;
         Ok(call(storage, |transaction| transaction.page(of, &prefix, after.as_deref(), limit)))

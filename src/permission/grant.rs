@@ -22,6 +22,35 @@ pub struct Grant {
     /// Asks that are known and not granted.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub without: BTreeSet<Declined>,
+    /// What becomes of asks that are neither granted nor declined. Written only where it is not the default: records of
+    /// hosts that did not know it stay what they are.
+    #[serde(default, skip_serializing_if = "Mode::is_default")]
+    pub mode: Mode,
+}
+
+/// What becomes of what a component asks for and is not granted. It does not get it either way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// It blocks the installation until somebody grants or declines it.
+    #[default]
+    Enforce,
+    /// The component runs without it, and what it would need is noted.
+    Observe,
+}
+
+impl Mode {
+    /// The word in files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Observe => "observe",
+        }
+    }
+
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What a line of `without` declines.
@@ -50,7 +79,7 @@ impl Grant {
             }
         }
         table.finish(report);
-        Self { permissions, without }
+        Self { permissions, without, mode: Mode::default() }
     }
 
     /// The parts of `ask` that are given.
@@ -73,8 +102,13 @@ impl Grant {
         given.collect()
     }
 
-    /// Whether `ask` as a whole is declined on purpose.
+    /// Whether `ask` as a whole is declined: by a line, or because who observes means to see what is needed without it.
     pub(super) fn declines(&self, ask: &Entry) -> bool {
+        self.mode == Mode::Observe || self.declines_on_purpose(ask)
+    }
+
+    /// Whether a line of `without` declines `ask` as a whole.
+    pub fn declines_on_purpose(&self, ask: &Entry) -> bool {
         self.without.iter().any(|declined| match declined {
             Declined::Kind(kind) => *kind == ask.kind(),
             Declined::Entry(entry) => entry.covers(ask),

@@ -34,7 +34,7 @@ pub use custom::{CustomName, CustomValue, MAX_CUSTOM_BYTES};
 pub use decide::{Decision, ENFORCED_KINDS, decide};
 pub use entry::{Entry, Kind};
 pub use forbidden::why_forbidden;
-pub use grant::{Declined, Grant};
+pub use grant::{Declined, Grant, Mode};
 pub use net::{Connect, Listen, MAX_HOST_BYTES, MAX_LABEL_BYTES};
 pub use pattern::{
     EnvName, MAX_ENV_NAME_BYTES, MAX_PATH_BYTES, MAX_PATH_SEGMENT_BYTES, MAX_TOPIC_SEGMENTS, PatternError, Peer,

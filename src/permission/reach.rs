@@ -76,6 +76,16 @@ impl Reach {
         with_port.any(|connect| connect.means_address(address) || by_name(connect))
     }
 
+    /// A name that led to the address and by which a connection to it is allowed.
+    pub fn name_of(&self, to: SocketAddr) -> Option<Box<str>> {
+        let address = to.ip().to_canonical();
+        let allows = |name: &str| {
+            let mut with_port = self.connects.iter().filter(|connect| connect.has_port(to.port()));
+            is_reached_by(name, address) && with_port.any(|connect| connect.means_name(name))
+        };
+        self.led.get(&address)?.iter().find(|name| allows(name)).cloned()
+    }
+
     /// Whether the component may listen there.
     pub fn may_listen(&self, on: SocketAddr) -> bool {
         self.listens.iter().any(|listen| listen.is(on))

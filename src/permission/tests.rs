@@ -522,7 +522,7 @@ proptest! {
     fn effective_never_holds_what_ask_grant_or_cap_lacks(
         ask in sets(), granted in sets(), cap in sets(), without in declined(), probe in patterns(),
     ) {
-        let grant = Grant { permissions: granted.clone(), without };
+        let grant = Grant { permissions: granted.clone(), without, ..Grant::default() };
         let decision = decide(&ask, &grant, &cap, ENFORCED_KINDS);
         let effective = &decision.effective;
         prop_assert!(effective.is_subset_of(&ask) && effective.is_subset_of(&granted) && effective.is_subset_of(&cap));
@@ -543,7 +543,7 @@ proptest! {
     fn what_all_three_allow_is_had_in_full(ask in sets(), more in sets(), most in sets()) {
         let union = |other: &Permissions| ask.entries().chain(other.entries()).cloned().collect::<BTreeSet<_>>();
         // Built as sets, so that a second storage level or custom table of the same name stays beside the first.
-        let grant = Grant { permissions: Permissions { entries: union(&more) }, without: BTreeSet::new() };
+        let grant = Grant { permissions: Permissions { entries: union(&more) }, ..Grant::default() };
         let cap = Permissions { entries: union(&most) };
         let kinds: Vec<Kind> = ask.entries().map(Entry::kind).collect();
         let decision = decide(&ask, &grant, &cap, &kinds);
@@ -686,7 +686,7 @@ fn the_forbidden_list_wins_over_ask_grant_and_cap() {
     ];
     for text in forbidden {
         let ask = set(&[text]);
-        let grant = Grant { permissions: ask.clone(), without: BTreeSet::new() };
+        let grant = Grant { permissions: ask.clone(), ..Grant::default() };
         let decision = decide(&ask, &grant, &ask, &[entry(text).kind()]);
         assert!(decision.effective.is_empty(), "{text}");
         assert_eq!(decision.forbidden, [entry(text)], "{text}");

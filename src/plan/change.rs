@@ -22,7 +22,7 @@ use crate::desired::spec::{Delivery, OnUninstall, Spec};
 use crate::digest::Digest;
 use crate::key::PublicKey;
 use crate::name::{InstallationName, PackageName};
-use crate::permission::{Delta, Entry, Grant, Permissions};
+use crate::permission::{Delta, Entry, Grant, Mode, Permissions};
 use crate::record::{ArtifactIdentity, Record};
 use crate::secret::Fingerprints;
 
@@ -180,6 +180,8 @@ deltas! {
     on_uninstall: Option<Pair<OnUninstall>>, "Option::is_none";
     /// Whether its messages outlive the host.
     delivery: Option<Pair<Delivery>>, "Option::is_none";
+    /// What becomes of what it asks for and is not granted.
+    mode: Option<Pair<Mode>>, "Option::is_none";
     /// Where the artifact comes from.
     source: Option<Pair<String>>, "Option::is_none";
     /// Conditions on the artifact.
@@ -258,6 +260,7 @@ impl Deltas {
             breaker,
             on_uninstall: _,
             delivery,
+            mode,
             source: _,
             require: _,
             moved_from: _,
@@ -275,6 +278,7 @@ impl Deltas {
             || !subscriptions.is_empty()
             || !supervision.is_empty()
             || delivery.is_some()
+            || mode.is_some()
             || !breaker.is_empty()
             || config.is_some()
             || !secrets.is_empty()
@@ -302,6 +306,7 @@ impl Deltas {
             ("breaker", !self.breaker.is_empty()),
             ("deploy.on-uninstall", self.on_uninstall.is_some()),
             ("delivery", self.delivery.is_some()),
+            ("permissions", self.mode.is_some()),
             ("trigger", self.triggers.is_some()),
             ("subscriptions", !self.subscriptions.is_empty()),
         ];
@@ -357,7 +362,7 @@ impl Deltas {
             triggers,
             subscriptions,
         } = after;
-        let Grant { permissions, without } = grant;
+        let Grant { permissions, without, mode } = grant;
         self.enabled = Pair::between(&before.enabled, enabled);
         self.depends_on = SetDelta::between(&before.depends_on, depends_on);
         self.moved_from = Pair::between(&before.moved_from, moved_from);
@@ -371,6 +376,7 @@ impl Deltas {
         self.breaker = named_changes(breaker_values(&before.breaker), breaker_values(breaker));
         self.on_uninstall = Pair::between(&before.on_uninstall, on_uninstall);
         self.delivery = Pair::between(&before.delivery, delivery);
+        self.mode = Pair::between(&before.grant.mode, mode);
         self.subscriptions = SetDelta::between(&before.subscriptions, subscriptions);
         self.triggers = Pair::between(&trigger_texts(&before.triggers), &trigger_texts(triggers));
     }

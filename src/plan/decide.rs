@@ -266,7 +266,7 @@ fn change(subject: &Subject<'_>, wanted: &Wanted, rules: &Rules<'_>) -> Action {
         location: Location::of(origin, &keys),
         before: base.map(Summary::installed),
         after: Some(Summary::record(&wanted.record, wanted.target)),
-        risks: risks(&deltas, base, claim),
+        risks: risks(&deltas, base, claim).into_iter().chain(wanted.observes()).collect(),
         deltas,
         impact,
         approvals: Vec::new(),

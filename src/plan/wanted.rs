@@ -13,7 +13,7 @@ use crate::digest::Digest;
 use crate::floors::Floors;
 use crate::limits::Limits;
 use crate::observed::Installed;
-use crate::permission::{Decision, Declined, ENFORCED_KINDS, Entry, Kind, decide, why_forbidden};
+use crate::permission::{Decision, Declined, ENFORCED_KINDS, Entry, Kind, Mode, decide, why_forbidden};
 use crate::record::{ArtifactIdentity, Record};
 use crate::resolution::Candidate;
 use crate::secret::Fingerprints;
@@ -42,6 +42,18 @@ impl Wanted {
         };
         let target = record.target_digest();
         Self { record: Arc::new(record), target, decision }
+    }
+
+    /// What it runs without to see whether it needs it, if it observes.
+    pub fn observes(&self) -> Option<String> {
+        let grant = &self.record.spec.grant;
+        let lacks: Vec<Entry> =
+            self.decision.declined.iter().filter(|ask| !grant.declines_on_purpose(ask)).cloned().collect();
+        let text = match lacks.is_empty() {
+            true => "it has all that it asks for, and `status` shows what of it it uses".to_owned(),
+            false => format!("it runs without {}, and `status` shows what it would need", list(&lacks)),
+        };
+        (grant.mode == Mode::Observe).then(|| format!("it observes: {text}"))
     }
 
     /// Which rule forbids it, if one does; `base` is what it would replace.

@@ -22,7 +22,7 @@ use crate::snapshot::AppliedCommit;
 use crate::status::text::span;
 use crate::status::{
     ActorCounters, CodecCount, ComponentState, ComponentStatus, HealthReport, HostProcess, HostStatus, MessageCounters,
-    Note, PassSummary, RequestCounters, STATUS_TYPE,
+    Note, ObservedGrant, PassSummary, RequestCounters, STATUS_TYPE,
 };
 
 use crate::watch::{POLL_INTERVAL, WatchMode};
@@ -263,6 +263,7 @@ fn counters(status: &actor::ActorStatus) -> ActorCounters {
         codecs: codec_counts(&status.codecs),
         subscribed: status.subscribed.iter().map(ToString::to_string).collect(),
         denied: status.denied,
+        observed: status.seen.as_ref().map(|seen| ObservedGrant { lines: seen.lines.clone(), left_out: seen.left_out }),
     }
 }
 

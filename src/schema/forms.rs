@@ -30,6 +30,8 @@ pub struct DesiredFile {
     pub require: Option<Require>,
     /// Where the artifact comes from.
     pub source: Source,
+    /// What becomes of what it asks for and is not granted.
+    pub permissions: Option<PermissionMode>,
     /// What it may do, of what its manifest asks for.
     pub grant: Option<Grant>,
     /// Which installation each link word means; without a line, the installation of the same name.
@@ -47,6 +49,16 @@ pub struct DesiredFile {
     /// Messages that the host sends by itself.
     #[schemars(length(max = 16))]
     pub trigger: Option<Vec<Trigger>>,
+}
+
+/// What becomes of what a component asks for and is not granted; it does not get it either way.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+pub enum PermissionMode {
+    /// It blocks the installation; the default.
+    Enforce,
+    /// The component runs without it, and `status` shows what it would need.
+    Observe,
 }
 
 /// Where messages for a component wait.

@@ -241,6 +241,8 @@ pub struct Deltas {
     pub on_uninstall: Option<Pair>,
     /// Whether its messages outlive the host.
     pub delivery: Option<Pair>,
+    /// What becomes of what it asks for and is not granted.
+    pub mode: Option<Pair>,
     /// Where the artifact comes from.
     pub source: Option<Pair>,
     /// Conditions on the artifact.

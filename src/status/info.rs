@@ -387,6 +387,9 @@ fn counters(text: &mut String, actor: &ActorCounters) {
     if actor.denied > 0 {
         let _ = writeln!(text, "denied      {}; `airssys-wasm audit --kind denied` tells more", actor.denied);
     }
+    if let Some(observed) = &actor.observed {
+        let _ = writeln!(text, "observed    {}", observed.text("            "));
+    }
     if let Some(next) = actor.next_start_ms {
         let _ = writeln!(text, "next start  in {}", span(next));
     }

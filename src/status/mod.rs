@@ -392,6 +392,35 @@ pub struct ActorCounters {
     /// How often it asked for something that it may not do; another version begins anew.
     #[serde(default, skip_serializing_if = "is_none")]
     pub denied: u64,
+    /// What it was seen to need, where its file says `permissions = "observe"`; another version begins anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<ObservedGrant>,
+}
+
+/// The smallest `[grant]` that covers what a component was seen to do or to ask for in vain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "runtime", derive(schemars::JsonSchema))]
+pub struct ObservedGrant {
+    /// The lines of the table.
+    pub lines: Vec<String>,
+    /// Whether more was seen than is kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub left_out: bool,
+}
+
+impl ObservedGrant {
+    /// The table for people, each line after an indent.
+    fn text(&self, indent: &str) -> String {
+        let mut lines: Vec<&str> = self.lines.iter().map(String::as_str).collect();
+        match lines.is_empty() {
+            true => lines.push("nothing yet"),
+            false => lines.insert(0, "[grant]"),
+        }
+        if self.left_out {
+            lines.push("# and more: it asked for more different things than are kept");
+        }
+        lines.join(&format!("\n{indent}"))
+    }
 }
 
 fn is_none(count: &u64) -> bool {

@@ -112,6 +112,7 @@ fn the_guide_says_the_fixed_limits_as_they_are() {
         ("lookups of names that an instance has open", host::outside::MAX_LOOKUPS.to_string()),
         ("addresses of names that an instance remembers", permission::MAX_REMEMBERED_ADDRESSES.to_string()),
         ("host deaths with one component in hand", observed::quarantine::MAX_DEATHS.to_string()),
+        ("different things that are kept of a component that is observed", actor::MAX_SEEN.to_string()),
         ("denials of a component told apart", actor::MAX_DENIALS_TOLD_APART.to_string()),
         ("time between records of a component's denials", ms(actor::DENIALS_GATHERED_MS)),
         ("text of a record of the audit log", bytes(audit::MAX_WHAT_BYTES)),

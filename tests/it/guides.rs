@@ -123,6 +123,7 @@ fn what_a_component_may_do_is_shown_blocked_declined_and_denied_as_the_guide_say
         "it asks for publish \"readings.*\", which [grant] withholds",
         "publish: readings.",
         "  denied      ",
+        "              publish = [\"readings.",
     ] {
         assert!(told.contains(words), "{words}: {told}");
     }

@@ -612,6 +612,7 @@ impl ActorCell {
             memory_bytes: news.memory.load(Ordering::Relaxed),
             log_lines_lost: version.log.lost(),
             denied: version.account.times_denied(),
+            seen: version.account.seen(),
             subscribed: own_topics.map(|topics| topics.patterns()).unwrap_or_default(),
         })
     }

@@ -13,7 +13,7 @@ use crate::codec::Payload;
 use crate::host::contract::Sender;
 use crate::host::{Outbox as _, PublishError, SubscribeError, Transaction};
 use crate::limits::DEFAULT_MESSAGE_BYTES;
-use crate::permission::{PatternError, Topic};
+use crate::permission::{Entry, PatternError, Topic};
 
 /// Bytes that one call publishes, at most: each subscriber has a copy of its own, and each copy counts.
 const MAX_PUBLISHED_BYTES: u64 = 64 << 20;
@@ -83,6 +83,7 @@ impl ActorOutbox {
     fn may_publish(&self, topic: &Topic, bytes: usize) -> Result<(), PublishError> {
         let Transaction { hops, sends, .. } = self.transaction;
         let bytes = bytes as u64;
+        self.needs(&|| Some(Entry::Publish(topic.clone())));
         if !self.version.record.effective.may_publish(topic) {
             self.denied("publish", topic.as_str());
             return Err(PublishError::NotPermitted);
@@ -102,6 +103,7 @@ impl ActorOutbox {
     pub(super) fn subscribe_to(&mut self, pattern: &str) -> Result<(), SubscribeError> {
         let invalid = |error: PatternError| SubscribeError::InvalidPattern(error.to_string());
         let pattern: Topic = pattern.parse().map_err(invalid)?;
+        self.needs(&|| Some(Entry::Subscribe(pattern.clone())));
         if !self.version.record.effective.may_subscribe(&pattern) {
             self.denied("subscribe", pattern.as_str());
             return Err(SubscribeError::NotPermitted);

@@ -14,7 +14,7 @@ use crate::host::GuestConfig;
 use crate::limits::{LimitOverrides, Limits};
 use crate::logs::{Follow, Level, LogLine, Logs};
 use crate::name::InstallationName;
-use crate::permission::{Grant, Permissions};
+use crate::permission::{Grant, Mode, Permissions};
 use crate::quantity::{ByteSize, Millis};
 use crate::record::{ArtifactIdentity, Record};
 use crate::test_guest::TestGuest;
@@ -31,6 +31,7 @@ mod keyvalue;
 mod limited;
 mod mailboxes;
 mod messages;
+mod observing;
 mod operations;
 mod outside;
 mod overflow;
@@ -195,6 +196,7 @@ struct Actor {
     supervision: Supervision,
     triggers: Vec<Trigger>,
     env: Vec<&'static str>,
+    observes: bool,
     /// Trees and hosts, by kind.
     outside: Vec<(&'static str, Vec<&'static str>)>,
     publish: Vec<&'static str>,
@@ -223,6 +225,7 @@ impl Actor {
             triggers: Vec::new(),
             env: Vec::new(),
             outside: Vec::new(),
+            observes: false,
             publish: Vec::new(),
             subscribe: Vec::new(),
             subscriptions: Vec::new(),
@@ -277,7 +280,7 @@ impl Actor {
             moved_from: None,
             require: Require::default(),
             source: Source::File { path: "guest".to_owned() },
-            grant: Grant::default(),
+            grant: Grant { mode: if self.observes { Mode::Observe } else { Mode::Enforce }, ..Grant::default() },
             links: self.links.iter().map(|(word, to)| (word.parse().unwrap(), name(to))).collect(),
             config,
             limits: LimitOverrides::default(),

@@ -7,6 +7,7 @@ use super::strategies;
 use crate::desired::file::{MAX_DESIRED_FILE_BYTES, ParsedFile, WantedFile, parse};
 use crate::desired::spec::{OnUninstall, RestartPolicy, Source, Spec, Supervision};
 use crate::desired::write;
+use crate::permission::Mode;
 use crate::quantity::{ByteSize, Millis};
 use crate::test_scale::cases;
 
@@ -373,5 +374,23 @@ proptest! {
             }
             Err(problems) => prop_assert!(!problems.is_empty()),
         }
+    }
+}
+
+#[test]
+fn who_observes_says_so_at_the_top_of_the_file() {
+    let with = |line: &str| {
+        format!("package = \"acme:a\"\n{line}\n\n[source.file]\npath = \"x\"\n\n[grant]\nsend = [\"b\"]\n")
+    };
+    for (line, mode) in [
+        ("", Mode::Enforce),
+        ("permissions = \"enforce\"", Mode::Enforce),
+        ("permissions = \"observe\"", Mode::Observe),
+    ] {
+        let wanted = spec(&with(line));
+        assert_eq!(wanted.grant.mode, mode, "{line}");
+        assert_eq!(wanted.grant.permissions.entries().count(), 1);
+        let written = write::write(&wanted);
+        assert_eq!(spec(&written), wanted, "{written}");
     }
 }

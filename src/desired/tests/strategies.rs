@@ -13,7 +13,7 @@ use crate::desired::spec::{
 use crate::key::PublicKey;
 use crate::limits::{LimitOverrides, Overflow};
 use crate::name::InstallationName;
-use crate::permission::{Declined, Entry, Grant};
+use crate::permission::{Declined, Entry, Grant, Mode};
 use crate::quantity::{ByteSize, Millis};
 
 pub fn name() -> impl Strategy<Value = InstallationName> {
@@ -46,7 +46,7 @@ fn grant() -> impl Strategy<Value = Grant> {
         let entries: Vec<Entry> = entries.into_iter().map(|entry| entry.parse().unwrap()).collect();
         let is_granted = |declined: &Declined| matches!(declined, Declined::Entry(entry) if entries.contains(entry));
         let without = without.into_iter().map(|text| text.parse().unwrap()).filter(|text| !is_granted(text)).collect();
-        Grant { permissions: entries.into_iter().collect(), without }
+        Grant { permissions: entries.into_iter().collect(), without, mode: Mode::default() }
     })
 }
 

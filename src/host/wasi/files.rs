@@ -4,6 +4,9 @@
 //! no file is kept closed (opening a pipe would wait for its other end, and a device is nobody's data), and what is not
 //! permitted is told.
 
+use std::os::fd::AsRawFd as _;
+use std::path::{Component, Path};
+
 use rustix::fs::Dir as Names;
 use wasmtime::component::{HasData, Resource};
 use wasmtime_wasi::filesystem::{Descriptor as Opened, WasiFilesystemCtxView, WasiFilesystemView as _};
@@ -44,6 +47,16 @@ impl View<'_> {
         self.0.outside.as_mut().map(|outside| &mut outside.open)
     }
 
+    /// Notes the directory that it needs for a path below an open one, where that is observed.
+    fn needs(&mut self, permission: &'static str, of: u32, path: Option<&str>) {
+        if !self.0.outbox.observes() {
+            return;
+        }
+        let Ok(open) = self.files().table.get(&Resource::<Descriptor>::new_borrow(of)) else { return };
+        let Some(directory) = directory_of(open, path) else { return };
+        self.0.outbox.needs(&|| format!("{permission} {}/**", directory.trim_end_matches('/')).parse().ok());
+    }
+
     /// Tells what was not permitted.
     fn noting<T>(&mut self, permission: &'static str, what: &str, result: FsResult<T>) -> FsResult<T> {
         if let Err(error) = &result
@@ -81,6 +94,25 @@ impl View<'_> {
     }
 }
 
+/// Where the directory lies that a path leads to from an open one; of an open file the one in which it is. None where that
+/// can't be told.
+fn directory_of(open: &Opened, path: Option<&str>) -> Option<String> {
+    let place = |file: &std::fs::File| std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok();
+    let (mut place, path) = match open {
+        Opened::Dir(directory) => (place(&directory.dir)?, path.unwrap_or_default()),
+        Opened::File(file) => (place(&file.file)?.parent()?.to_owned(), ""),
+    };
+    // The last name is the file's.
+    for name in Path::new(path).parent().into_iter().flat_map(Path::components) {
+        match name {
+            Component::Normal(name) => place.push(name),
+            Component::CurDir => {}
+            _ => return None,
+        }
+    }
+    place.into_os_string().into_string().ok()
+}
+
 fn not_permitted() -> FsError {
     wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode::NotPermitted.into()
 }
@@ -104,6 +136,7 @@ macro_rules! pass_on {
     ($($name:ident($($argument:ident: $type:ty),*) -> $result:ty, $permission:literal, $what:expr;)+) => {$(
         fn $name(&mut self, fd: Resource<Descriptor>, $($argument: $type),*) -> FsResult<$result> {
             let what: String = $what;
+            self.needs($permission, fd.rep(), (what != A_FILE).then_some(&*what));
             let result = self.files().$name(fd, $($argument),*);
             self.noting($permission, &what, result)
         }
@@ -141,6 +174,7 @@ impl HostDescriptor for View<'_> {
     }
 
     fn read(&mut self, fd: Resource<Descriptor>, len: Filesize, offset: Filesize) -> FsResult<(Vec<u8>, bool)> {
+        self.needs("fs.read", fd.rep(), None);
         let read = self.files().read(fd, len.min(MAX_READ_BYTES), offset);
         self.noting("fs.read", A_FILE, read)
     }
@@ -158,6 +192,7 @@ impl HostDescriptor for View<'_> {
         }
         let writes = flags.contains(DescriptorFlags::WRITE) || open_flags.contains(OpenFlags::CREATE);
         let permission = if writes { "fs.write" } else { "fs.read" };
+        self.needs(permission, fd.rep(), Some(&path));
         let opened = match self.check_kind(fd.rep(), path_flags, &path) {
             Ok(()) => self.files().open_at(fd, path_flags, path.clone(), open_flags, flags),
             Err(error) => Err(error),
@@ -172,6 +207,7 @@ impl HostDescriptor for View<'_> {
         if self.open().is_none_or(|open| open.lists.len() >= MAX_OPEN_LISTS) {
             return Err(too_many());
         }
+        self.needs("fs.read", fd.rep(), None);
         self.check_size(fd.rep())?;
         let listed = self.files().read_directory(fd)?;
         if let Some(open) = self.open() {

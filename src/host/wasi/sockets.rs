@@ -136,6 +136,8 @@ impl ip_name_lookup::Host for View<'_> {
     fn resolve_addresses(&mut self, network: Resource<Network>, name: String) -> SocketResult<Resource<Lookup>> {
         let granted = self.reach().and_then(|reach| locked(&reach).may_look_up(&name));
         let Some(granted) = granted else {
+            // Which port it is for can't be known before it is connected to.
+            self.0.outbox.needs(&|| format!("net.connect {name}:*").parse().ok());
             self.0.outbox.denied("net.connect", &name);
             return Err(ErrorCode::AccessDenied.into());
         };
@@ -232,6 +234,7 @@ impl HostTcpSocket for View<'_> {
         local: IpSocketAddress,
     ) -> SocketResult<()> {
         let what = shown(local);
+        self.0.outbox.needs(&|| format!("net.listen {what}").parse().ok());
         let bound = HostTcpSocket::start_bind(&mut self.sockets(), socket, network, local);
         self.noting("net.listen", &what, bound)
     }
@@ -243,6 +246,11 @@ impl HostTcpSocket for View<'_> {
         remote: IpSocketAddress,
     ) -> SocketResult<()> {
         let to = SocketAddr::from(remote);
+        let name = self.reach().and_then(|reach| locked(&reach).name_of(to));
+        self.0.outbox.needs(&|| match &name {
+            Some(name) => format!("net.connect {name}:{}", to.port()).parse().ok(),
+            None => format!("net.connect {to}").parse().ok(),
+        });
         // Asked here as well, so that what is denied is told and no packet leaves before.
         if !self.reach().is_some_and(|reach| locked(&reach).may_connect(to)) {
             self.0.outbox.denied("net.connect", &to.to_string());

@@ -92,7 +92,7 @@ pub fn permissions(entries: &[&str]) -> Permissions {
 }
 
 pub fn grant(entries: &[&str]) -> Grant {
-    Grant { permissions: permissions(entries), without: BTreeSet::new() }
+    Grant { permissions: permissions(entries), ..Grant::default() }
 }
 
 pub fn spec(installation: &str) -> Spec {

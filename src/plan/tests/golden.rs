@@ -6,6 +6,7 @@ use serde_json::json;
 use super::fixture::{Scene, bare_surface, grant, key, name, needs, permissions, spec, surface, with};
 use crate::desired::spec::Trigger;
 use crate::observed::{Phase, RecentSet};
+use crate::permission::Mode;
 use crate::quantity::{ByteSize, Millis};
 use crate::resolution::{Refusal, Resolution};
 
@@ -242,7 +243,10 @@ fn permissions_that_are_not_given_block_and_say_which_lines_are_missing() {
             c.permissions_max = permissions(&["send audit"]);
         })
         .have(spec("update"), "1.0.0")
-        .want_with(spec("update"), "1.1.0", |c| c.artifact.ask = permissions(&["send alerter"]));
+        .want_with(spec("update"), "1.1.0", |c| c.artifact.ask = permissions(&["send alerter"]))
+        .want_with(with(spec("watched"), |s| s.grant.mode = Mode::Observe), "1.0.0", |c| {
+            c.artifact.ask = permissions(&["send audit", "send alerter"]);
+        });
     check(&scene, golden!("permissions-blocked.txt"));
 }
 

@@ -6,10 +6,11 @@ use super::fixture::{Scene, grant, key, name, needs, permissions, spec, with};
 use crate::desired::spec::{Require, RestartPolicy, Source, Spec, Trigger};
 use crate::digest::Digest;
 use crate::observed::Phase;
+use crate::permission::{Grant, Mode};
 use crate::plan::action::{Effect, Instance, Kind, Storage};
 use crate::plan::approval::ApprovalName;
 use crate::quantity::{ByteSize, Millis};
-use crate::resolution::{Refusal, Resolution};
+use crate::resolution::{Candidate, Refusal, Resolution};
 
 fn off(installation: &str) -> Spec {
     with(spec(installation), |spec| spec.enabled = false)
@@ -58,6 +59,25 @@ fn a_failed_component_is_left_to_its_supervisor_until_its_target_changes() {
     let scene = Scene::default().settled(&["b"]).have(spec("a"), "1.0.0").want(depends_on, "1.0.0");
     assert_eq!(instance(&scene, "a"), Instance::Keep);
     assert_eq!(instance(&scene.phase("a", Phase::Failed), "a"), Instance::Fresh);
+}
+
+#[test]
+fn who_observes_is_not_blocked_by_what_it_lacks_and_never_gets_it() {
+    let asks = |c: &mut Candidate| c.artifact.ask = permissions(&["send audit", "send alerter"]);
+    let grants = |mode| with(spec("a"), move |s| s.grant = Grant { mode, ..grant(&["send audit"]) });
+    let enforced = Scene::default().want_with(grants(Mode::Enforce), "1.0.0", asks);
+    assert_eq!(enforced.reason("a"), "blocked permission-withheld");
+    let observed = Scene::default().want_with(grants(Mode::Observe), "1.0.0", asks);
+    assert_eq!(observed.reason("a"), "install not-installed");
+    let plan = observed.plan();
+    assert_eq!(plan.actions[0].deltas.permissions.added, ["send \"audit\""]);
+    assert!(plan.actions[0].risks[0].contains("it runs without send \"alerter\""), "{:?}", plan.actions[0].risks);
+    // Nobody gets by watching what is forbidden, or more than the publisher may have.
+    let over_cap = Scene::default().want_with(grants(Mode::Observe), "1.0.0", |c| {
+        asks(c);
+        c.permissions_max = permissions(&["send other"]);
+    });
+    assert_eq!(over_cap.reason("a"), "blocked permission-over-cap");
 }
 
 #[test]

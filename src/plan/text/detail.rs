@@ -81,6 +81,7 @@ pub(super) fn deltas(action: &Action) -> Vec<Line> {
         breaker,
         on_uninstall,
         delivery,
+        mode,
         source,
         require,
         moved_from,
@@ -99,6 +100,7 @@ pub(super) fn deltas(action: &Action) -> Vec<Line> {
     lines.extend(pair("enabled", enabled, ToString::to_string));
     lines.extend(pair("source", source, Clone::clone));
     lines.extend(pair("delivery", delivery, |delivery| delivery.as_str().to_owned()));
+    lines.extend(pair("permissions", mode, |mode| mode.as_str().to_owned()));
     let triggers_text = |texts: &Vec<String>| if texts.is_empty() { "none".to_owned() } else { texts.join(", ") };
     lines.extend(pair("trigger", triggers, triggers_text));
     if action.wanted != Kind::Move {

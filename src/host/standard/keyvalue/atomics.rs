@@ -10,6 +10,7 @@ use wasmtime::component::{ComponentType, Linker, Lower, Resource, ResourceType, 
 use super::handles::{Handles, MAX_SWAPS};
 use super::{Answer, Bucket, Error, Guest, Store, add_bucket, with};
 use crate::digest::Digest;
+use crate::permission::StorageLevel;
 use crate::storage::{StorageError, Transaction};
 
 /// A swap in preparation: a key, and the digest of the value that it had when it was last looked at. The value itself would
@@ -55,7 +56,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
 
 /// Adds to a number. The sum is in `range`.
 fn increment(mut store: Store<'_>, key: WasmStr, delta: i128, range: RangeInclusive<i128>) -> Answer<i128> {
-    let sum = with(&mut store, |transaction, store| {
+    let sum = with(&mut store, StorageLevel::ReadWrite, |transaction, store| {
         let key = key.to_str(store)?;
         Ok(add(transaction, &key, delta, &range))
     });
@@ -78,7 +79,7 @@ fn add(transaction: &mut Transaction, key: &str, delta: i128, range: &RangeInclu
 }
 
 fn prepare(mut store: Store<'_>, key: WasmStr) -> Answer<Resource<Swap>> {
-    let swap = with(&mut store, |transaction, store| {
+    let swap = with(&mut store, StorageLevel::ReadOnly, |transaction, store| {
         let key = key.to_str(store)?;
         Ok(seen(transaction, &key).map(|seen| Swap { key: key.into_owned(), seen }))
     })?;
@@ -94,7 +95,7 @@ fn seen(transaction: &mut Transaction, key: &str) -> Result<Option<Digest>, Stor
 
 fn current(mut store: Store<'_>, it: &Resource<Swap>) -> Answer<Option<std::sync::Arc<[u8]>>> {
     let key = Handles::of(&mut store).swaps.get(it)?.key.clone();
-    let value = with(&mut store, |transaction, _| Ok(transaction.get(&key)))?;
+    let value = with(&mut store, StorageLevel::ReadOnly, |transaction, _| Ok(transaction.get(&key)))?;
     if let Ok(value) = &value {
         Handles::of(&mut store).swaps.get_mut(it)?.seen = value.as_deref().map(Digest::of);
     }
@@ -103,7 +104,7 @@ fn current(mut store: Store<'_>, it: &Resource<Swap>) -> Answer<Option<std::sync
 
 fn swap(mut store: Store<'_>, it: Resource<Swap>, value: WasmList<u8>) -> wasmtime::Result<(Result<(), SwapError>,)> {
     let Swap { key, seen: known } = Handles::of(&mut store).swaps.delete(it)?;
-    let swapped = with(&mut store, |transaction, store| {
+    let swapped = with(&mut store, StorageLevel::ReadWrite, |transaction, store| {
         Ok(seen(transaction, &key).and_then(|now| match now == known {
             true => transaction.set(&key, value.as_le_slice(store)).map(|()| None),
             false => Ok(Some(now)),

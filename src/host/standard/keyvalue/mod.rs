@@ -12,7 +12,8 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Linker, LinkerInstance, Lower, Resource, ResourceType, WasmList, WasmStr};
 
 use super::super::Guest;
-use super::super::storage::{denied, taken_out};
+use super::super::storage::{denied, needs, taken_out};
+use crate::permission::StorageLevel;
 use crate::storage::{MAX_PAGE_KEYS, Page, PageOf, StorageError, Transaction};
 
 /// The names of the bucket.
@@ -81,17 +82,17 @@ fn add_store(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     })?;
     type OfKey = (Resource<Bucket>, WasmStr);
     instance.func_wrap("[method]bucket.get", |store: Store<'_>, (_, key): OfKey| {
-        with_key(store, key, |transaction, key| transaction.get(key))
+        with_key(store, StorageLevel::ReadOnly, key, |transaction, key| transaction.get(key))
     })?;
     instance.func_wrap("[method]bucket.exists", |store: Store<'_>, (_, key): OfKey| {
-        with_key(store, key, |transaction, key| transaction.has(key))
+        with_key(store, StorageLevel::ReadOnly, key, |transaction, key| transaction.has(key))
     })?;
     instance.func_wrap("[method]bucket.delete", |store: Store<'_>, (_, key): OfKey| {
-        with_key(store, key, |transaction, key| transaction.delete(key).map(drop))
+        with_key(store, StorageLevel::ReadWrite, key, |transaction, key| transaction.delete(key).map(drop))
     })?;
     type OfValue = (Resource<Bucket>, WasmStr, WasmList<u8>);
     instance.func_wrap("[method]bucket.set", |mut store: Store<'_>, (_, key, value): OfValue| {
-        let set = with(&mut store, |transaction, store| {
+        let set = with(&mut store, StorageLevel::ReadWrite, |transaction, store| {
             let key = key.to_str(store)?;
             // Read in the guest's memory, and copied once it is taken.
             Ok(transaction.set(&key, value.as_le_slice(store)))
@@ -110,6 +111,7 @@ fn open(store: &Store<'_>, name: &str) -> Result<Resource<Bucket>, Error> {
         return Err(Error::NoSuchStore);
     }
     if store.data().storage.is_none() {
+        needs(store, StorageLevel::ReadOnly);
         denied(store);
         return Err(Error::AccessDenied);
     }
@@ -124,7 +126,7 @@ fn numbered(mut store: Store<'_>, (_, cursor): (Resource<Bucket>, Option<u64>)) 
             None => return Ok((Err(Error::Other("the cursor is not known any more: begin without one".to_owned())),)),
         },
     };
-    let page = with(&mut store, |transaction, _| Ok(keys(transaction, after.as_deref())))?;
+    let page = with(&mut store, StorageLevel::ReadOnly, |transaction, _| Ok(keys(transaction, after.as_deref())))?;
     Ok((page.map(|Page { entries, next }| NumberedKeys {
         cursor: next.map(|key| Handles::of(&mut store).places.number(key)),
         keys: names(entries),
@@ -132,7 +134,7 @@ fn numbered(mut store: Store<'_>, (_, cursor): (Resource<Bucket>, Option<u64>)) 
 }
 
 fn named(mut store: Store<'_>, (_, cursor): (Resource<Bucket>, Option<WasmStr>)) -> Answer<NamedKeys> {
-    let page = with(&mut store, |transaction, store| {
+    let page = with(&mut store, StorageLevel::ReadOnly, |transaction, store| {
         let after = cursor.as_ref().map(|cursor| cursor.to_str(store)).transpose()?;
         Ok(keys(transaction, after.as_deref()))
     })?;
@@ -150,11 +152,13 @@ fn names<V>(entries: Vec<(String, V)>) -> Vec<String> {
 /// One call of the transaction, while texts can be read in the guest's memory.
 fn with<T, E>(
     store: &mut Store<'_>,
+    level: StorageLevel,
     call: impl FnOnce(&mut Transaction, &Store<'_>) -> wasmtime::Result<Result<T, E>>,
 ) -> wasmtime::Result<Result<T, Error>>
 where
     Error: From<E>,
 {
+    needs(store, level);
     let answer = taken_out(store, |storage, store| {
         let Some(storage) = storage else { return Ok(Err(Error::AccessDenied)) };
         match storage.transaction() {
@@ -170,10 +174,11 @@ where
 
 fn with_key<T>(
     mut store: Store<'_>,
+    level: StorageLevel,
     key: WasmStr,
     run: impl FnOnce(&mut Transaction, &str) -> Result<T, StorageError>,
 ) -> Answer<T> {
-    let answer = with(&mut store, |transaction, store| {
+    let answer = with(&mut store, level, |transaction, store| {
         let key = key.to_str(store)?;
         Ok(run(transaction, &key))
     });
