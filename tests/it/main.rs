@@ -14,6 +14,7 @@ mod documented_limits;
 mod durable;
 mod file_rules;
 mod from_git;
+mod fuzz;
 mod git;
 mod golden_cli;
 mod guides;

@@ -1,0 +1,31 @@
+//! What is tried: the formats and the doors, each with its words and the laws that its inputs must keep.
+
+mod faults;
+mod files;
+
+use super::seen::Seen;
+
+/// One format or door.
+pub struct Target {
+    /// Its name, also of the directory of its seeds.
+    pub name: &'static str,
+    /// Longest input, in bytes: the format's own bound, or less where that would only take time.
+    pub most: usize,
+    /// Words of the format, one on each line.
+    pub words: &'static str,
+    /// Tries an input. A law that does not hold is a panic.
+    pub run: fn(&[u8], &mut Seen),
+    /// Makes checksums fit, for formats that have some.
+    pub mend: Option<fn(&[u8]) -> Vec<u8>>,
+    /// The worst that can be written within the bounds.
+    pub largest: fn() -> Vec<Vec<u8>>,
+}
+
+/// All of them.
+pub const ALL: &[&Target] = &[&files::DESIRED, &files::MANIFEST];
+
+/// The target of this name; `faults` is the one that proves that faults are noticed.
+pub fn named(name: &str) -> &'static Target {
+    let all = ALL.iter().copied().chain([&faults::FAULTS]);
+    all.into_iter().find(|target| target.name == name).unwrap_or_else(|| panic!("there is no target {name}"))
+}
