@@ -35,6 +35,7 @@
 //! ```
 
 mod advice;
+mod claims;
 mod key;
 mod key_file;
 mod name_pattern;

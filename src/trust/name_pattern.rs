@@ -26,6 +26,11 @@ impl NamePattern {
         u8::from(self.namespace.is_some()) + u8::from(self.name.is_some())
     }
 
+    /// Whether it says in which namespace the packages are.
+    pub(super) fn names_namespace(&self) -> bool {
+        self.namespace.is_some()
+    }
+
     /// Whether some package is meant by both.
     pub fn overlaps(&self, other: &Self) -> bool {
         let fits = |one: &Option<Box<str>>, other: &Option<Box<str>>| one.is_none() || other.is_none() || one == other;

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::claims::Claims;
 use super::key::check_key;
 use super::name_pattern::NamePattern;
 use super::revocation::{Revocation, Revoked};
@@ -17,8 +18,8 @@ use crate::manifest::{read_schema, text_within};
 use crate::name::{LinkName, PackageName};
 use crate::permission::Permissions;
 
-/// Largest policy file, in bytes.
-pub const MAX_POLICY_BYTES: u64 = 1 << 20;
+/// Largest policy file, in bytes. The tree of a text takes up to eighty times as much memory.
+pub const MAX_POLICY_BYTES: u64 = 512 << 10;
 /// Most keys of one publisher; no more signatures than that are read either.
 pub const MAX_KEYS_PER_PUBLISHER: usize = super::MAX_SIGNATURES;
 
@@ -223,27 +224,8 @@ fn read_names<'t>(
             };
             report.error_with_hint(item.span, message, "one package has one publisher; name it in full in one rule");
         }
-        claims.0.entry(pattern.clone()).or_insert_with(|| publisher.to_owned());
+        claims.add(&pattern, publisher);
         names.insert(pattern);
     }
     names
-}
-
-/// Which publisher was the first to claim a pattern.
-#[derive(Default)]
-struct Claims(BTreeMap<NamePattern, String>);
-
-impl Claims {
-    /// A pattern of another publisher that is equally close to some package.
-    fn conflict(&self, pattern: &NamePattern, publisher: &str) -> Option<(&NamePattern, &String)> {
-        let is_tie = |(other, owner): &(&NamePattern, &String)| {
-            *owner != publisher && other.specificity() == pattern.specificity() && other.overlaps(pattern)
-        };
-        match pattern.specificity() {
-            // `acme:*` ties with itself and with every `*:name`.
-            1 => self.0.iter().find(is_tie),
-            // With no part or all parts named, only equal patterns overlap.
-            _ => self.0.get_key_value(pattern).filter(is_tie),
-        }
-    }
 }
