@@ -68,6 +68,16 @@ fn no_manifest_breaks_what_holds() {
     fuzz("manifest");
 }
 
+#[test]
+fn no_trust_policy_breaks_what_holds() {
+    fuzz("policy");
+}
+
+#[test]
+fn no_signature_breaks_what_holds() {
+    fuzz("signature");
+}
+
 /// The child: one target, or one input of it.
 #[test]
 #[ignore = "the process that the tests of this file start; by hand to replay an input"]

@@ -8,7 +8,7 @@ use airssys_wasm::manifest::{MAX_MANIFEST_BYTES, MAX_WASM_BYTES, Manifest};
 use airssys_wasm::trust::{SigningKey, sign_manifest};
 
 use super::super::seen::{Seen, shown};
-use super::Target;
+use super::{Target, filled};
 
 pub const DESIRED: Target = Target {
     name: "desired",
@@ -63,16 +63,8 @@ fn survives(spec: &Spec, digest: Digest) {
 const SMALLEST: &str = "package = \"a:b\"\nsource.file.path = \"../x\"\n";
 
 fn largest_desired() -> Vec<Vec<u8>> {
-    let most = MAX_DESIRED_FILE_BYTES - 2 * SMALLEST.len();
     let numbered = |start: &str, piece: fn(usize) -> String, end: &str| {
-        let mut text = format!("{SMALLEST}{start}");
-        for n in 0.. {
-            if text.len() + end.len() > most {
-                break;
-            }
-            text += &piece(n);
-        }
-        (text + end).into_bytes()
+        filled(MAX_DESIRED_FILE_BYTES, &format!("{SMALLEST}{start}"), piece, end)
     };
     vec![
         numbered("", |n| format!("k{n}=1\n"), ""),
@@ -137,24 +129,16 @@ fn sign(draft: &str, seen: &mut Seen) {
 
 fn largest_manifests() -> Vec<Vec<u8>> {
     let start = "schema = 1\n[package]\nname='a:b'\nversion='1.0.0'\nsequence=1\n[wasm]\nfile='a'\n";
-    let shapes = [
-        ("[metadata]\n", "k", "=[[1]]\n"),
-        ("", "[a", "]\n"),
-        ("[permissions]\nsend=[", "'a", "',"),
-        ("[metadata]\na=[", "", "e9,"),
-    ];
-    let fill = |(head, before, after): (&str, &str, &str)| {
-        let mut text = format!("{start}{head}");
-        for n in 0.. {
-            if text.len() > MAX_MANIFEST_BYTES as usize - 40 {
-                break;
-            }
-            text += &format!("{before}{n}{after}");
-        }
-        if head.ends_with('[') {
-            text.push(']');
-        }
-        text.into_bytes()
+    let numbered = |more: &str, piece: fn(usize) -> String, end: &str| {
+        filled(MAX_MANIFEST_BYTES as usize, &format!("{start}{more}"), piece, end)
     };
-    shapes.into_iter().map(fill).collect()
+    vec![
+        numbered("[metadata]\n", |n| format!("k{n}=[[1]]\n"), ""),
+        numbered("[metadata]\n", |n| format!("a.b.c{n}.d=1979-05-27\n"), ""),
+        numbered("[metadata]\na=[", |n| format!("{n}e9,"), "]"),
+        numbered("", |n| format!("[a{n}]\n"), ""),
+        numbered("", |_| "[[\n".to_owned(), ""),
+        numbered("[permissions]\nsend=[", |n| format!("'a{n}',"), "]"),
+        numbered("[permissions]\ncustom.a={", |n| format!("k{n}='\u{202e}',"), "}"),
+    ]
 }

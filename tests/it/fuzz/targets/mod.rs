@@ -2,6 +2,7 @@
 
 mod faults;
 mod files;
+mod trusted;
 
 use super::seen::Seen;
 
@@ -22,10 +23,23 @@ pub struct Target {
 }
 
 /// All of them.
-pub const ALL: &[&Target] = &[&files::DESIRED, &files::MANIFEST];
+pub const ALL: &[&Target] = &[&files::DESIRED, &files::MANIFEST, &trusted::POLICY, &trusted::SIGNATURE];
 
 /// The target of this name; `faults` is the one that proves that faults are noticed.
 pub fn named(name: &str) -> &'static Target {
     let all = ALL.iter().copied().chain([&faults::FAULTS]);
     all.into_iter().find(|target| target.name == name).unwrap_or_else(|| panic!("there is no target {name}"))
+}
+
+/// `start`, as many pieces as fit into `most` bytes, and `end`.
+fn filled(most: usize, start: &str, piece: impl Fn(usize) -> String, end: &str) -> Vec<u8> {
+    let mut text = start.to_owned();
+    for n in 0.. {
+        let piece = piece(n);
+        if text.len() + piece.len() + end.len() > most {
+            break;
+        }
+        text += &piece;
+    }
+    (text + end).into_bytes()
 }
