@@ -30,7 +30,7 @@ impl End {
     pub fn extend<'e>(self, generation: u64, entries: impl IntoIterator<Item = &'e Entry>) -> (Vec<String>, Self) {
         let mut end = self;
         let line = |entry: &Entry| {
-            let record = Record::of(entry, generation, end.n + 1, end.digest);
+            let record = Record::of(entry, generation, end.n.saturating_add(1), end.digest);
             let mut line = serde_json::to_string(&record).expect("a record holds only strings and numbers");
             end = Self { n: record.n, digest: Digest::of(line.as_bytes()) };
             line.push('\n');
@@ -50,7 +50,9 @@ impl End {
         let opened = sealed::open(HEAD_FIRST_LINE, bytes, MAX_HEAD_BYTES)?;
         let (n, digest) = opened.body.trim_end().split_once(' ').ok_or(SealError::Unfinished)?;
         let (n, digest) = (n.parse().ok(), digest.parse().ok());
-        n.zip(digest).map(|(n, digest)| Self { n, digest }).ok_or(SealError::Unfinished)
+        let end = n.zip(digest).map(|(n, digest)| Self { n, digest });
+        // One end has one spelling: no sign, no leading zeros, no further line ends.
+        end.filter(|end| end.encode().as_bytes() == bytes).ok_or(SealError::Unfinished)
     }
 }
 
@@ -108,7 +110,7 @@ impl Walk {
                 record.n
             }
             (Some(record), Some(end)) => {
-                if record.n != end.n + 1 {
+                if end.n.checked_add(1) != Some(record.n) {
                     self.broken(format!("{}: record {} follows record {}", place(), record.n, end.n));
                 } else if record.previous != end.digest {
                     let why = "was changed, or another one stood there";

@@ -89,6 +89,28 @@ fn records_that_were_removed_to_make_room_are_no_break_and_others_are() {
 }
 
 #[test]
+fn a_number_at_the_end_of_all_numbers_is_a_break_like_any_other() {
+    let last = End { n: u64::MAX - 1, digest: digest("before") };
+    let (whole, end) = last.extend(3, &entries(2));
+    assert_eq!(end.n, u64::MAX);
+    assert_eq!(walk(Some(end), &whole[..1]).end.n, u64::MAX);
+    assert_eq!(walk(None, &whole).breaks[0], "line 2: record 18446744073709551615 follows record 18446744073709551615");
+}
+
+#[test]
+fn a_head_has_one_spelling() {
+    let (_, end) = lines(7);
+    let body = |text: String| crate::sealed::seal("airssys-audit-head 1", &text).text;
+    let digest = end.digest;
+    assert_eq!(End::decode(body(format!("7 {digest}\n")).as_bytes()), Ok(end));
+    for other in
+        [format!("+7 {digest}\n"), format!("07 {digest}\n"), format!("7 {digest}\n\n"), format!("7 {digest} \n")]
+    {
+        assert!(End::decode(body(other.clone()).as_bytes()).is_err(), "{other:?}");
+    }
+}
+
+#[test]
 fn a_text_that_is_too_long_is_cut_and_stays_text() {
     let (lines, _) = End::EMPTY.extend(1, &[Entry::new(0, Kind::Failed, "ä".repeat(MAX_WHAT_BYTES))]);
     let record: Record = serde_json::from_str(&lines[0]).unwrap();
@@ -197,6 +219,17 @@ fn a_query_takes_by_installation_kind_and_time_and_keeps_the_newest() {
     assert_eq!(ask(Query { installation: Some(name("b")), ..all.clone() }).0, 0);
     assert_eq!(ask(Query { kinds: [Kind::Start].into(), ..all.clone() }).0, 0);
     assert_eq!(ask(Query { kinds: [Kind::Start, Kind::Pause].into(), ..all }).0, 9);
+}
+
+#[test]
+fn a_time_or_a_name_that_was_written_into_the_log_reaches_no_terminal_as_it_is() {
+    let query = Query { most: 10, ..Query::default() };
+    let mut newest = Newest::new(&query);
+    let (lines, end) = lines(1);
+    let record = Record { time: "\u{1b}[2J".into(), ..serde_json::from_str(&lines[0]).unwrap() };
+    newest.see(Record { installation: Some("\u{202e}".into()), ..record });
+    let text = text::audit(&newest.found(walk(Some(end), &lines)));
+    assert!(text.starts_with("\\u{1b}[2J  pause  \\u{202e}  0; by me"), "{text:?}");
 }
 
 #[test]

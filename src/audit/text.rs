@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::Record;
 use super::query::{Audit, Chain};
-use crate::escape::Escaped;
+use crate::escape::{Escaped, escape};
 
 /// What `audit` prints.
 pub fn audit(audit: &Audit) -> String {
@@ -13,7 +13,8 @@ pub fn audit(audit: &Audit) -> String {
     let kind = wide(&|record| record.kind.as_str().len());
     let name = wide(&|record| shown_name(record).len());
     for record in &audit.records {
-        let _ = write!(text, "{}  {:<kind$}  {:<name$}  ", record.time, record.kind.as_str(), shown_name(record));
+        let (time, installation) = (Escaped(&record.time), shown_name(record));
+        let _ = write!(text, "{time}  {:<kind$}  {installation:<name$}  ", record.kind.as_str());
         let _ = writeln!(text, "{}", Escaped(&what(record)));
     }
     let shown = audit.records.len() as u64;
@@ -25,8 +26,8 @@ pub fn audit(audit: &Audit) -> String {
     text
 }
 
-fn shown_name(record: &Record) -> &str {
-    record.installation.as_deref().unwrap_or("-")
+fn shown_name(record: &Record) -> String {
+    escape(record.installation.as_deref().unwrap_or("-"))
 }
 
 fn what(record: &Record) -> String {
