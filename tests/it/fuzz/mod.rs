@@ -78,6 +78,21 @@ fn no_signature_breaks_what_holds() {
     fuzz("signature");
 }
 
+#[test]
+fn no_generation_breaks_what_holds() {
+    fuzz("generation");
+}
+
+#[test]
+fn no_audit_log_breaks_what_holds() {
+    fuzz("audit");
+}
+
+#[test]
+fn no_codec_prefix_breaks_what_holds() {
+    fuzz("codec");
+}
+
 /// The child: one target, or one input of it.
 #[test]
 #[ignore = "the process that the tests of this file start; by hand to replay an input"]

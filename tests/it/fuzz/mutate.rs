@@ -229,7 +229,9 @@ impl Mutator {
     /// A run of one byte, from a few to as many as the format takes.
     fn lengthen(&mut self, bytes: &mut Vec<u8>) {
         let byte = *self.one_of(b"aA0.*-/[{\" \n\xff");
-        let length = 1 << self.below(self.target.most.ilog2() as usize + 1);
+        let most = self.target.most.ilog2() as usize + 1;
+        // Long ones are rare: they are slow.
+        let length = 1 << self.below(most).min(self.below(most));
         self.insert(bytes, &vec![byte; length]);
     }
 }

@@ -2,6 +2,7 @@
 
 mod faults;
 mod files;
+mod state;
 mod trusted;
 
 use super::seen::Seen;
@@ -23,7 +24,15 @@ pub struct Target {
 }
 
 /// All of them.
-pub const ALL: &[&Target] = &[&files::DESIRED, &files::MANIFEST, &trusted::POLICY, &trusted::SIGNATURE];
+pub const ALL: &[&Target] = &[
+    &files::DESIRED,
+    &files::MANIFEST,
+    &trusted::POLICY,
+    &trusted::SIGNATURE,
+    &state::GENERATION,
+    &state::AUDIT,
+    &state::CODEC,
+];
 
 /// The target of this name; `faults` is the one that proves that faults are noticed.
 pub fn named(name: &str) -> &'static Target {
