@@ -10,12 +10,14 @@ use serde_json::{Number, Value};
 use toml::de::DeValue;
 
 use super::pattern::PatternError;
-use crate::document::{Report, Value as TomlValue};
+use crate::document::{MAX_NESTING, Report, Value as TomlValue};
 use crate::escape::escape;
 use crate::name::LinkName;
 
 /// Largest table of a custom permission, as JSON, in bytes.
 pub const MAX_CUSTOM_BYTES: usize = 4 * 1024;
+/// Levels below the table: those of a document without the tables around it, `permissions.custom.<name>`.
+const MAX_LEVELS: usize = MAX_NESTING - 3;
 
 /// The name of a custom permission; one part of the grammar of names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +59,11 @@ impl CustomValue {
     pub fn new(value: &Value) -> Result<Self, PatternError> {
         if !value.is_object() {
             return Err(PatternError("a custom permission is a table"));
+        }
+        if !has_form_in_toml(value, MAX_LEVELS) {
+            return Err(PatternError(
+                "the table of a custom permission holds null, a number beyond 64 bits or too many levels, which no file can say",
+            ));
         }
         let mut json = String::new();
         write_sorted(value, &mut json);
@@ -125,6 +132,18 @@ impl FromStr for CustomValue {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let value = serde_json::from_str(text).map_err(|_| PatternError("the table is written as a JSON object"))?;
         Self::new(&value)
+    }
+}
+
+/// Grants and manifests are TOML: what has no form there could be asked by nobody, and written by no hint.
+fn has_form_in_toml(value: &Value, levels: usize) -> bool {
+    let inner = |value: &Value| levels > 0 && has_form_in_toml(value, levels - 1);
+    match value {
+        Value::Null => false,
+        Value::Number(number) => number.is_f64() || number.is_i64(),
+        Value::Array(items) => items.iter().all(inner),
+        Value::Object(map) => map.values().all(inner),
+        Value::Bool(_) | Value::String(_) => true,
     }
 }
 

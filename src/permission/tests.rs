@@ -156,6 +156,19 @@ http = ["x"]
 }
 
 #[test]
+fn a_custom_table_is_as_deep_in_json_as_it_can_be_in_a_file() {
+    let table = |levels: usize| format!("{{ a = {}{} }}", "[".repeat(levels), "]".repeat(levels));
+    let json = |levels: usize| format!("custom.x {}", table(levels).replace("a =", "\"a\":")).parse::<Entry>();
+    let is_read = |levels: &usize| {
+        // The key is unknown here, and found: the document is not too deep.
+        let text = format!("[permissions]\ncustom.x = {}", table(*levels));
+        read(&text).is_err_and(|error| error.contains("unknown key `permissions`"))
+    };
+    let deepest = (1..100).take_while(is_read).last().unwrap();
+    assert!(json(deepest).is_ok() && json(deepest + 1).is_err(), "{deepest}");
+}
+
+#[test]
 fn json_of_another_shape_is_refused() {
     for bad in [
         r#"{"fs":{"execute":["/x/**"]}}"#,
@@ -163,6 +176,8 @@ fn json_of_another_shape_is_refused() {
         r#"{"send":["A"]}"#,
         r#"{"storage":"all"}"#,
         r#"{"custom":{"x":1}}"#,
+        r#"{"custom":{"x":{"a":null}}}"#,
+        r#"{"custom":{"x":{"a":[9223372036854775808]}}}"#,
         r#"{"fs":{"read":["/a/../b/**"]}}"#,
     ] {
         assert!(serde_json::from_str::<Permissions>(bad).is_err(), "{bad}");
