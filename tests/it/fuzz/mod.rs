@@ -93,6 +93,11 @@ fn no_codec_prefix_breaks_what_holds() {
     fuzz("codec");
 }
 
+#[test]
+fn no_permission_breaks_what_holds() {
+    fuzz("permissions");
+}
+
 /// The child: one target, or one input of it.
 #[test]
 #[ignore = "the process that the tests of this file start; by hand to replay an input"]

@@ -2,6 +2,7 @@
 
 mod faults;
 mod files;
+mod permissions;
 mod state;
 mod trusted;
 
@@ -32,6 +33,7 @@ pub const ALL: &[&Target] = &[
     &state::GENERATION,
     &state::AUDIT,
     &state::CODEC,
+    &permissions::PERMISSIONS,
 ];
 
 /// The target of this name; `faults` is the one that proves that faults are noticed.
