@@ -3,11 +3,12 @@
 //! Nothing is decided here; the actors keep the letters.
 
 use axum::Json;
-use axum::extract::{Path as UrlPath, Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::extract::{Query, UrlPath};
 use super::request::{Because, Refused};
 use super::routes::{Shown, error};
 use crate::digest::Digest;

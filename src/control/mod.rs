@@ -6,6 +6,7 @@
 pub mod client;
 pub mod dead_letters;
 pub mod documents;
+mod extract;
 pub mod peer;
 pub mod request;
 mod routes;

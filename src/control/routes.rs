@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Extension, Path as UrlPath, Query, State};
+use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -20,7 +20,8 @@ use serde::de::DeserializeOwned;
 
 use super::dead_letters::{self, DeadLetterOffice};
 use super::documents::{EmptyBody, ErrorDocument, GcBody, NameBody, SyncBody};
-use super::peer::Asker;
+use super::extract::{Query, UrlPath};
+use super::peer::{Asker, OtherEnd};
 use super::request::{Because, Inlet, Refused, Request};
 use super::{
     BODY_TIMEOUT_MS, CODEC_HEADER, DEFAULT_CALL_WAIT_MS, FOLLOW_POLL_MS, MAX_APPLY_BYTES, MAX_CALL_BYTES,
@@ -269,7 +270,12 @@ fn default_tail() -> usize {
 }
 
 /// Lines as newline-delimited JSON.
-async fn logs(State(shown): State<Shown>, UrlPath(name): UrlPath<String>, Query(query): Query<LogsQuery>) -> Response {
+async fn logs(
+    State(shown): State<Shown>,
+    Extension(other_end): Extension<OtherEnd>,
+    UrlPath(name): UrlPath<String>,
+    Query(query): Query<LogsQuery>,
+) -> Response {
     let Ok(name) = name.parse::<InstallationName>() else {
         return error(no_name());
     };
@@ -285,14 +291,19 @@ async fn logs(State(shown): State<Shown>, UrlPath(name): UrlPath<String>, Query(
         return (kind, ndjson(&lines)).into_response();
     }
     let (sender, receiver) = tokio::sync::mpsc::channel::<String>(MAX_FOLLOW_CHUNKS);
-    tokio::spawn(follow_lines(lines, follow, sender));
+    tokio::spawn(follow_lines(lines, follow, sender, other_end));
     (kind, Body::new(Chunks(receiver))).into_response()
 }
 
 /// Sends lines as they come until the client is gone. A client that does not read holds up only itself.
-async fn follow_lines(first: Vec<LogLine>, mut follow: Follow, sender: tokio::sync::mpsc::Sender<String>) {
+async fn follow_lines(
+    first: Vec<LogLine>,
+    mut follow: Follow,
+    sender: tokio::sync::mpsc::Sender<String>,
+    other_end: OtherEnd,
+) {
     let mut lines = first;
-    loop {
+    while !other_end.is_gone() {
         if !lines.is_empty() && sender.send(ndjson(&lines)).await.is_err() {
             return;
         }

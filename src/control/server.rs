@@ -17,7 +17,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 
-use super::peer::Asker;
+use super::peer::{Asker, OtherEnd};
 pub use super::routes::{Call, Called, Inform, Shown};
 use super::{HEAD_TIMEOUT_MS, MAX_CONNECTIONS, routes};
 
@@ -83,8 +83,10 @@ fn allowed(stream: &UnixStream) -> Option<Asker> {
 
 /// Serves one connection to its end. A head that does not come in time ends it.
 async fn serve_one(connection: Connection, asker: Asker, router: Router) {
+    let Ok(other_end) = OtherEnd::of(&connection.stream) else { return };
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(asker.clone());
+        request.extensions_mut().insert(other_end.clone());
         TowerToHyperService::new(router.clone()).call(request)
     });
     // Whatever a client does wrong is its own business.

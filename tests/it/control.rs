@@ -179,11 +179,14 @@ fn hostile_requests_get_a_typed_error_and_the_host_goes_on() {
         (get(&world, "/v1/sync"), 405, "wrong-method"),
         (post(&world, "/v1/status", ""), 405, "wrong-method"),
         (get(&world, "/v1/logs/..%2f..%2fx"), 400, "no-name"),
+        (get(&world, "/v1/logs/one?%1b[2J=1"), 400, "malformed-query"),
+        (get(&world, "/v1/dead-letters?tail=-1"), 400, "malformed-query"),
+        (get(&world, "/v1/info/%ff"), 400, "malformed-path"),
     ];
     for ((status, body), wanted, code) in cases {
         assert_eq!((status, &body["code"]), (wanted, &code.into()), "{body:#}");
         assert_eq!(body["$type"], "airssys-wasm/error/v1");
-        assert!(body["message"].is_string());
+        assert!(body["message"].as_str().is_some_and(|text| !text.contains('\u{1b}')), "{body:#}");
     }
     for garbage in [&b"\x16\x03\x01\x00garbage\r\n\r\n"[..], b"GET\r\n\r\n", &[b'x'; 1 << 20]] {
         raw(&world, garbage);
@@ -221,6 +224,31 @@ fn clients_that_send_nothing_hold_up_neither_the_loop_nor_other_clients() {
     }
     assert_eq!(errors, 10);
     assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    assert!(host.stop().success());
+}
+
+/// A client that follows a log and read what there is of it. The byte behind its request is one that nobody asks for.
+fn follower(world: &World) -> UnixStream {
+    let mut stream = connect(world);
+    stream.write_all(b"GET /v1/logs/one?follow=true HTTP/1.1\r\nHost: x\r\n\r\nx").expect("sent");
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).expect("answered");
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    stream.set_nonblocking(true).expect("set");
+    let _ = stream.read_to_end(&mut Vec::new());
+    stream
+}
+
+#[test]
+fn followers_of_a_log_that_go_away_keep_no_place() {
+    let (world, host) = world_with_one();
+    for _ in 0..2 {
+        // Every place there is: the second time, those of the first time must be free again.
+        let followers: Vec<UnixStream> =
+            (0..airssys_wasm::control::MAX_CONNECTIONS).map(|_| follower(&world)).collect();
+        drop(followers);
+    }
+    assert!(world.output(&["status"]).status.success());
     assert!(host.stop().success());
 }
 
