@@ -98,6 +98,11 @@ fn no_permission_breaks_what_holds() {
     fuzz("permissions");
 }
 
+#[test]
+fn no_request_breaks_what_holds() {
+    fuzz("control");
+}
+
 /// The child: one target, or one input of it.
 #[test]
 #[ignore = "the process that the tests of this file start; by hand to replay an input"]

@@ -1,5 +1,6 @@
 //! What is tried: the formats and the doors, each with its words and the laws that its inputs must keep.
 
+mod control;
 mod faults;
 mod files;
 mod permissions;
@@ -34,6 +35,7 @@ pub const ALL: &[&Target] = &[
     &state::AUDIT,
     &state::CODEC,
     &permissions::PERMISSIONS,
+    &control::CONTROL,
 ];
 
 /// The target of this name; `faults` is the one that proves that faults are noticed.
