@@ -20,10 +20,13 @@ pub struct Target {
     /// Tries an input. A law that does not hold is a panic.
     pub run: fn(&[u8], &mut Seen),
     /// Makes checksums fit, for formats that have some.
-    pub mend: Option<fn(&[u8]) -> Vec<u8>>,
+    pub mend: Option<Mend>,
     /// The worst that can be written within the bounds.
     pub largest: fn() -> Vec<Vec<u8>>,
 }
+
+/// Makes an input that nearly fits fit.
+type Mend = fn(&[u8]) -> Vec<u8>;
 
 /// All of them.
 pub const ALL: &[&Target] = &[
