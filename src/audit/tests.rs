@@ -230,6 +230,9 @@ fn a_time_or_a_name_that_was_written_into_the_log_reaches_no_terminal_as_it_is()
     newest.see(Record { installation: Some("\u{202e}".into()), ..record });
     let text = text::audit(&newest.found(walk(Some(end), &lines)));
     assert!(text.starts_with("\\u{1b}[2J  pause  \\u{202e}  0; by me"), "{text:?}");
+    let mut newest = Newest::new(&query);
+    newest.see(Record { installation: Some("x".repeat(70_000)), ..serde_json::from_str(&lines[0]).unwrap() });
+    assert!(text::audit(&newest.found(walk(Some(end), &lines))).contains("  0; by me"));
 }
 
 #[test]

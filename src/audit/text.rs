@@ -5,13 +5,15 @@ use std::fmt::Write as _;
 use super::Record;
 use super::query::{Audit, Chain};
 use crate::escape::{Escaped, escape};
+use crate::name::MAX_NAME_PART_BYTES;
 
 /// What `audit` prints.
 pub fn audit(audit: &Audit) -> String {
     let mut text = String::new();
     let wide = |of: &dyn Fn(&Record) -> usize| audit.records.iter().map(of).max().unwrap_or(0);
     let kind = wide(&|record| record.kind.as_str().len());
-    let name = wide(&|record| shown_name(record).len());
+    // In the log of a host, no name is longer; a width has a bound of its own, beyond which formatting panics.
+    let name = wide(&|record| shown_name(record).len()).min(MAX_NAME_PART_BYTES);
     for record in &audit.records {
         let (time, installation) = (Escaped(&record.time), shown_name(record));
         let _ = write!(text, "{time}  {:<kind$}  {installation:<name$}  ", record.kind.as_str());
