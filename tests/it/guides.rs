@@ -1,7 +1,7 @@
 //! The guides in `docs/`: every command in them works, in the order in which it is read.
 //!
-//! `backup.md` has a test of its own in `upkeep`, `storage.md` in `storage`, and the tables of `limits.md` in
-//! `documented_limits`.
+//! `backup.md` has a test of its own in `upkeep`, `storage.md` in `storage`, the tables of `limits.md` in
+//! `documented_limits`, and what `fuzzing.md` names in `fuzz`.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
@@ -140,6 +140,7 @@ fn every_guide_has_a_test() {
         "backup.md",
         "components.md",
         "file-drop.md",
+        "fuzzing.md",
         "gitops.md",
         "history.md",
         "limits.md",

@@ -133,7 +133,7 @@ pub fn processor_time() -> Duration {
 }
 
 /// The most that this process ever had in memory, in bytes; 0 where the system does not say.
-fn most_memory() -> u64 {
+pub fn most_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB"));
     kibibytes.map_or(0, |text| text.trim().parse::<u64>().expect("a number") << 10)
