@@ -4,12 +4,15 @@
 
 #[path = "test_guest/extras.rs"]
 mod extras;
+#[path = "test_guest/odd.rs"]
+mod odd;
 #[path = "test_guest/of_world.rs"]
 pub(crate) mod of_world;
 
 use std::fmt::Write as _;
 
 use extras::Extras;
+use odd::Odd;
 
 /// Where texts of a guest begin in its memory.
 const TEXTS_AT: usize = 1024;
@@ -31,6 +34,7 @@ pub(crate) struct TestGuest {
     multicodec: bool,
     extras: Extras,
     topics: bool,
+    odd: Odd,
 }
 
 impl TestGuest {
@@ -52,6 +56,7 @@ impl TestGuest {
             multicodec: false,
             extras: Extras::default(),
             topics: false,
+            odd: Odd::default(),
         }
     }
 
@@ -190,12 +195,14 @@ impl TestGuest {
         out.push_str(storage_imports);
         out.push_str(multicodec_imports);
         out.push_str(topics_imports);
-        out.push_str(LIBC);
+        out.push_str(self.odd.before_libc());
+        out.push_str(&self.odd.libc(LIBC));
         out.push_str(asking_lowered);
         out.push_str(wasi_lowered);
         out.push_str(storage_lowered);
         out.push_str(multicodec_lowered);
         out.push_str(topics_lowered);
+        out.push_str(&self.odd.lowered());
         out.push_str(&self.core_extra);
         let _ = write!(
             out,
@@ -206,6 +213,7 @@ impl TestGuest {
   {storage_core}
   {multicodec_core}
   {topics_core}
+  {odd_core}
   {MAIN_START}
   {asking_functions}
   {topics_functions}
@@ -230,14 +238,18 @@ impl TestGuest {
   {extras}
   {start})
 "#,
+            odd_core = self.odd.core(),
             asking_functions = if asks { ASKING_FUNCTIONS } else { "" },
             topics_functions = if self.topics { TOPICS_FUNCTIONS } else { "" },
             callback = callback.as_deref().unwrap_or("unreachable"),
             texts = texts.data
         );
+        let odd_exports = self.odd.exports();
         out.push_str(&MAIN.replace(
             "WASI",
-            &format!("{asking_exports} {wasi_exports}{storage_exports}{multicodec_exports}{topics_exports}"),
+            &format!(
+                "{asking_exports} {wasi_exports}{storage_exports}{multicodec_exports}{topics_exports}{odd_exports}"
+            ),
         ));
         if self.init.is_some() {
             out.push_str(LIFECYCLE);

@@ -1,27 +1,6 @@
-//! Components that mean harm or are broken: each ends where it should, and the host goes on.
+//! One test each, where an end has more to it than a state.
 
 use super::*;
-
-/// A bystander that must not notice anything.
-fn with_bystander() -> Host {
-    let host = Host::new();
-    host.run(&Actor::new("bystander"), &echo());
-    host
-}
-
-fn bystander_is_fine(host: &Host) {
-    assert_eq!(host.ask("bystander", b"still there?"), Ok(Some(b"still there?".to_vec())));
-    assert_eq!(host.status("bystander").crashes, 0);
-}
-
-fn quick(name: &'static str) -> Actor {
-    Actor::new(name).limits(|limits| {
-        limits.call = Millis(50);
-        limits.init = Millis(50);
-        limits.stop = Millis(100);
-        limits.drain = Millis(50);
-    })
-}
 
 /// Does what the first byte of a message says.
 fn obedient() -> TestGuest {
