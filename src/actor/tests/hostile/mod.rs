@@ -4,6 +4,7 @@ use super::*;
 
 mod cases;
 mod corpus;
+mod fair;
 mod single;
 
 /// Names the test that runs in a process of its own.
