@@ -149,4 +149,10 @@ impl Engine {
     pub(crate) fn compile_for_test(&self, wasm: &[u8]) -> Result<CompiledComponent, CompileError> {
         self.compile_expecting(Digest::of(wasm), wasm)
     }
+
+    /// What is looked at before that, for tests of how far bytes come.
+    #[cfg(test)]
+    pub(crate) fn inspect_for_test(wasm: &[u8]) -> Result<(), CompileError> {
+        inspect::check(wasm)
+    }
 }

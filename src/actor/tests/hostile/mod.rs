@@ -5,6 +5,7 @@ use super::*;
 mod cases;
 mod corpus;
 mod fair;
+mod mutants;
 mod single;
 
 /// Names the test that runs in a process of its own.
