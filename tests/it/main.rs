@@ -4,6 +4,7 @@ mod approvals;
 mod architecture;
 mod attacks;
 mod audit;
+mod bombed;
 mod bombs;
 mod components;
 mod control;
