@@ -326,8 +326,11 @@ proptest! {
     #[test]
     fn effective_never_holds_what_ask_grant_or_cap_lacks(
         ask in sets(), granted in sets(), cap in sets(), without in declined(), probe in patterns(),
+        observes in any::<bool>(),
     ) {
-        let grant = Grant { permissions: granted.clone(), without, ..Grant::default() };
+        // Who observes gets no more than who does not.
+        let mode = if observes { Mode::Observe } else { Mode::Enforce };
+        let grant = Grant { permissions: granted.clone(), without, mode };
         let decision = decide(&ask, &grant, &cap, ENFORCED_KINDS);
         let effective = &decision.effective;
         prop_assert!(effective.is_subset_of(&ask) && effective.is_subset_of(&granted) && effective.is_subset_of(&cap));

@@ -339,8 +339,8 @@ fn no_pattern_matches_by_prefix_accident() {
         assert_eq!(is_included, *is_allowed, "{pattern} and {value:?}");
         let Ok(asked) = value_read else { continue };
         let ask: Permissions = [asked.clone()].into_iter().collect();
-        let grant = Grant { permissions: allowed.clone(), without: BTreeSet::new() };
-        let everything = Grant { permissions: ask.clone(), without: BTreeSet::new() };
+        let grant = Grant { permissions: allowed.clone(), ..Grant::default() };
+        let everything = Grant { permissions: ask.clone(), ..Grant::default() };
         let kinds = [asked.kind()];
         let granted = decide(&ask, &grant, &ask, &kinds);
         let capped = decide(&ask, &everything, &allowed, &kinds);

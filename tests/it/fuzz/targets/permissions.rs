@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use airssys_wasm::document::{self, Report, Table};
-use airssys_wasm::permission::{Declined, ENFORCED_KINDS, Entry, Grant, Kind, Permissions, decide, why_forbidden};
+use airssys_wasm::permission::{
+    Declined, ENFORCED_KINDS, Entry, Grant, Kind, Mode, Permissions, decide, why_forbidden,
+};
 
 use super::super::seen::{Seen, shown};
 use super::{Target, filled};
@@ -111,8 +113,8 @@ fn decided(set: &Permissions, entries: &[Entry]) {
     let mut enforced = ENFORCED_KINDS.to_vec();
     enforced.extend([Kind::FsRead, Kind::FsWrite, Kind::NetConnect]);
     for (ask, granted, cap) in [(&ask, set, &cap), (set, &ask, &cap), (set, &cap, set), (set, set, set)] {
-        for without in [BTreeSet::new(), without.clone()] {
-            let grant = Grant { permissions: granted.clone(), without };
+        for (without, mode) in [(BTreeSet::new(), Mode::Enforce), (without.clone(), Mode::Observe)] {
+            let grant = Grant { permissions: granted.clone(), without, mode };
             let decision = decide(ask, &grant, cap, &enforced);
             let given = &decision.effective;
             assert!(given.is_subset_of(ask) && given.is_subset_of(granted) && given.is_subset_of(cap), "{decision:?}");

@@ -119,8 +119,8 @@ fn imports() -> Vec<Case> {
         ),
         refused(
             "an import of sockets",
-            "(import \"wasi:sockets/tcp@0.2.3\" (instance (export \"f\" (func))))",
-            "does not offer: `wasi:sockets/tcp@0.2.3`",
+            "(import \"wasi:http/types@0.2.3\" (instance (export \"f\" (func))))",
+            "does not offer: `wasi:http/types@0.2.3`",
         ),
         refused("an import with a name of ninety thousand bytes", &long, "does not offer: `aaa"),
         Case::guest("questions and nobody for the answers", asks, Ends::NotLinked("so no answer would reach it")),
