@@ -162,7 +162,7 @@ fn batches() -> Vec<Case> {
             Ends::Crashes("pointer not aligned"),
         ),
         keeps(
-            "an answer beyond its memory",
+            "a list of keys beyond its memory",
             "(call $get-many (i32.const 131072) (i32.const 0) (i32.const -16)) (call $ok_none)",
             Ends::Crashes("pointer out of bounds"),
         ),

@@ -118,7 +118,7 @@ fn imports() -> Vec<Case> {
             "do not fit this host",
         ),
         refused(
-            "an import of sockets",
+            "an import of the web",
             "(import \"wasi:http/types@0.2.3\" (instance (export \"f\" (func))))",
             "does not offer: `wasi:http/types@0.2.3`",
         ),
