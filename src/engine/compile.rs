@@ -75,6 +75,10 @@ pub enum Part {
     CoreModules,
     /// Components within it.
     NestedComponents,
+    /// Instances of components and interfaces.
+    ComponentInstances,
+    /// Types of components.
+    ComponentTypes,
 }
 
 impl fmt::Display for Part {
@@ -85,6 +89,8 @@ impl fmt::Display for Part {
             Self::Exports => "exports",
             Self::CoreModules => "core modules",
             Self::NestedComponents => "nested components",
+            Self::ComponentInstances => "component instances",
+            Self::ComponentTypes => "component types",
         })
     }
 }

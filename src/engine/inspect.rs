@@ -1,9 +1,12 @@
 //! Decides from its bytes alone whether a file is a component of a size that may be compiled.
 //!
 //! Does not validate the code; the compiler does. Compiling costs time and memory in proportion to
-//! what is counted here, so it is counted first, in one pass that allocates nothing.
+//! what is counted here, so it is counted first, in one pass that keeps nothing.
 
-use wasmparser::{Encoding, Parser, Payload};
+use wasmparser::{
+    ComponentType, ComponentTypeDeclaration, ComponentTypeSectionReader, Encoding, InstanceTypeDeclaration, Parser,
+    Payload,
+};
 
 use super::CompileError;
 use super::compile::Part;
@@ -18,6 +21,11 @@ pub const MAX_EXPORTS: u64 = 1_000;
 pub const MAX_MODULES: u64 = 64;
 /// Components within a component.
 pub const MAX_COMPONENTS: u64 = 16;
+/// Instances of components and interfaces in a component, those within it included. Each may cost a walk through all
+/// types that there are.
+pub const MAX_COMPONENT_INSTANCES: u64 = 256;
+/// Types of components, as opposed to components. Each may cost the same.
+pub const MAX_COMPONENT_TYPES: u64 = 64;
 
 /// Refuses everything but a component within the caps.
 pub fn check(bytes: &[u8]) -> Result<(), CompileError> {
@@ -56,6 +64,8 @@ struct Counts {
     functions: u64,
     modules: u64,
     components: u64,
+    component_instances: u64,
+    component_types: u64,
     /// Imports and exports of what the parser is in, innermost last.
     open: Vec<(u64, u64)>,
 }
@@ -76,6 +86,11 @@ impl Counts {
             Payload::ComponentImportSection(section) => self.import(section.count()),
             Payload::ExportSection(section) => self.export(section.count()),
             Payload::ComponentExportSection(section) => self.export(section.count()),
+            Payload::ComponentInstanceSection(section) => {
+                self.component_instances += u64::from(section.count());
+                within(Part::ComponentInstances, self.component_instances, MAX_COMPONENT_INSTANCES)
+            }
+            Payload::ComponentTypeSection(section) => self.types(section.clone()),
             _ => Ok(()),
         }
     }
@@ -105,6 +120,35 @@ impl Counts {
         let Some((_, exports)) = self.open.last_mut() else { return Ok(()) };
         *exports += u64::from(more);
         within(Part::Exports, *exports, MAX_EXPORTS)
+    }
+
+    fn types(&mut self, section: ComponentTypeSectionReader<'_>) -> Result<(), CompileError> {
+        for ty in section {
+            self.component_types += component_types(&ty.map_err(|e| CompileError::Invalid(e.to_string()))?);
+            within(Part::ComponentTypes, self.component_types, MAX_COMPONENT_TYPES)?;
+        }
+        Ok(())
+    }
+}
+
+/// Types of components in a type, itself included. The parser bounds how deep they are nested.
+fn component_types(ty: &ComponentType<'_>) -> u64 {
+    match ty {
+        ComponentType::Component(declarations) => {
+            let within = declarations.iter().map(|declaration| match declaration {
+                ComponentTypeDeclaration::Type(ty) => component_types(ty),
+                _ => 0,
+            });
+            1 + within.sum::<u64>()
+        }
+        ComponentType::Instance(declarations) => {
+            let within = declarations.iter().map(|declaration| match declaration {
+                InstanceTypeDeclaration::Type(ty) => component_types(ty),
+                _ => 0,
+            });
+            within.sum()
+        }
+        ComponentType::Defined(_) | ComponentType::Func(_) | ComponentType::Resource { .. } => 0,
     }
 }
 

@@ -79,6 +79,30 @@ fn a_component_of_too_many_parts_is_refused_before_it_is_compiled() {
 }
 
 #[test]
+fn what_costs_a_walk_through_all_types_is_counted_before_anything_is_checked() {
+    // A type that is small as it is written, and has a hundred thousand parts; it is compared with its like, or looked
+    // through, once for each of what follows.
+    let large: String = (1..=16).map(|i| format!("(type $t{i} (tuple $t{} $t{}))", i - 1, i - 1)).collect();
+    let large = format!("(type $t0 (tuple u8 u8)) {large}");
+    let takes = format!("(component $c {large} (import \"f\" (func (param \"x\" $t16))))");
+    let instances = format!("{takes} (import \"f\" (func $f (param \"x\" $t16)))")
+        + &"(instance (instantiate $c (with \"f\" (func $f))))".repeat(20_000);
+    let one = "(component (alias outer 1 $t16 (type $x)) (import \"f\" (func (param \"x\" $x))))";
+    let types = format!("(type {one})").repeat(20_000);
+    let within =
+        format!("(type (instance (alias outer 1 $t16 (type $t16)) {}))", format!("(type {one})").repeat(20_000));
+    for (more, what) in [
+        (instances, "20000 component instances and may have 256"),
+        (types, "65 component types and may have 64"),
+        (within, "20000 component types and may have 64"),
+    ] {
+        let wasm = wat(&format!("(component {large} {more})"));
+        assert!(refused(&wasm).contains(what), "{}", refused(&wasm));
+        assert!(matches!(surface(&wasm), Err(SurfaceError::NotCompiled(CompileError::TooMany { .. }))));
+    }
+}
+
+#[test]
 fn parts_of_the_language_that_no_guest_needs_are_refused() {
     for (what, module) in [
         ("shared memory", "(memory 1 1 shared)"),
