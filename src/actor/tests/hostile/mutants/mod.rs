@@ -10,6 +10,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 
 use super::*;
 use crate::actor::tests::storage::keeper;
+use crate::engine::SurfaceError;
 use crate::test_scale::cases;
 use dice::Dice;
 
@@ -76,12 +77,16 @@ fn component(seed: u64, sources: &[Vec<u8>]) -> Vec<u8> {
 /// Takes one as far as it goes.
 fn run(host: &Host, wasm: &[u8], reached: &mut Reached) {
     reached.made += 1;
+    // What the host reads in its own process: an error is fine, a failure of the reader is not.
+    let surface = crate::engine::surface(wasm);
+    assert!(!matches!(surface, Err(SurfaceError::Failed)), "the reader failed");
     if Engine::inspect_for_test(wasm).is_err() {
         return;
     }
     reached.inspected += 1;
     let Ok(compiled) = host.engine.compile_for_test(wasm) else { return };
     reached.compiled += 1;
+    assert!(!matches!(surface, Err(SurfaceError::NotCompiled(_))), "it was compiled: {surface:?}");
     let mut actor = quick("mutant").limits(|limits| limits.memory = ByteSize(16 << 20));
     actor.links = vec![("next", "bystander"), ("self", "mutant")];
     actor.storage = Some("read-write");
