@@ -21,11 +21,20 @@ const A_BOMB: Duration = Duration::from_secs(60);
 /// How a bomb may end: at a limit, refused before or by the compiler, or compiled and of no use to this host.
 const ENDS: [&str; 5] = ["worker-killed", "worker-timeout", "not-compiled", "unreadable-component", "not-linkable"];
 
-/// All of them at full scale, and every third one otherwise.
+/// All of them at full scale, and every third one otherwise, and one more.
 fn chosen() -> Vec<(String, &'static str, Vec<u8>)> {
     let step = if scale::cases(1) == 1 { 3 } else { 1 };
     let named = |(i, (what, wasm))| (format!("bomb-{i}"), what, wasm);
-    bombs::all().into_iter().enumerate().map(named).step_by(step).collect()
+    let instances = ("instances of instances", tenfold());
+    bombs::all().into_iter().step_by(step).chain([instances]).enumerate().map(named).collect()
+}
+
+/// Components within one another, each of them ten times in the next: a kilobyte that makes 10^15 instances.
+fn tenfold() -> Vec<u8> {
+    let innermost = "(core module $m) (core instance (instantiate $m))".to_owned();
+    let around = |inner: String, _| format!("(component $c {inner}) {}", "(instance (instantiate $c))".repeat(10));
+    let text = (0..15).fold(innermost, around);
+    wat::parse_str(format!("(component {text})")).expect("component text")
 }
 
 /// Leaves the host's workers less of the processor than it did.
