@@ -107,6 +107,12 @@ impl Aftermath {
         }
     }
 
+    /// The code of what would be gone back to.
+    pub(super) fn ways_back(&self) -> impl Iterator<Item = Digest> {
+        let previous = self.probations.values().filter_map(|probation| probation.previous.as_ref());
+        previous.map(|record| record.artifact.wasm)
+    }
+
     /// Puts a version under watch.
     pub(super) fn watch(&mut self, name: InstallationName, probation: Probation) {
         self.probations.insert(name, probation);
@@ -201,6 +207,12 @@ impl Reconciler {
             }
         }
         let applied = self.carry_out(actions, holds, begun)?;
+        for name in &applied.put_off {
+            // The end of the compilation that it waits for is reason enough to try again.
+            if let Some(probation) = self.aftermath.probations.get_mut(name) {
+                probation.not_before = Duration::ZERO;
+            }
+        }
         if applied.failed.is_empty() && applied.done.len() == actions.len() { self.mark_good() } else { Ok(()) }
     }
 

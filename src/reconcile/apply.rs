@@ -71,8 +71,16 @@ pub struct Holds {
     pub applied_commit: Option<AppliedCommit>,
     /// The order of an operator that it carries out.
     pub order: Option<Order>,
-    /// Whether one action that fails keeps all of them from being carried out.
+    /// Whether one action that fails, or whose code is not made yet, keeps all of them from being carried out.
     pub is_whole: bool,
+}
+
+impl Holds {
+    /// Without those of what is put off: it is as it was.
+    pub fn without(mut self, put_off: &BTreeSet<InstallationName>) -> Self {
+        self.add.retain(|name, _| !put_off.contains(name));
+        self
+    }
 }
 
 /// Makes `next`, a copy of the current generation, the one in which `actions` are carried out. Pure.

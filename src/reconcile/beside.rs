@@ -70,8 +70,8 @@ impl Beside {
         self.given_up.remove(wasm);
     }
 
-    /// Notes what ended since the last look, and ends what is not wanted any more.
-    pub(super) fn look(&mut self, wanted: &BTreeSet<Digest>) {
+    /// Notes what ended since the last look.
+    pub(super) fn note_ended(&mut self) {
         let ended = |job: &mut Job| job.outcome.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         if let Some(mut job) = self.job.take_if(ended) {
             let outcome = job.outcome.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -83,6 +83,10 @@ impl Beside {
                 None => {}
             }
         }
+    }
+
+    /// Forgets what is not wanted any more, and ends it.
+    pub(super) fn keep_only(&mut self, wanted: &BTreeSet<Digest>) {
         self.made.retain(|wasm| wanted.contains(wasm));
         self.given_up.retain(|wasm, _| wanted.contains(wasm));
         if let Some(job) = self.job.as_ref().filter(|job| !wanted.contains(&job.wasm)) {

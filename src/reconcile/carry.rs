@@ -70,9 +70,11 @@ impl Reconciler {
             return Ok(Applied::default());
         }
         let before = self.committed.installed();
-        let is_one_piece = !self.parts.runs || holds.order.is_some();
         let Chosen { mut actions, is_shared, mut put_off } =
-            self.turns.choose(actions, &before, is_one_piece, &self.beside);
+            self.turns.choose(actions, &before, self.parts.runs, &self.beside);
+        if holds.is_whole && !put_off.is_empty() {
+            return Ok(Applied { put_off, ..Applied::default() });
+        }
         let (mut standbys, mut failed) = self.prepare(&actions, is_shared);
         // The host outlived it.
         for action in actions.iter().filter(|action| apply::fresh_record(action).is_some()) {
@@ -91,6 +93,13 @@ impl Reconciler {
             put_off.extend(self.turns.put_off(&actions, &before, &mut failed, &mut self.beside));
             actions.retain(|action| !put_off.contains(&action.name));
         }
+        if holds.is_whole && !put_off.is_empty() {
+            let tried = standbys.keys().cloned().collect();
+            drop(standbys);
+            self.no_longer_starting(tried);
+            return Ok(Applied { put_off, ..Applied::default() });
+        }
+        let holds = holds.without(&put_off);
         self.leave_what_cannot_go(&actions, &before, &mut failed);
         if holds.is_whole && !failed.is_empty() {
             let tried = standbys.keys().cloned().collect();
@@ -99,6 +108,7 @@ impl Reconciler {
             return Ok(Applied { failed, ..Applied::default() });
         }
         let mut ready = without(&actions, &failed);
+        ready.iter().filter_map(|action| turns::wasm_of(action)).for_each(|wasm| self.turns.has_code(&wasm));
         let own = failed.iter().filter(|failed| !Tie::is_why(&failed.why));
         own.filter_map(|failed| turns::wasm_of(&failed.action)).for_each(|wasm| self.beside.forget(&wasm));
         for FailedAction { action, .. } in failed.iter().filter(|failed| failed.why.code == "object-missing") {

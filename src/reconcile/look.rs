@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::backoff::{Jitter, Retries};
 use crate::observed::{Observed, Phase};
+use crate::plan::approval::Approval;
 use crate::plan::{Plan, PlanInput};
 use crate::resolution::Refusal;
 use crate::saved::{Inputs, Made, settings_digest};
@@ -20,6 +21,8 @@ use super::reconciler::{Reconciler, phase, unix_now_s};
 /// What a look at everything found.
 pub(super) struct Looked {
     pub plan: Plan,
+    /// What of it an operator approved.
+    pub approvals: BTreeSet<Approval>,
     pub problems: Vec<Refusal>,
     pub waits_for_sources: Option<Duration>,
     pub now: Duration,
@@ -69,10 +72,11 @@ impl Reconciler {
             observed: &observed,
             recent,
             floors: &self.committed.floors,
-            approvals: &BTreeSet::new(),
+            approvals: &self.word.approvals,
             host: crate::host::SURFACE,
         };
         let mut plan = crate::plan::plan(&input);
+        let mut approvals = self.word.approvals.clone();
         if let Some(order) = order {
             let inputs = || {
                 let is_complete = desired.complete && problems.is_empty();
@@ -84,14 +88,15 @@ impl Reconciler {
                 let settings = settings_digest(&self.parts.secrets.rules, &self.parts.remote.settings, signers);
                 Inputs::of(Made { input: &input, desired, trust: self.policy.digest(), settings })
             };
-            let approvals = order.approvals_for(&plan, inputs).map_err(Refused)?;
+            approvals.extend(order.approvals_for(&plan, inputs).map_err(Refused)?);
             plan = crate::plan::plan(&PlanInput { approvals: &approvals, ..input });
         }
         let stale = self.resolver.remote().stale();
         self.observed = observed;
         // A commit that could not be had, or that is refused, may want something else.
         plan.is_stale = !stale.is_empty() || self.snapshots.is_some() && !problems.is_empty();
-        Ok(Looked { plan, problems: problems.into_iter().chain(stale).collect(), waits_for_sources, now })
+        let problems = problems.into_iter().chain(stale).collect();
+        Ok(Looked { plan, approvals, problems, waits_for_sources, now })
     }
 
     /// Reads the desired directory. Whoever saved a plan looked at files that had `settled`, so whoever carries it out

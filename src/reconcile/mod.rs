@@ -42,6 +42,7 @@ mod start;
 mod tests;
 mod told;
 mod turns;
+mod word;
 
 use std::sync::Arc;
 

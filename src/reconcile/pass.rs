@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use crate::digest::Digest;
 use crate::name::InstallationName;
 use crate::plan::Plan;
 use crate::plan::action::Action;
@@ -22,6 +23,7 @@ use super::reconciler::Reconciler;
 use super::repository::Snapshots;
 use super::resolve::FETCHING;
 use super::turns;
+use super::word::Word;
 
 /// A look that is due sooner than this is for files that settle, and not for one that can't be read.
 const SETTLES_SOON: Duration = Duration::from_secs(1);
@@ -83,13 +85,14 @@ impl Reconciler {
         self.passes += 1;
         let number = self.committed.generation.number;
         let trust_problems = self.reload_trust();
+        self.beside.note_ended();
         if self.parts.runs {
             self.judge_probations(begun)?;
         }
         self.settle_purges();
-        let Looked { plan, mut problems, waits_for_sources, now } = self.look(times, completed, order)?;
+        let Looked { plan, approvals, mut problems, waits_for_sources, now } = self.look(times, completed, order)?;
         problems.splice(..0, trust_problems.into_iter().chain(self.purges.problem()));
-        // An order is one piece with an end; what is late goes in the pass after it.
+        // What is late goes in the pass after an order.
         let late = if order.is_none() { self.late_starts(&plan) } else { Vec::new() };
         let effects: Vec<Action> = plan.effects().cloned().chain(late).collect();
         let doable: BTreeSet<&InstallationName> = effects.iter().map(|action| &action.name).collect();
@@ -99,17 +102,23 @@ impl Reconciler {
         problems.extend(plan.unreadable.iter().filter(|_| !settles).map(bad_file));
         let news = self.told.problems(&problems, &self.parts.tell);
         self.recorder.problems(&news);
-        self.beside.look(&effects.iter().filter_map(turns::wasm_of).collect());
+        self.keep_compiling(&effects);
         let wanted = effects.len();
         let Timed { actions, waiting } = self.timed(effects, order, now);
-        let order = order.map(ApplyOrder::note);
+        let word = Word { approvals, order: order.map(ApplyOrder::note).or_else(|| self.word.order_of(&actions)) };
         let applied_commit = self.snapshots.as_ref().and_then(Snapshots::applies);
         for name in &plan.released {
             self.lift_quarantine(name);
         }
-        let holds = Holds { drop: plan.released.clone(), order, applied_commit, ..Holds::default() };
+        let holds =
+            Holds { drop: plan.released.clone(), order: word.order.clone(), applied_commit, ..Holds::default() };
         let applied = self.carry_out(&actions, holds, begun)?;
         self.late_tried(&actions, &applied);
+        self.word = word.left_for(&actions, &applied.put_off);
+        if order.is_some() && !applied.put_off.is_empty() {
+            // Nor does who orders it want to wait for more than its code.
+            self.aftermath.try_now();
+        }
         if !applied.done.is_empty() {
             self.room.forget();
         }
@@ -151,6 +160,14 @@ impl Reconciler {
             put_off: applied.put_off.into_iter().map(|name| (name, turns::why_put_off())).collect(),
             problems,
         })
+    }
+
+    /// Ends what is compiled for nobody any more.
+    fn keep_compiling(&mut self, effects: &[Action]) {
+        let mut wanted: BTreeSet<Digest> = effects.iter().filter_map(turns::wasm_of).collect();
+        wanted.extend(self.aftermath.ways_back());
+        wanted.extend(&self.ways_back);
+        self.beside.keep_only(&wanted);
     }
 
     /// What is carried out now, and what waits for what failed before and is tried again later. Who orders it does not want

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::actor::{ActorPhase, System};
 use crate::backoff::{Backoff, Retries};
 use crate::config::StateSettings;
+use crate::digest::Digest;
 use crate::engine::Engine;
 use crate::name::InstallationName;
 use crate::observed::quarantine::Quarantined;
@@ -37,6 +38,7 @@ use super::room::RoomMeter;
 use super::secrets::{Expect, Secrets};
 use super::told::Told;
 use super::turns::Turns;
+use super::word::Word;
 
 /// What a reconciler works with.
 pub struct Parts {
@@ -97,6 +99,10 @@ pub struct Reconciler {
     pub(super) trust_shown: String,
     pub(super) sources: Retries,
     pub(super) turns: Turns,
+    /// What an operator approved and waits for its code.
+    pub(super) word: Word,
+    /// The code that an operator's orders to go back wait for.
+    pub(super) ways_back: BTreeSet<Digest>,
     /// What runs as soon as its code is made: it was not there when the host started.
     pub(super) late: BTreeSet<InstallationName>,
     pub(super) told: Told,
@@ -167,6 +173,8 @@ impl Reconciler {
             trust_shown: loaded.shown,
             sources: Retries::new(Backoff::SOURCE),
             turns: Turns::default(),
+            word: Word::default(),
+            ways_back: BTreeSet::new(),
             late: BTreeSet::new(),
             told: Told::default(),
             passes: 0,

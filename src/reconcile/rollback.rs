@@ -31,6 +31,7 @@ use super::order::{Refused, check_digits};
 use super::reconciler::{Reconciler, phase};
 use super::secrets::Secrets;
 use super::start::admit;
+use super::turns;
 
 /// Most generations that are looked through for one to go back to; an older one must be named.
 pub const MAX_SEARCHED: usize = 200;
@@ -53,6 +54,16 @@ pub struct RollbackOrder {
     pub digest: Option<String>,
     /// Who gives it.
     pub by: Operator,
+}
+
+/// What came of an order to go back.
+#[derive(Debug)]
+pub enum WentBack {
+    /// What it is, or why not.
+    Is(RollbackDocument),
+    /// Nothing was done: it waits for code that is compiled beside the passes. To be given again when a compilation ended,
+    /// as this order, which fits nothing else.
+    WaitsForCode(RollbackOrder),
 }
 
 /// What the decision is made of.
@@ -179,14 +190,15 @@ impl Reconciler {
     ///
     /// A [`Refused`] when the order does not fit what is there; any other when it could not be carried out. What ran
     /// goes on then.
-    pub fn roll_back(&mut self, order: &RollbackOrder) -> anyhow::Result<RollbackDocument> {
+    pub fn roll_back(&mut self, order: &RollbackOrder) -> anyhow::Result<WentBack> {
         let begun = Instant::now();
+        self.beside.note_ended();
         let rollback = self.propose_rollback(&order.target)?;
         if let Some(wanted) = &order.digest {
             check_digits("rollback", &rollback.digest(), wanted).map_err(Refused)?;
         }
         if !rollback.refused.is_empty() || rollback.actions.is_empty() {
-            return Ok(rollback.document(None));
+            return Ok(WentBack::Is(rollback.document(None)));
         }
         let number = self.committed.generation.number;
         let holds = Holds {
@@ -199,6 +211,12 @@ impl Reconciler {
         let applied = self.carry_out(&rollback.actions, holds, begun);
         self.recorder.write(&self.parts.store, &self.parts.tell);
         let applied = applied?;
+        if !applied.put_off.is_empty() {
+            self.ways_back.extend(rollback.actions.iter().filter_map(turns::wasm_of));
+            let target = RollbackTarget { to: Some(rollback.to), ..order.target.clone() };
+            let digest = Some(rollback.digest().hex());
+            return Ok(WentBack::WaitsForCode(RollbackOrder { target, digest, by: order.by.clone() }));
+        }
         if let Some(failed) = applied.failed.into_iter().next() {
             let message = format!("{} can't go back: {}", failed.action.name, failed.why.message);
             let refusal = Refusal { message, ..failed.why };
@@ -216,7 +234,12 @@ impl Reconciler {
         if self.parts.runs {
             self.mark_good()?;
         }
-        Ok(rollback.document(Some(committed)))
+        Ok(WentBack::Is(rollback.document(Some(committed))))
+    }
+
+    /// Orders that waited for their code are given again now, or never.
+    pub fn forget_ways_back(&mut self) {
+        self.ways_back.clear();
     }
 
     fn propose_rollback(&mut self, target: &RollbackTarget) -> anyhow::Result<Rollback> {

@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use crate::digest::Digest;
 use crate::name::InstallationName;
 use crate::plan::action::Action;
-use crate::plan::revert::REVERTED;
 use crate::plan::ties::{self, Installed};
 use crate::resolution::Refusal;
 use crate::worker::CompileLimits;
@@ -37,15 +36,9 @@ pub(super) struct Chosen {
 }
 
 impl Turns {
-    /// Chooses among the actions of a pass. An operator's order is one piece, and so is what goes back.
-    pub(super) fn choose(
-        &self,
-        actions: &[Action],
-        installed: &Installed,
-        is_one_piece: bool,
-        beside: &Beside,
-    ) -> Chosen {
-        if is_one_piece || actions.iter().any(|action| action.reason.code == REVERTED) {
+    /// Chooses among the actions of a pass. Where nothing runs nobody is kept waiting, and each takes the time it needs.
+    pub(super) fn choose(&self, actions: &[Action], installed: &Installed, runs: bool, beside: &Beside) -> Chosen {
+        if !runs {
             return Chosen { actions: actions.to_vec(), is_shared: false, put_off: BTreeSet::new() };
         }
         let is_slow = |action: &&Action| wasm_of(action).is_some_and(|wasm| self.is_slow(&wasm, beside));
@@ -53,6 +46,11 @@ impl Turns {
         let put_off = with_tied(actions, slow, installed);
         let actions = actions.iter().filter(|action| !put_off.contains(&action.name)).cloned().collect();
         Chosen { actions, is_shared: true, put_off }
+    }
+
+    /// Its code is there, and in the cache.
+    pub(super) fn has_code(&mut self, wasm: &Digest) {
+        self.slow.remove(wasm);
     }
 
     /// Whether this code is to be made beside the passes before one takes it up.

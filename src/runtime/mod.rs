@@ -12,6 +12,7 @@ mod pulse;
 mod recording;
 mod requests;
 mod telling;
+mod waiting;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,7 +33,7 @@ use crate::plan::approval::Operator;
 use crate::plan::rollback::document::RollbackDocument;
 use crate::reconcile::notice::Notice;
 use crate::reconcile::order::ApplyOrder;
-use crate::reconcile::rollback::RollbackOrder;
+use crate::reconcile::rollback::{RollbackOrder, WentBack};
 use crate::reconcile::{Lifted, Pass, Reconciler, Tell};
 use crate::resolution::Refusal;
 use crate::status::HostStatus;
@@ -43,8 +44,9 @@ pub use pulse::{MAX_QUIET_PASS_MS, MAX_QUIET_REST_MS, Passed, Pulse};
 
 use board::Shared;
 use open::Mode;
-use requests::{Syncing, Turn};
+use requests::Turn;
 use telling::Convergence;
+use waiting::Waiting;
 
 /// Least time between two commits, in milliseconds.
 pub const COMMIT_INTERVAL_MS: u64 = 1_000;
@@ -86,8 +88,8 @@ struct Rounds {
     watcher: Watcher,
     wake: Wake,
     trust_directory: Option<PathBuf>,
-    /// Each `sync` that waits for what is being fetched.
-    syncs: Vec<Syncing>,
+    /// Who waits for what is being fetched or compiled.
+    waiting: Waiting,
 }
 
 /// Sends messages to the components of a running host.
@@ -158,7 +160,7 @@ impl Host {
         let shared = Arc::new(Shared::new(config, &reconciler));
         let (inlet, asked) = request::channel();
         Ok(Self {
-            rounds: Rounds { reconciler, watcher, wake, trust_directory, syncs: Vec::new() },
+            rounds: Rounds { reconciler, watcher, wake, trust_directory, waiting: Waiting::default() },
             events: opened.events,
             server,
             shared,
@@ -240,7 +242,7 @@ impl Host {
                 }
             }
             pulse.passed(shared.line());
-            let deadline = rounds.next_deadline();
+            let deadline = rounds.waiting.next_deadline();
             turn = tokio::select! {
                 // Cancel-safe: it only beats.
                 never = pulse.rest() => match never {},
@@ -352,7 +354,12 @@ pub fn apply_once(config: HostConfig, tell: Tell, order: &ApplyOrder) -> Result<
 /// Goes back to an earlier generation while no host runs. The next start runs what was committed.
 pub fn roll_back_once(config: HostConfig, tell: Tell, order: &RollbackOrder) -> Result<RollbackDocument, StartError> {
     let mut reconciler = open::open(&config, tell, Mode::ApplyOnce)?.reconciler;
-    Ok(reconciler.roll_back(order)?)
+    match reconciler.roll_back(order)? {
+        WentBack::Is(document) => Ok(document),
+        WentBack::WaitsForCode(_) => {
+            Err(anyhow::anyhow!("without a host nothing is compiled beside a rollback").into())
+        }
+    }
 }
 
 /// Lifts what holds an installation back, or the pause of everything, while no host runs.

@@ -2,28 +2,28 @@
 //!
 //! What changes something is durable before it is answered; what waits for a pass is answered after it.
 
-use std::time::{Duration, Instant};
-
 use tokio::sync::mpsc;
 
+use crate::control::MAX_WAITING_REQUESTS;
 use crate::control::documents::{
     ActionWord, ApplyBody, GcDocument, Left, PASS_TYPE, PassDocument, PausedDocument, RollbackBody,
 };
 use crate::control::request::{Asked, Because, Refused, Request};
-use crate::control::{MAX_SYNC_WAIT_MS, MAX_WAITING_REQUESTS};
 use crate::name::InstallationName;
 use crate::paused::PausedBy;
 use crate::plan::approval::{MAX_APPROVALS, Operator, ParseApprovalError};
+use crate::plan::rollback::document::RollbackDocument;
 use crate::reconcile::notice::Notice;
 use crate::reconcile::order::{self, ApplyOrder};
 use crate::reconcile::resolve::FETCHING;
-use crate::reconcile::rollback::{RollbackOrder, RollbackTarget};
+use crate::reconcile::rollback::{RollbackOrder, RollbackTarget, WentBack};
 use crate::reconcile::{Lifted, Pass, PauseError, Tell, unix_now_s};
 use crate::resolution::Refusal;
 use crate::state::StateError;
 
 use super::Rounds;
 use super::board::{Shared, note};
+use super::waiting::{PassWaiter, WayBack};
 
 /// What the loop does next: why, and what was asked.
 pub(super) struct Turn {
@@ -52,37 +52,6 @@ impl Turn {
     }
 }
 
-/// A `sync` that waits for what is being fetched or compiled, with what was done for it so far.
-pub(super) struct Syncing {
-    asked: Asked,
-    until: Instant,
-    done: Vec<ActionWord>,
-    committed: bool,
-}
-
-impl Syncing {
-    fn new(asked: Asked) -> Self {
-        let until = Instant::now() + Duration::from_millis(MAX_SYNC_WAIT_MS);
-        Self { asked, until, done: Vec::new(), committed: false }
-    }
-
-    /// Answers it, unless there is more to wait for.
-    fn after(mut self, reported: &Result<PassDocument, Refused>) -> Option<Self> {
-        let Ok(pass) = reported else {
-            self.asked.answer(reported.clone());
-            return None;
-        };
-        self.done.extend(pass.done.iter().cloned());
-        self.committed |= pass.committed;
-        if (pass.fetching || pass.compiling) && Instant::now() < self.until {
-            return Some(self);
-        }
-        let Self { asked, done, committed, .. } = self;
-        asked.answer(Ok(PassDocument { done, committed, ..pass.clone() }));
-        None
-    }
-}
-
 impl Rounds {
     /// Carries out what was asked, then one pass; no pass when there were only questions.
     pub fn turn(mut self, turn: Turn, board: &Shared, tell: &Tell) -> (Self, Option<anyhow::Result<Pass>>) {
@@ -90,9 +59,8 @@ impl Rounds {
         let mut looks = asked.is_empty();
         let mut waiting = Vec::new();
         let mut order = None;
-        let mut resumed = std::mem::take(&mut self.syncs);
-        resumed.retain(|sync| !sync.asked.is_given_up());
-        looks |= !resumed.is_empty();
+        looks |= self.waiting.for_pass();
+        looks |= self.go_on_back(tell);
         for asked in asked.into_iter().filter(|asked| !asked.is_given_up()) {
             match &asked.request {
                 Request::Plan => {
@@ -118,7 +86,7 @@ impl Rounds {
                 Request::Rollback(body) => {
                     let body = body.clone();
                     let is_question = body.dry_run;
-                    self.roll_back(asked, &body, tell);
+                    self.roll_back(asked, body, tell);
                     if is_question {
                         continue;
                     }
@@ -126,14 +94,13 @@ impl Rounds {
                 Request::Sync { wait } => {
                     self.reconciler.look_at_everything();
                     match wait {
-                        true => resumed.push(Syncing::new(asked)),
+                        true => self.waiting.push(PassWaiter::new(asked)),
                         false => waiting.push(asked),
                     }
                 }
                 Request::Apply(body) => match order_of(body, &asked) {
                     Ok(ordered) => {
-                        order = Some(ordered);
-                        waiting.push(asked);
+                        order = Some((ordered, PassWaiter::new(asked)));
                     }
                     Err(why) => {
                         asked.answer(Err::<PassDocument, _>(why));
@@ -146,16 +113,14 @@ impl Rounds {
         if !looks {
             return (self, None);
         }
+        let (order, mut orderer) = order.unzip();
         let (mut back, mut passed) = self.one(&cause, order.as_ref());
         if let Err(error) = &passed
             && let Some(why) = error.downcast_ref::<order::Refused>()
         {
             // The order does not fit, and nothing was done. Whoever else waits has nothing to do with that.
-            let (ordered, others): (Vec<_>, Vec<_>) =
-                waiting.into_iter().partition(|asked| matches!(asked.request, Request::Apply(_)));
             let why = Refused::new(Because::Conflict, why.0.clone());
-            ordered.into_iter().for_each(|asked| asked.answer(Err::<PassDocument, _>(why.clone())));
-            waiting = others;
+            orderer.take().into_iter().for_each(|orderer| orderer.refuse(why.clone()));
             (back, passed) = back.one(&cause, None);
         }
         let is_fetching = back.reconciler.is_fetching();
@@ -170,13 +135,24 @@ impl Rounds {
         for asked in waiting {
             asked.answer(reported.clone());
         }
-        back.syncs = resumed.into_iter().filter_map(|sync| sync.after(&reported)).collect();
+        orderer.into_iter().for_each(|orderer| back.waiting.push(orderer));
+        back.waiting.passed(&reported);
         (back, Some(passed))
     }
 
-    /// When the first `sync` has waited long enough.
-    pub fn next_deadline(&self) -> Option<Instant> {
-        self.syncs.iter().map(|sync| sync.until).min()
+    /// Gives the orders to go back again that waited for their code; says whether there were any.
+    fn go_on_back(&mut self, tell: &Tell) -> bool {
+        let ways_back = self.waiting.take_ways_back();
+        let has_any = !ways_back.is_empty();
+        self.reconciler.forget_ways_back();
+        for way_back in ways_back {
+            match self.reconciler.roll_back(&way_back.order) {
+                Ok(WentBack::WaitsForCode(order)) => self.waiting.push_way_back(way_back.with(order)),
+                Ok(WentBack::Is(document)) => went_back(way_back.asked, Ok(document), tell),
+                Err(error) => went_back(way_back.asked, Err(error), tell),
+            }
+        }
+        has_any
     }
 
     fn pause(&mut self, asked: Asked, name: Option<&InstallationName>, board: &Shared, tell: &Tell) {
@@ -193,31 +169,20 @@ impl Rounds {
         asked.answer(done.map(|()| PausedDocument::of(self.reconciler.paused(), changed, false)));
     }
 
-    fn roll_back(&mut self, asked: Asked, body: &RollbackBody, tell: &Tell) {
+    fn roll_back(&mut self, asked: Asked, body: RollbackBody, tell: &Tell) {
         let RollbackBody { names, to, dry_run, digest } = body;
         let names = names.iter().map(|name| name.parse()).collect::<Result<_, _>>();
-        let by = operator(&asked);
-        let answer = names.map_err(|_| no_name()).and_then(|names| {
-            let target = RollbackTarget { names, to: *to };
-            let done = match dry_run {
-                true => self.reconciler.plan_rollback(&target),
-                false => {
-                    let order = RollbackOrder { target, digest: digest.clone(), by: by.clone() };
-                    self.reconciler.roll_back(&order)
-                }
-            };
-            done.map_err(|error| match error.downcast_ref::<order::Refused>() {
-                Some(refused) => Refused::new(Because::Conflict, refused.0.clone()),
-                None => failed(&error),
-            })
-        });
-        if let Ok(document) = &answer
-            && let Some(generation) = document.committed
-        {
-            let to = document.to_generation;
-            tell(&Notice::Info { text: format!("rolled back to generation {to} by {by}, as generation {generation}") });
+        let Ok(names) = names else { return asked.answer(Err::<RollbackDocument, _>(no_name())) };
+        let target = RollbackTarget { names, to };
+        if dry_run {
+            return went_back(asked, self.reconciler.plan_rollback(&target), tell);
         }
-        asked.answer(answer);
+        let order = RollbackOrder { target, digest, by: operator(&asked) };
+        match self.reconciler.roll_back(&order) {
+            Ok(WentBack::WaitsForCode(order)) => self.waiting.push_way_back(WayBack::new(asked, order)),
+            Ok(WentBack::Is(document)) => went_back(asked, Ok(document), tell),
+            Err(error) => went_back(asked, Err(error), tell),
+        }
     }
 
     fn resume(&mut self, asked: Asked, name: Option<&InstallationName>, board: &Shared, tell: &Tell) {
@@ -232,6 +197,20 @@ impl Rounds {
         let paused = self.reconciler.paused();
         asked.answer(done.map(|Lifted { pause, hold }| PausedDocument::of(paused, pause || hold, hold)));
     }
+}
+
+/// Tells and answers what came of going back.
+fn went_back(asked: Asked, done: anyhow::Result<RollbackDocument>, tell: &Tell) {
+    if let Ok(document) = &done
+        && let Some(generation) = document.committed
+    {
+        let (to, by) = (document.to_generation, operator(&asked));
+        tell(&Notice::Info { text: format!("rolled back to generation {to} by {by}, as generation {generation}") });
+    }
+    asked.answer(done.map_err(|error| match error.downcast_ref::<order::Refused>() {
+        Some(refused) => Refused::new(Because::Conflict, refused.0.clone()),
+        None => failed(&error),
+    }));
 }
 
 /// Who asks, as the kernel says.

@@ -34,6 +34,7 @@ mod scale;
 mod secrets;
 mod service;
 mod slow;
+mod slow_orders;
 mod storage;
 mod surface;
 #[path = "../../src/test_guest.rs"]

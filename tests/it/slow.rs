@@ -31,7 +31,7 @@ fn impatient(
 }
 
 /// The same over a world that is there.
-fn impatient_again(world: &World, limits: CompileLimits) -> (Reconciler, Receiver<()>) {
+pub fn impatient_again(world: &World, limits: CompileLimits) -> (Reconciler, Receiver<()>) {
     let limits = CompileLimits { first_turn: Duration::from_millis(1), ..limits };
     let mut reconciler = reconciler(world, processes(), limits);
     let (told, ended) = std::sync::mpsc::channel();
@@ -42,7 +42,7 @@ fn impatient_again(world: &World, limits: CompileLimits) -> (Reconciler, Receive
     (reconciler, ended)
 }
 
-fn put_off(pass: &Pass) -> Vec<&str> {
+pub fn put_off(pass: &Pass) -> Vec<&str> {
     pass.put_off.keys().map(|name| name.as_str()).collect()
 }
 
