@@ -415,6 +415,8 @@ fn a_limit_above_the_budget_of_the_host_is_blocked_before_anything_starts_and_st
     assert!(stdout(&plan).contains("its limit of 64MiB does not fit: 128MiB of 128MiB are promised to 2 others"));
     let mut host = world.run();
     host.wait_for(&["c", "blocked", "does not fit"]);
+    // What is blocked is told before the rest is committed.
+    host.wait_for(&["settled: 2 of"]);
     assert_eq!(world.committed().into_keys().collect::<Vec<_>>(), ["a", "b"]);
     let text = ok(&world.output(&["status"]));
     assert!(text.contains(" of 128MiB for instances; promised 2 x 64MiB") && text.contains("maps        "), "{text}");
