@@ -3,6 +3,7 @@
 //! [`Table`] is a cursor: what is not asked for by the time of [`Table::finish`] is an unknown key.
 //! It knows no file format; the formats are `desired`, `manifest` and `trust`.
 
+mod errors;
 mod report;
 mod syntax;
 mod value;
@@ -14,6 +15,7 @@ use std::str::FromStr;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+pub use errors::MAX_SYNTAX_ERRORS;
 pub use report::{MAX_PROBLEMS_PER_FILE, Report};
 pub use syntax::{MAX_NESTING, parse};
 pub use value::Value;

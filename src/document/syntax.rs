@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 use toml_parser::Source;
 use toml_parser::lexer::TokenKind;
 
+use super::errors::{MAX_SYNTAX_ERRORS, readable};
 use super::{Report, shown};
 
 /// Deepest nesting of tables and arrays that is read. The parser limits brackets and the parts of one key,
@@ -31,16 +32,22 @@ pub fn parse<'t>(text: &'t str, report: &mut Report<'t>) -> Spanned<DeTable<'t>>
     if may_be_deep && let Some(at) = find_too_deep(text) {
         return too_deep(at, report);
     }
-    let (document, errors) = DeTable::parse_recoverable(text);
+    let read = readable(text);
+    let (document, errors) = DeTable::parse_recoverable(read);
     // The parts of a header come on top of what is counted before; there are few enough to drop such a tree.
     if may_be_deep && let Some(at) = find_deeper_than(MAX_NESTING, document.get_ref()) {
         return too_deep(at, report);
     }
     if !errors.is_empty() {
         let mut errors: Vec<_> =
-            errors.iter().map(|error| (error.span().unwrap_or(text.len()..text.len()), error.message())).collect();
+            errors.iter().map(|error| (error.span().unwrap_or(read.len()..read.len()), error.message())).collect();
         errors.sort_by_key(|(span, _)| span.start);
-        report_errors(text, document.get_ref(), &errors, report);
+        report_errors(read, document.get_ref(), &errors, report);
+    }
+    if read.len() < text.len() {
+        let message = format!("there are more than {MAX_SYNTAX_ERRORS} syntax errors; from here on nothing is read");
+        report.distrust(read.len()..usize::MAX);
+        report.syntax_error(read.len()..read.len(), message, None);
     }
     document
 }

@@ -19,7 +19,7 @@ use crate::name::{LinkName, PackageName};
 use crate::permission::Permissions;
 
 /// Largest policy file, in bytes. The tree of a text takes up to eighty times as much memory.
-pub const MAX_POLICY_BYTES: u64 = 512 << 10;
+pub const MAX_POLICY_BYTES: u64 = 256 << 10;
 /// Most keys of one publisher; no more signatures than that are read either.
 pub const MAX_KEYS_PER_PUBLISHER: usize = super::MAX_SIGNATURES;
 

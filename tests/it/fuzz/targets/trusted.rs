@@ -78,6 +78,8 @@ fn largest_policies() -> Vec<Vec<u8>> {
         filled(most, "schema = 1\n", |n| format!("[publisher.a{n}]\nkeys=['x']\nnames=['y']\n"), ""),
         filled(most, "schema = 1\n", |_| format!("[[revoked]]\nkey={}\n", keys[0]), ""),
         filled(most, "schema = 1\n", |n| format!("[[revoked]]\npackage='a:b'\nsequence-below={n}\n"), ""),
+        filled(most, "schema ", |_| "= ".to_owned(), ""),
+        filled(most, "schema = [", |_| "=".to_owned(), ""),
         filled(most, "schema = 1\n[publisher.a]\nnames=['a:*']\nkeys=[", |n| format!("{},", keys[n % 16]), "]\n"),
     ]
 }
