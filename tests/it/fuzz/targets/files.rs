@@ -19,10 +19,13 @@ pub const DESIRED: Target = Target {
     largest: largest_desired,
 };
 
+/// Longest name of a file, in bytes: a path in a repository.
+const MOST_NAME: usize = 4 << 10;
+
 /// A first line `#: NAME` names the file: names come from whoever may write the directory.
 fn desired(input: &[u8], seen: &mut Seen) {
     let first = input.split(|byte| *byte == b'\n').next().and_then(|line| line.strip_prefix(b"#: "));
-    let file = first.map_or("fuzz.toml".into(), String::from_utf8_lossy);
+    let file = first.filter(|name| name.len() <= MOST_NAME).map_or("fuzz.toml".into(), String::from_utf8_lossy);
     let parsed = parse(&file, input);
     assert_eq!(parsed.digest, Digest::of(input));
     match &parsed.outcome {
