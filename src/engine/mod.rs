@@ -21,6 +21,9 @@ pub use code::LoadError;
 pub use compile::{CompileError, CompiledComponent, Part};
 pub use config::wasmtime_config;
 pub use config::{EPOCH_TICK, MAX_WASM_STACK_BYTES, ticks};
+pub use inspect::{
+    MAX_COMPONENT_INSTANCES, MAX_COMPONENT_TYPES, MAX_COMPONENTS, MAX_EXPORTS, MAX_FUNCTIONS, MAX_IMPORTS, MAX_MODULES,
+};
 pub use limits::{
     InstanceLimiter, MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLE_ELEMENTS, MAX_TABLES, MemoryBudget, MemoryRefusal,
 };

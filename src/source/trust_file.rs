@@ -12,9 +12,7 @@ use rustix::fs::{Mode, OFlags};
 use crate::diagnostic::Diagnostic;
 use crate::escape::escape;
 use crate::trust::TrustPolicy;
-
-/// Largest trust policy, in bytes.
-pub const MAX_TRUST_BYTES: u64 = 1 << 20;
+use crate::trust::policy::MAX_POLICY_BYTES;
 
 const GROUP_WRITABLE: u32 = 0o020;
 const WORLD_WRITABLE: u32 = 0o002;
@@ -116,11 +114,11 @@ pub fn load(location: &TrustLocation) -> Result<LoadedTrust, TrustFileError> {
     };
     let warning = check_owner(&file, location, &shown)?;
     let mut bytes = Vec::new();
-    file.take(MAX_TRUST_BYTES + 1)
+    file.take(MAX_POLICY_BYTES + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| TrustFileError::Unreadable { path: shown.clone(), error })?;
-    if bytes.len() as u64 > MAX_TRUST_BYTES {
-        let problem = Diagnostic::whole_file(&shown, format!("it is larger than {MAX_TRUST_BYTES} bytes"));
+    if bytes.len() as u64 > MAX_POLICY_BYTES {
+        let problem = Diagnostic::whole_file(&shown, format!("it is larger than {MAX_POLICY_BYTES} bytes"));
         return Err(TrustFileError::Invalid { path: shown, problems: vec![problem] });
     }
     match TrustPolicy::parse(&shown, &bytes) {

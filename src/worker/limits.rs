@@ -7,27 +7,27 @@ use crate::source::remote::FetchJob;
 /// Slowest rate at which a wasm may arrive, in bytes a second: its size makes the time that it has.
 pub const WASM_BYTES_A_SECOND: u64 = 16 << 10;
 /// Files that a fetch may have open, the standard streams included.
-const FETCH_OPEN_FILES: u64 = 64;
+pub const FETCH_OPEN_FILES: u64 = 64;
 /// Largest file that a fetch may write, in bytes: a pack, and its index.
-const FETCH_FILE_BYTES: u64 = 2 << 30;
+pub const FETCH_FILE_BYTES: u64 = 2 << 30;
 /// Address space of a fetch, in bytes.
-const FETCH_MEMORY_BYTES: u64 = 512 << 20;
+pub const FETCH_MEMORY_BYTES: u64 = 512 << 20;
 /// Processor time of a fetch, in seconds.
-const FETCH_CPU_S: u64 = 120;
+pub const FETCH_CPU_S: u64 = 120;
 /// Time until a fetch from a repository has found its artifact.
-const GIT_TIME: Duration = Duration::from_secs(300);
+pub const GIT_TIME: Duration = Duration::from_secs(300);
 /// Time until a fetch from behind a URL has its manifest and signature.
-const URL_TIME: Duration = Duration::from_secs(60);
+pub const URL_TIME: Duration = Duration::from_secs(60);
 /// Time of a fetch without a word of progress: longer than the wait for another one that uses the same mirror.
-const FETCH_QUIET: Duration = Duration::from_secs(90);
+pub const FETCH_QUIET: Duration = Duration::from_secs(90);
 /// Address space of a compilation, in bytes.
-const COMPILE_MEMORY_BYTES: u64 = 2 << 30;
+pub const COMPILE_MEMORY_BYTES: u64 = 2 << 30;
 /// Processor time of a compilation on all cores together, in seconds.
-const COMPILE_CPU_S: u64 = 60;
+pub const COMPILE_CPU_S: u64 = 60;
 /// Time of a compilation.
-const COMPILE_TIME: Duration = Duration::from_secs(120);
+pub const COMPILE_TIME: Duration = Duration::from_secs(120);
 /// Time for which a pass waits for a compilation.
-const COMPILE_FIRST_TURN: Duration = Duration::from_secs(5);
+pub const COMPILE_FIRST_TURN: Duration = Duration::from_secs(5);
 
 /// What one fetch may use.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -23,7 +23,7 @@ mod confine;
 mod fetching;
 mod frame;
 mod in_process;
-mod limits;
+pub mod limits;
 mod process;
 mod starter;
 mod wire;

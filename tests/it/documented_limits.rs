@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
 use airssys_wasm::quantity::{ByteSize, Millis};
+use airssys_wasm::worker::limits as worker;
 use airssys_wasm::{
     actor, audit, control, engine, host, limits, logs, manifest, observed, permission, reconcile, remote, source,
-    state, storage, watch,
+    state, storage, trust, watch,
 };
 
 fn read(path: &str) -> String {
@@ -130,7 +132,7 @@ fn the_guide_says_the_limits_of_files_and_sources_as_they_are() {
         ("entries of a desired directory", watch::listing::MAX_DIRECTORY_ENTRIES.to_string()),
         ("Component.toml", bytes(manifest::MAX_MANIFEST_BYTES)),
         ("signature file", bytes(source::file::MAX_SIGNATURE_BYTES)),
-        ("trust file", bytes(source::trust_file::MAX_TRUST_BYTES)),
+        ("trust file", bytes(trust::policy::MAX_POLICY_BYTES)),
         ("wasm", bytes(manifest::MAX_WASM_BYTES)),
         ("addresses of one name", source::url::bounds::MAX_ADDRESSES.to_string()),
         ("redirects of one fetch, where they are allowed", source::url::bounds::MAX_REDIRECTS.to_string()),
@@ -140,4 +142,34 @@ fn the_guide_says_the_limits_of_files_and_sources_as_they_are() {
         ("request on the control socket", bytes(control::MAX_REQUEST_BYTES)),
     ];
     assert_eq!(rows::<2>("Of files and sources"), expected.map(|(what, limit)| [what.to_owned(), limit]));
+}
+
+fn time(time: Duration) -> String {
+    ms(u64::try_from(time.as_millis()).expect("a short time"))
+}
+
+#[test]
+fn the_guide_says_the_limits_of_compiling_and_fetching_as_they_are() {
+    let expected = [
+        ("functions of a component", engine::MAX_FUNCTIONS.to_string()),
+        ("imports of a component, or of a module in it", engine::MAX_IMPORTS.to_string()),
+        ("exports of a component, or of a module in it", engine::MAX_EXPORTS.to_string()),
+        ("core modules of a component", engine::MAX_MODULES.to_string()),
+        ("components within a component", engine::MAX_COMPONENTS.to_string()),
+        ("instances of components and interfaces in a component", engine::MAX_COMPONENT_INSTANCES.to_string()),
+        ("types of components in a component", engine::MAX_COMPONENT_TYPES.to_string()),
+        ("compilation that a pass waits for", time(worker::COMPILE_FIRST_TURN)),
+        ("compilation", time(worker::COMPILE_TIME)),
+        ("processor time of a compilation", ms(worker::COMPILE_CPU_S * 1_000)),
+        ("address space of a compilation", bytes(worker::COMPILE_MEMORY_BYTES)),
+        ("time until a repository gave an artifact", time(worker::GIT_TIME)),
+        ("time until a URL gave manifest and signature", time(worker::URL_TIME)),
+        ("time of a fetch without any progress", time(worker::FETCH_QUIET)),
+        ("slowest wasm, a second", bytes(worker::WASM_BYTES_A_SECOND)),
+        ("processor time of a fetch", ms(worker::FETCH_CPU_S * 1_000)),
+        ("address space of a fetch", bytes(worker::FETCH_MEMORY_BYTES)),
+        ("file that a fetch writes", bytes(worker::FETCH_FILE_BYTES)),
+        ("open files of a fetch", worker::FETCH_OPEN_FILES.to_string()),
+    ];
+    assert_eq!(rows::<2>("Of compiling and fetching"), expected.map(|(what, limit)| [what.to_owned(), limit]));
 }
