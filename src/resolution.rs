@@ -103,6 +103,11 @@ pub fn class(code: &str) -> Class {
     }
 }
 
+/// The class of a verdict on what was found: only something else mends it, unless time does.
+pub fn class_of_verdict(code: &str) -> Class {
+    if code == "not-yet-valid" { Class::Transient } else { Class::Stalled }
+}
+
 /// A verified artifact that a spec could run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {

@@ -4,11 +4,13 @@
 //! is broken. Each ratio is of two things that took turns in this one run.
 //!
 //! `cargo bench` runs all rows, `cargo bench -- pass plan` only those. Under `AIRSSYS_BENCH_SCALE=tiny` the newer rows
-//! (`change`, `syncs`, `storage`) take a hundredth, to see that they work: their ratios mean nothing then.
+//! (`change`, `syncs`, `storage`, `many`) take a hundredth, to see that they work: their ratios mean nothing then.
 
 mod change;
+mod checks;
 mod cold;
 mod install;
+mod many;
 mod memory;
 mod messages;
 mod nats;
@@ -26,7 +28,7 @@ use table::Table;
 /// A group of rows and what it is called on the command line.
 type Rows = (&'static str, fn(&mut Table) -> anyhow::Result<()>);
 
-const ROWS: [Rows; 11] = [
+const ROWS: [Rows; 13] = [
     ("pass", pass::measure),
     ("change", change::measure),
     ("plan", plan::measure),
@@ -35,8 +37,10 @@ const ROWS: [Rows; 11] = [
     ("install", install::measure),
     ("syncs", syncs::measure),
     ("messages", messages::measure),
+    ("checks", checks::measure),
     ("runaway", runaway::measure),
     ("memory", memory::measure),
+    ("many", many::measure),
     ("storage", storage::measure),
 ];
 

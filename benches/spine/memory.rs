@@ -164,7 +164,7 @@ impl Bare {
 }
 
 /// What this process holds, page tables included.
-fn resident_bytes() -> anyhow::Result<u64> {
+pub(super) fn resident_bytes() -> anyhow::Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let kib = |key: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(key));
@@ -181,6 +181,6 @@ fn heap_bytes() -> u64 {
     (info.uordblks + info.hblkhd) as u64
 }
 
-fn kib(bytes: u64) -> String {
+pub(super) fn kib(bytes: u64) -> String {
     format!("{:.1} KiB", bytes as f64 / 1_024.0)
 }

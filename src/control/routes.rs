@@ -345,7 +345,7 @@ impl hyper::body::Body for Chunks {
 }
 
 async fn unknown() -> Response {
-    let known = "/v1/status, /v1/info/NAME, /v1/logs/NAME, /v1/call/NAME, /v1/sync, /v1/pause, /v1/resume, /v1/gc, /v1/plan and /v1/apply";
+    let known = "/v1/status, /v1/info/NAME, /v1/logs/NAME, /v1/call/NAME, /v1/sync, /v1/pause, /v1/resume, /v1/gc, /v1/plan, /v1/apply, /v1/rollback and /v1/dead-letters";
     let why = Refusal::new("unknown-path", format!("there is no such path; known are {known}"));
     error(Refused::new(Because::NotFound, why))
 }

@@ -14,7 +14,8 @@ use schemars::{JsonSchema, Schema};
 
 use crate::control::dead_letters::{DeadLetterDocument, DeadLettersDocument, ReplayedDocument};
 use crate::control::documents::{
-    ApplyBody, CallReplyDocument, ErrorDocument, GcDocument, NameBody, PassDocument, PausedDocument, RollbackBody,
+    ApplyBody, CallReplyDocument, ErrorDocument, GcBody, GcDocument, NameBody, PassDocument, PausedDocument,
+    RollbackBody, SyncBody,
 };
 use crate::status::HostStatus;
 use crate::status::info::InfoDocument;
@@ -30,7 +31,7 @@ pub struct Kind {
 }
 
 /// All of them, in the order of their names.
-pub const KINDS: [Kind; 24] = [
+pub const KINDS: [Kind; 26] = [
     kind::<ApplyBody>("apply", "body of POST /v1/apply"),
     kind::<crate::audit::query::Audit>("audit", "`audit`, what was decided, done and denied"),
     kind::<CallReplyDocument>("call-reply", "`call`, the reply to one message"),
@@ -41,6 +42,7 @@ pub const KINDS: [Kind; 24] = [
     kind::<ErrorDocument>("error", "every refusal of the API"),
     kind::<crate::export::Export>("export", "`export`, what is committed and running"),
     kind::<GcDocument>("gc", "answer to `gc`"),
+    kind::<GcBody>("gc-order", "body of POST /v1/gc"),
     kind::<crate::history::History>("history", "`history`, the generations that are kept"),
     kind::<InfoDocument>("info", "`info`, all about one installation"),
     kind::<forms::ManifestFile>("manifest", "Component.toml, what a publisher signs"),
@@ -53,6 +55,7 @@ pub const KINDS: [Kind; 24] = [
     kind::<RollbackBody>("rollback-order", "body of POST /v1/rollback"),
     kind::<crate::saved::SavedPlanFile>("saved-plan", "`plan --out`, a plan and what it was made from"),
     kind::<HostStatus>("status", "`status`, the host and its components"),
+    kind::<SyncBody>("sync", "body of POST /v1/sync"),
     kind::<forms::TrustFile>("trust", "trust.toml, whom the operator trusts"),
     kind::<crate::history::why::Why>("why", "`why`, where one installation comes from"),
 ];

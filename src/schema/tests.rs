@@ -477,9 +477,13 @@ fn every_example_fits_its_schema() {
         let path = component.expect("an entry").path().join("Component.toml");
         if let Ok(text) = fs::read_to_string(&path) {
             check("manifest", &path.display().to_string(), &text);
+            let line = "#:schema ../../../schemas/manifest.schema.json\n";
+            assert!(text.starts_with(line), "{}: no #:schema line", path.display());
         }
     }
-    check("trust", "examples/trust.toml", &fs::read_to_string(examples.join("trust.toml")).expect("readable"));
+    let trust = fs::read_to_string(examples.join("trust.toml")).expect("readable");
+    check("trust", "examples/trust.toml", &trust);
+    assert!(trust.starts_with("#:schema ../schemas/trust.schema.json\n"), "examples/trust.toml: no #:schema line");
     assert!(seen >= 7, "{seen}");
 }
 

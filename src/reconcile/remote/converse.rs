@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::escape::escape;
 use crate::remote::memo::{MAX_REVISION_BYTES, Memo};
 use crate::remote::names;
-use crate::resolution::{Class, Refusal, class, is_unreachable};
+use crate::resolution::{Class, Refusal, class, class_of_verdict, is_unreachable};
 use crate::source::credentials;
 use crate::source::remote::{FetchFailure, FetchJob, Found, GitJob, UrlJob, WasmWanted};
 use crate::trust::TrustPolicy;
@@ -37,8 +37,7 @@ pub struct Failed {
 impl Failed {
     /// A rule refuses what was found.
     fn verdict(refusal: Refusal) -> Self {
-        // Time alone mends this one.
-        let class = if refusal.code == "not-yet-valid" { Class::Transient } else { Class::Stalled };
+        let class = class_of_verdict(&refusal.code);
         Self { refusal, class, is_verdict: true, is_unreachable: false, retry_after_ms: None }
     }
 
