@@ -3,8 +3,10 @@
 //!
 //! One line each, written and read back here. What a generation keeps besides is `generation`'s.
 
+use std::collections::BTreeMap;
+
 use super::action::{Action, Effect};
-use super::approval::Operator;
+use super::approval::{Approval, ApprovalName, Operator};
 use crate::generation::Note;
 use crate::timestamp;
 
@@ -26,22 +28,33 @@ pub struct Order {
     pub by: Operator,
 }
 
-/// The notes for a commit in which `actions` are carried out.
-pub fn of_commit(actions: &[&Action], order: Option<&Order>, now_unix_s: u64) -> Vec<Note> {
+/// The notes for a commit in which `actions` are carried out, some because they were `approved`.
+pub fn of_commit(
+    actions: &[&Action],
+    order: Option<&Order>,
+    approved: &BTreeMap<Approval, Order>,
+    now_unix_s: u64,
+) -> Vec<Note> {
     let at = timestamp::rfc3339(i64::try_from(now_unix_s).unwrap_or_default());
     let ordered = order.map(|order| note(ORDER, format!("{} by {} at {at}", order.what, order.by)));
-    let approvals = order.into_iter().flat_map(|order| {
-        let given = |action: &Action| {
-            let digest = action.digest();
-            let spent = action.approvals.iter().filter(|approval| approval.given);
-            let text = |approval: &super::action::NeededApproval| {
-                let (name, installation, by) = (&approval.name, &action.name, &order.by);
-                note(APPROVAL, format!("{name} for {installation} action {digest} by {by} at {at}"))
-            };
-            spent.map(text).collect::<Vec<_>>()
+    let spent = |action: &Action| {
+        let digest = action.digest();
+        let text = |name: &ApprovalName| {
+            let approval = Approval { name: name.clone(), action: digest };
+            let by = &approved.get(&approval)?.by;
+            Some(note(APPROVAL, format!("{name} for {} action {digest} by {by} at {at}", action.name)))
         };
-        actions.iter().flat_map(|action| given(action)).collect::<Vec<_>>()
-    });
+        action
+            .approvals
+            .iter()
+            .filter(|needed| needed.given)
+            .filter_map(|needed| text(&needed.name))
+            .collect::<Vec<_>>()
+    };
+    let approvals: Vec<Note> = match approved.is_empty() {
+        true => Vec::new(),
+        false => actions.iter().flat_map(|action| spent(action)).collect(),
+    };
     let done = actions.iter().filter(|action| !matches!(action.effect, Some(Effect::Restart { .. })));
     let done = done.map(|action| {
         let Action { name, kind, reason, location, .. } = action;

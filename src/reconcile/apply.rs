@@ -11,6 +11,7 @@ use crate::digest::Digest;
 use crate::generation::{Generation, HeldTarget, Slot};
 use crate::name::InstallationName;
 use crate::plan::action::{Action, Commit, Effect, Instance, Storage};
+use crate::plan::approval::Approval;
 use crate::plan::notes::Order;
 use crate::record::Record;
 use crate::resolution::Refusal;
@@ -71,6 +72,8 @@ pub struct Holds {
     pub applied_commit: Option<AppliedCommit>,
     /// The order of an operator that it carries out.
     pub order: Option<Order>,
+    /// What operators approved, with the order that each approval was given with.
+    pub approved: BTreeMap<Approval, Order>,
     /// Whether one action that fails, or whose code is not made yet, keeps all of them from being carried out.
     pub is_whole: bool,
 }

@@ -238,7 +238,7 @@ impl Reconciler {
         let current = &self.committed.generation;
         let now_unix_s = unix_now_s().unsigned_abs();
         let next = self.committed.successor(now_unix_s);
-        let notes = notes::of_commit(ready, holds.order.as_ref(), now_unix_s);
+        let notes = notes::of_commit(ready, holds.order.as_ref(), &holds.approved, now_unix_s);
         let next = Generation { notes, ..apply::next_generation(next, ready, &records, failed, holds) };
         let mut floors = self.floors_of_policy();
         for targeted in targeted.values() {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use crate::backoff::{Jitter, Retries};
 use crate::observed::{Observed, Phase};
-use crate::plan::approval::Approval;
 use crate::plan::{Plan, PlanInput};
 use crate::resolution::Refusal;
 use crate::saved::{Inputs, Made, settings_digest};
@@ -17,12 +16,13 @@ use super::pass::Pass;
 use super::read::Hints;
 use super::recent::recent_set;
 use super::reconciler::{Reconciler, phase, unix_now_s};
+use super::word::Word;
 
 /// What a look at everything found.
 pub(super) struct Looked {
     pub plan: Plan,
-    /// What of it an operator approved.
-    pub approvals: BTreeSet<Approval>,
+    /// What of it operators approved.
+    pub word: Word,
     pub problems: Vec<Refusal>,
     pub waits_for_sources: Option<Duration>,
     pub now: Duration,
@@ -72,11 +72,11 @@ impl Reconciler {
             observed: &observed,
             recent,
             floors: &self.committed.floors,
-            approvals: &self.word.approvals,
+            approvals: &self.word.approvals(),
             host: crate::host::SURFACE,
         };
         let mut plan = crate::plan::plan(&input);
-        let mut approvals = self.word.approvals.clone();
+        let mut word = self.word.clone();
         if let Some(order) = order {
             let inputs = || {
                 let is_complete = desired.complete && problems.is_empty();
@@ -88,15 +88,15 @@ impl Reconciler {
                 let settings = settings_digest(&self.parts.secrets.rules, &self.parts.remote.settings, signers);
                 Inputs::of(Made { input: &input, desired, trust: self.policy.digest(), settings })
             };
-            approvals.extend(order.approvals_for(&plan, inputs).map_err(Refused)?);
-            plan = crate::plan::plan(&PlanInput { approvals: &approvals, ..input });
+            word = word.and(order.approvals_for(&plan, inputs).map_err(Refused)?, &order.note());
+            plan = crate::plan::plan(&PlanInput { approvals: &word.approvals(), ..input });
         }
         let stale = self.resolver.remote().stale();
         self.observed = observed;
         // A commit that could not be had, or that is refused, may want something else.
         plan.is_stale = !stale.is_empty() || self.snapshots.is_some() && !problems.is_empty();
         let problems = problems.into_iter().chain(stale).collect();
-        Ok(Looked { plan, approvals, problems, waits_for_sources, now })
+        Ok(Looked { plan, word, problems, waits_for_sources, now })
     }
 
     /// Reads the desired directory. Whoever saved a plan looked at files that had `settled`, so whoever carries it out

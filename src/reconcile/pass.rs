@@ -23,7 +23,6 @@ use super::reconciler::Reconciler;
 use super::repository::Snapshots;
 use super::resolve::FETCHING;
 use super::turns;
-use super::word::Word;
 
 /// A look that is due sooner than this is for files that settle, and not for one that can't be read.
 const SETTLES_SOON: Duration = Duration::from_secs(1);
@@ -90,7 +89,7 @@ impl Reconciler {
             self.judge_probations(begun)?;
         }
         self.settle_purges();
-        let Looked { plan, approvals, mut problems, waits_for_sources, now } = self.look(times, completed, order)?;
+        let Looked { plan, word, mut problems, waits_for_sources, now } = self.look(times, completed, order)?;
         problems.splice(..0, trust_problems.into_iter().chain(self.purges.problem()));
         // What is late goes in the pass after an order.
         let late = if order.is_none() { self.late_starts(&plan) } else { Vec::new() };
@@ -105,13 +104,18 @@ impl Reconciler {
         self.keep_compiling(&effects);
         let wanted = effects.len();
         let Timed { actions, waiting } = self.timed(effects, order, now);
-        let word = Word { approvals, order: order.map(ApplyOrder::note).or_else(|| self.word.order_of(&actions)) };
+        let noted = order.map(ApplyOrder::note).or_else(|| word.order_of(&actions));
         let applied_commit = self.snapshots.as_ref().and_then(Snapshots::applies);
         for name in &plan.released {
             self.lift_quarantine(name);
         }
-        let holds =
-            Holds { drop: plan.released.clone(), order: word.order.clone(), applied_commit, ..Holds::default() };
+        let holds = Holds {
+            drop: plan.released.clone(),
+            order: noted,
+            approved: word.0.clone(),
+            applied_commit,
+            ..Holds::default()
+        };
         let applied = self.carry_out(&actions, holds, begun)?;
         self.late_tried(&actions, &applied);
         self.word = word.left_for(&actions, &applied.put_off);

@@ -1,6 +1,6 @@
 //! An operator's word that is not spent yet: what it approves waits for its code.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Digest;
 use crate::name::InstallationName;
@@ -8,31 +8,40 @@ use crate::plan::action::Action;
 use crate::plan::approval::Approval;
 use crate::plan::notes::Order;
 
-/// Approvals, each bound to one action, and the order that they were given with.
+/// Approvals, each bound to one action, with the order that each was given with: several people may have ordered.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Word {
-    pub approvals: BTreeSet<Approval>,
-    pub order: Option<Order>,
-}
+pub(super) struct Word(pub BTreeMap<Approval, Order>);
 
 impl Word {
-    /// The order, if one of `actions` is carried out because of it.
+    /// What is approved.
+    pub fn approvals(&self) -> BTreeSet<Approval> {
+        self.0.keys().cloned().collect()
+    }
+
+    /// The same with what one more order approves.
+    pub fn and(mut self, approvals: BTreeSet<Approval>, order: &Order) -> Self {
+        for approval in approvals {
+            self.0.entry(approval).or_insert_with(|| order.clone());
+        }
+        self
+    }
+
+    /// The order because of which one of `actions` is carried out, if there is one.
     pub fn order_of(&self, actions: &[Action]) -> Option<Order> {
-        let is_one = |action: &Action| is_spent_by(&self.approvals, action);
-        self.order.clone().filter(|_| actions.iter().any(is_one))
+        if self.0.is_empty() {
+            return None;
+        }
+        let carried: BTreeSet<Digest> = actions.iter().map(Action::digest).collect();
+        self.0.iter().find(|(approval, _)| carried.contains(&approval.action)).map(|(_, order)| order.clone())
     }
 
     /// What is left of it after `actions`, when those that are `put_off` were not carried out.
-    pub fn left_for(self, actions: &[Action], put_off: &BTreeSet<InstallationName>) -> Self {
-        let waiting: BTreeSet<Digest> =
-            actions.iter().filter(|action| put_off.contains(&action.name)).map(Action::digest).collect();
-        let mut approvals = self.approvals;
-        approvals.retain(|approval| waiting.contains(&approval.action));
-        if approvals.is_empty() { Self::default() } else { Self { approvals, order: self.order } }
+    pub fn left_for(mut self, actions: &[Action], put_off: &BTreeSet<InstallationName>) -> Self {
+        if !self.0.is_empty() {
+            let waiting = actions.iter().filter(|action| put_off.contains(&action.name));
+            let waiting: BTreeSet<Digest> = waiting.map(Action::digest).collect();
+            self.0.retain(|approval, _| waiting.contains(&approval.action));
+        }
+        self
     }
-}
-
-fn is_spent_by(approvals: &BTreeSet<Approval>, action: &Action) -> bool {
-    let digest = action.digest();
-    approvals.iter().any(|approval| approval.action == digest)
 }

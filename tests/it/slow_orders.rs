@@ -90,6 +90,26 @@ fn an_order_keeps_nobody_waiting_and_its_word_counts_until_its_code_is_made() {
 }
 
 #[test]
+fn a_word_stays_that_of_its_giver_when_somebody_else_orders_meanwhile() {
+    let world = world(&idle("1"));
+    let (mut host, ended) = impatient_again(&world, CompileLimits::default());
+    assert_eq!(host.start_committed(), 1);
+    world.publish_signed_by("one", &release("1.1.0", 2, &idle("2")), &other_key());
+    let approve = BTreeSet::from(["signer:one".parse().expect("an approval")]);
+    let first = ApplyOrder { approve, plan: None, saved: None, by: operator() };
+    assert_eq!(put_off(&host.pass_settled(Some(&first)).expect("a pass")), ["one"]);
+    let by = Operator { uid: 1_001, user: "another".to_owned() };
+    let second = ApplyOrder { approve: BTreeSet::new(), plan: None, saved: None, by };
+    host.pass_settled(Some(&second)).expect("a pass");
+    ended.recv_timeout(PATIENCE).expect("it is made");
+    assert!(host.pass_settled(None).expect("a pass").summary.converged);
+    assert_eq!(version(&host, "one").as_deref(), Some("1.1.0"));
+    let kept = world.generation();
+    let note = kept.lines().find(|line| line.starts_with("note approval \"signer:one for one ")).expect("a note");
+    assert!(note.contains("by somebody (uid 1000)"), "{note}");
+}
+
+#[test]
 fn a_word_for_what_changes_while_its_code_is_made_is_worth_nothing() {
     let world = world(&idle("1"));
     let (mut host, ended) = impatient_again(&world, CompileLimits::default());
