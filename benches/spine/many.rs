@@ -36,7 +36,7 @@ pub fn measure(table: &mut Table) -> anyhow::Result<()> {
         anyhow::ensure!(pass.failed.is_empty(), "{:?}", pass.failed[0].why);
         left =
             pass.plan.actions.iter().find(|action| action.effect.is_none()).map(|action| action.reason.message.clone());
-        if pass.summary.done == 0 || pass.summary.converged {
+        if left.is_none() || pass.summary.done == 0 {
             break;
         }
     }
