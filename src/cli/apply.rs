@@ -14,6 +14,7 @@ use super::paint::{Paint, Stream};
 use super::plan::colored;
 use super::run::Printer;
 use super::saved;
+use super::waiting;
 use crate::control::client::AskError;
 use crate::control::documents::ApplyBody;
 use crate::plan::approval::ApprovalName;
@@ -53,7 +54,8 @@ fn apply_by_host(
     args.host.check_same(global, host, saved.as_ref())?;
     let approve = args.approve.iter().map(ToString::to_string).collect();
     let body = ApplyBody { approve, plan: args.plan.clone(), saved: saved.map(Box::new) };
-    let pass = ask_raw(global, async |client| client.apply(&body).await)?.map_err(|error| match error {
+    let asked = ask_raw(global, async |client| waiting::told(&client, global, client.apply(&body)).await)?;
+    let pass = asked.map_err(|error| match error {
         AskError::Refused(why) => {
             let refused = Failure::message(Exit::Validation, format!("{} [{}]", why.message, why.code));
             why.hint.into_iter().fold(refused, Failure::hint)

@@ -39,7 +39,7 @@ pub struct PauseArgs {
 
 /// Lets the host look at everything now, and says what came of it.
 pub(crate) fn sync(global: &Global, args: SyncArgs) -> Result<ExitCode, Failure> {
-    let pass = ask(global, async |client| waiting::sync(&client, !args.no_wait, global).await)?;
+    let pass = ask(global, async |client| waiting::told(&client, global, client.sync(!args.no_wait)).await)?;
     output::print(global.output, &pass, || passed(&pass))?;
     Ok(if args.exit_zero { ExitCode::SUCCESS } else { ExitCode::from(pass.exit_code) })
 }

@@ -1,11 +1,10 @@
-//! What a `sync` waits for, in one line.
+//! What the answer to a request waits for, in one line.
 
 use std::time::Duration;
 
 use super::Global;
 use super::run::Printer;
 use crate::control::client::{AskError, Client};
-use crate::control::documents::PassDocument;
 use crate::reconcile::notice::Notice;
 use crate::reconcile::resolve::FETCHING;
 use crate::status::HostStatus;
@@ -15,10 +14,13 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Most names that are told.
 const MAX_NAMES: usize = 5;
 
-/// The answer to a `sync`; as long as it does not come, people are told why.
-pub(super) async fn sync(client: &Client, wait: bool, global: &Global) -> Result<PassDocument, AskError> {
+/// The answer to a request; as long as it does not come, people are told why.
+pub(super) async fn told<T>(
+    client: &Client,
+    global: &Global,
+    answer: impl Future<Output = Result<T, AskError>>,
+) -> Result<T, AskError> {
     let printer = Printer::new(global);
-    let answer = client.sync(wait);
     tokio::pin!(answer);
     let mut told = None;
     loop {

@@ -2,6 +2,7 @@
 //! it is lost.
 
 use std::collections::BTreeSet;
+use std::sync::mpsc::Receiver;
 
 use airssys_wasm::actor::ActorPhase;
 use airssys_wasm::name::InstallationName;
@@ -62,8 +63,8 @@ fn version(reconciler: &Reconciler, name: &str) -> Option<String> {
     reconciler.committed().records.get(&name).map(|targeted| targeted.record.artifact.version.to_string())
 }
 
-#[test]
-fn an_order_keeps_nobody_waiting_and_its_word_counts_until_its_code_is_made() {
+/// A host whose operator approved another signer of `one`, the code of which is being made.
+fn approved_and_waiting() -> (World, Reconciler, Receiver<()>) {
     let world = world(&idle("1"));
     let (mut host, ended) = impatient_again(&world, CompileLimits::default());
     assert_eq!(host.start_committed(), 1);
@@ -73,7 +74,12 @@ fn an_order_keeps_nobody_waiting_and_its_word_counts_until_its_code_is_made() {
     let ordered = host.pass_settled(Some(&order)).expect("a pass");
     assert_eq!(put_off(&ordered), ["one"]);
     assert!(ordered.failed.is_empty() && !ordered.committed && host.is_compiling());
+    (world, host, ended)
+}
 
+#[test]
+fn an_order_keeps_nobody_waiting_and_its_word_counts_until_its_code_is_made() {
+    let (world, mut host, ended) = approved_and_waiting();
     ended.recv_timeout(PATIENCE).expect("it is made");
     let last = host.pass_settled(None).expect("a pass");
     assert!(last.summary.converged && last.put_off.is_empty(), "{:?}", last.failed);
@@ -91,13 +97,7 @@ fn an_order_keeps_nobody_waiting_and_its_word_counts_until_its_code_is_made() {
 
 #[test]
 fn a_word_stays_that_of_its_giver_when_somebody_else_orders_meanwhile() {
-    let world = world(&idle("1"));
-    let (mut host, ended) = impatient_again(&world, CompileLimits::default());
-    assert_eq!(host.start_committed(), 1);
-    world.publish_signed_by("one", &release("1.1.0", 2, &idle("2")), &other_key());
-    let approve = BTreeSet::from(["signer:one".parse().expect("an approval")]);
-    let first = ApplyOrder { approve, plan: None, saved: None, by: operator() };
-    assert_eq!(put_off(&host.pass_settled(Some(&first)).expect("a pass")), ["one"]);
+    let (world, mut host, ended) = approved_and_waiting();
     let by = Operator { uid: 1_001, user: "another".to_owned() };
     let second = ApplyOrder { approve: BTreeSet::new(), plan: None, saved: None, by };
     host.pass_settled(Some(&second)).expect("a pass");
@@ -111,13 +111,7 @@ fn a_word_stays_that_of_its_giver_when_somebody_else_orders_meanwhile() {
 
 #[test]
 fn a_word_for_what_changes_while_its_code_is_made_is_worth_nothing() {
-    let world = world(&idle("1"));
-    let (mut host, ended) = impatient_again(&world, CompileLimits::default());
-    assert_eq!(host.start_committed(), 1);
-    world.publish_signed_by("one", &release("1.1.0", 2, &idle("2")), &other_key());
-    let approve = BTreeSet::from(["signer:one".parse().expect("an approval")]);
-    let order = ApplyOrder { approve, plan: None, saved: None, by: operator() };
-    assert_eq!(put_off(&host.pass_settled(Some(&order)).expect("a pass")), ["one"]);
+    let (world, mut host, ended) = approved_and_waiting();
     world.publish_signed_by("one", &release("1.2.0", 3, &idle("3")), &other_key());
     let moved = host.pass_settled(None).expect("a pass");
     assert!(moved.put_off.is_empty() && moved.plan.exit_code() == 11);
@@ -217,6 +211,7 @@ fn r13_an_order_for_a_compile_bomb_holds_up_nobody() {
     host.wait_for(&["one", "needs an approval"]);
     let mut order = RunningHost::spawn(world.command(&["apply", "--approve", "signer:one"]));
     host.wait_for(&["one", "that goes on beside everything else"]);
+    order.wait_for(&["waits for code", "one"]);
     world.publish("same", &release("1.0.0", 1, &idle("1")));
     world.desire("dropped", "test:idle", "same", "");
     host.wait_for(&["dropped", "installed", "1.0.0"]);
