@@ -290,6 +290,31 @@ fn a_newer_or_missing_format_is_refused_and_nothing_is_changed() {
     assert!(matches!(open_error(&home, options()), StateError::Missing { .. }));
 }
 
+#[test]
+fn a_lock_that_a_killed_host_left_to_what_it_began_is_waited_for_and_not_for_ever() {
+    let temp = temp_dir();
+    let home = lived_in_home(&temp);
+    let path = home.state_dir().join("lock");
+    let left = fs::File::options().write(true).open(&path).unwrap();
+    left.lock().unwrap();
+    // No process has so high a number. None is begun here: it would hold copies of the locks of other tests.
+    fs::write(&path, format!("process {} since 1\n", i32::MAX)).unwrap();
+    assert!(matches!(open_error(&home, options()), StateError::Locked { .. }));
+    std::thread::scope(|scope| {
+        let (begins, begun) = std::sync::mpsc::channel();
+        let home = &home;
+        let opened = scope.spawn(move || {
+            begins.send(()).unwrap();
+            open(home).snapshot.records.len()
+        });
+        begun.recv().unwrap();
+        // Long enough for it to have tried; it succeeds whenever this ends.
+        std::thread::park_timeout(std::time::Duration::from_millis(50));
+        drop(left);
+        assert_eq!(opened.join().unwrap(), 3);
+    });
+}
+
 /// P23.
 #[test]
 fn a_second_host_on_one_state_is_refused_and_told_who_has_it() {
